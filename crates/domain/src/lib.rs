@@ -1,1 +1,21 @@
-//! keyward-domain.
+//! The words and rules of Keyward: ids, tokens, scopes, network rules, the life of a key, audit events, errors.
+//!
+//! No I/O, no clock, no randomness: what needs them takes them as arguments or through [`ports`].
+
+pub mod application;
+pub mod base62;
+pub mod claim;
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod key;
+pub mod network;
+pub mod ports;
+pub mod scope;
+pub mod text;
+pub mod timestamp;
+pub mod token;
+
+pub use error::{Code, Error, FieldError, Result};
+pub use id::{ApplicationId, ClaimId, KeyId, RequestId};
+pub use timestamp::Timestamp;

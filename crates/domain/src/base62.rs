@@ -1,0 +1,103 @@
+//! Fixed-width base62: big-endian, alphabet `0-9A-Za-z`, left-padded with `0`, overflow refused.
+//!
+//! One number has exactly one text of a given width, so a token has exactly one spelling.
+
+const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// Characters that hold 16 bytes: `ceil(128 / log2(62))`.
+pub const WIDTH_16_BYTES: usize = 22;
+/// Characters that hold 32 bytes: `ceil(256 / log2(62))`.
+pub const WIDTH_32_BYTES: usize = 43;
+
+/// Appends the big-endian number `bytes` to `out` in `width` characters.
+///
+/// The number must fit `width` characters; what does not fit is cut at the top (callers use the widths above, which always fit).
+pub fn encode_into(out: &mut String, bytes: &[u8], width: usize) {
+    let mut number = bytes.to_vec();
+    let mut digits = vec![b'0'; width];
+    for digit in digits.iter_mut().rev() {
+        let mut remainder: u32 = 0;
+        for byte in &mut number {
+            let value = (remainder << 8) | u32::from(*byte);
+            *byte = u8::try_from(value / 62).unwrap_or(0);
+            remainder = value % 62;
+        }
+        *digit = ALPHABET.get(remainder as usize).copied().unwrap_or(b'0');
+    }
+    out.extend(digits.iter().map(|d| char::from(*d)));
+    // The number may have been a secret.
+    number.fill(0);
+    digits.fill(0);
+}
+
+/// The big-endian number that `text` spells, in `N` bytes; `None` for a character outside the alphabet or a number too large.
+pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut number = [0u8; N];
+    for character in text.bytes() {
+        let mut carry = u32::from(digit(character)?);
+        for byte in number.iter_mut().rev() {
+            let value = u32::from(*byte) * 62 + carry;
+            *byte = u8::try_from(value & 0xff).unwrap_or(0);
+            carry = value >> 8;
+        }
+        if carry != 0 {
+            return None;
+        }
+    }
+    Some(number)
+}
+
+/// The value of one character of the alphabet.
+fn digit(character: u8) -> Option<u8> {
+    match character {
+        b'0'..=b'9' => Some(character - b'0'),
+        b'A'..=b'Z' => Some(character - b'A' + 10),
+        b'a'..=b'z' => Some(character - b'a' + 36),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn encode(bytes: &[u8], width: usize) -> String {
+        let mut out = String::new();
+        encode_into(&mut out, bytes, width);
+        out
+    }
+
+    #[test]
+    fn known_spellings() {
+        assert_eq!(encode(&[0], 2), "00");
+        assert_eq!(encode(&[61], 2), "0z");
+        assert_eq!(encode(&[62], 2), "10");
+        assert_eq!(encode(&[0xff; 16], WIDTH_16_BYTES), "7n42DGM5Tflk9n8mt7Fhc7");
+        assert_eq!(decode::<16>("7n42DGM5Tflk9n8mt7Fhc7"), Some([0xff; 16]));
+    }
+
+    #[test]
+    fn overflow_and_alphabet_are_refused() {
+        assert_eq!(decode::<16>("7n42DGM5Tflk9n8mt7Fhc8"), None);
+        assert_eq!(decode::<16>("zzzzzzzzzzzzzzzzzzzzzz"), None);
+        assert_eq!(decode::<1>("-"), None);
+        assert_eq!(decode::<1>("é"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_number_comes_back(bytes: [u8; 32]) {
+            let text = encode(&bytes, WIDTH_32_BYTES);
+            prop_assert_eq!(text.len(), WIDTH_32_BYTES);
+            prop_assert_eq!(decode::<32>(&text), Some(bytes));
+        }
+
+        #[test]
+        fn every_accepted_text_is_the_one_spelling(text in "[0-9A-Za-z]{22}") {
+            if let Some(bytes) = decode::<16>(&text) {
+                prop_assert_eq!(encode(&bytes, WIDTH_16_BYTES), text);
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Audit events: who did what to which target, from where, when, why, and how it ended.
+//!
+//! INVARIANT: an event names digests of what was written, never its content; no secret, token or ticket has a place here.
+
+use crate::id::{ApplicationId, KeyId, RequestId};
+use crate::timestamp::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+
+/// An event's place in the log: its ticket, out of the counter of its epoch.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct EventId {
+    /// Raised when a store was rolled back; 1 at first.
+    pub epoch: u32,
+    /// Consecutive from 1 within its epoch.
+    pub seq: u64,
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "evt_{}_{}", self.epoch, self.seq)
+    }
+}
+
+impl std::str::FromStr for EventId {
+    type Err = crate::id::NotAnId;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            let (epoch, seq) = text.strip_prefix("evt_")?.split_once('_')?;
+            let id = Self { epoch: epoch.parse().ok()?, seq: seq.parse().ok()? };
+            (id.seq > 0 && id.to_string() == text).then_some(id)
+        };
+        parse().ok_or(crate::id::NotAnId { prefix: "evt_" })
+    }
+}
+
+impl Serialize for EventId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for EventId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        text.parse().map_err(|_| serde::de::Error::custom("expected `evt_<epoch>_<seq>`"))
+    }
+}
+
+macro_rules! actions {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// What was done or tried.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Action { $($(#[$doc])* $name,)* }
+
+        impl Action {
+            /// Every action.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Its name in the log.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+actions! {
+    /// An application came to be.
+    ApplicationCreated = "application.create",
+    /// Its name or contacts changed.
+    ApplicationChanged = "application.change",
+    /// Its keys stopped working, for now.
+    ApplicationSuspended = "application.suspend",
+    /// Its keys work again.
+    ApplicationResumed = "application.resume",
+    /// All keys issued so far were killed.
+    ApplicationRevoked = "application.revoke",
+    /// A key was issued, with a claim for its first version.
+    KeyIssued = "key.issue",
+    /// Its name, scopes, rules or switch changed.
+    KeyChanged = "key.change",
+    /// It was revoked.
+    KeyRevoked = "key.revoke",
+    /// Whoever held its token revoked it.
+    KeyReported = "key.report",
+    /// Somebody with a token in hand asked whose it is.
+    KeyLookedUp = "key.lookup",
+    /// A claim was taken and a secret minted.
+    ClaimTaken = "claim.take",
+    /// A new claim took the place of one that was not taken.
+    ClaimReissued = "claim.reissue",
+    /// A claim was presented a second time.
+    ClaimReplayed = "claim.replay",
+    /// Calls without a valid credential were refused; counted per source and minute.
+    AnonymousRefused = "admin.refuse",
+    /// The rings, the signing key and the root key were made.
+    Initialised = "keyward.init",
+}
+
+impl std::str::FromStr for Action {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.iter().copied().find(|action| action.as_str() == text).ok_or(())
+    }
+}
+
+impl Serialize for Action {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Action {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        text.parse().map_err(|()| serde::de::Error::custom("expected a known action"))
+    }
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Done.
+    Done,
+    /// Refused; nothing changed.
+    Refused,
+    /// Something that somebody must look at.
+    Alarm,
+}
+
+/// Who did it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// In which role.
+    pub kind: ActorKind,
+    /// The key that was presented.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyId>,
+    /// The person or workload that the key stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
+}
+
+/// In which role somebody acted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ActorKind {
+    /// With a key of the built-in application.
+    Admin,
+    /// With nothing but a claim ticket or the token in question.
+    Holder,
+    /// Without a valid credential.
+    Anonymous,
+    /// Keyward itself.
+    System,
+}
+
+/// From where.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Source {
+    /// The client's address, as far as it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_addr: Option<String>,
+    /// What the client called itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+}
+
+/// To what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Target {
+    /// Whose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application: Option<ApplicationId>,
+    /// Which key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyId>,
+}
+
+/// The keyed digest of one record that was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriteDigest {
+    /// The store key.
+    pub record: String,
+    /// HMAC-SHA-256 of store key and stored value, lowercase hex.
+    pub digest: String,
+}
+
+/// One entry of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its place.
+    pub id: EventId,
+    /// When, by the clock of whoever wrote it.
+    pub at: Timestamp,
+    /// What.
+    pub action: Action,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// To what.
+    pub target: Target,
+    /// By whom.
+    pub actor: Actor,
+    /// From where.
+    pub source: Source,
+    /// In which request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestId>,
+    /// Why, in the words of whoever did it; for a refusal the stable code of the problem.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Names of what changed, or other plain facts; never a value that could be secret.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub detail: Vec<String>,
+    /// The event before it on the same target, as far as its writer knew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<EventId>,
+    /// What was written with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub writes: Vec<WriteDigest>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_have_one_spelling() {
+        let id = EventId { epoch: 1, seq: 42 };
+        assert_eq!("evt_1_42".parse::<EventId>(), Ok(id));
+        for bad in ["evt_1_0", "evt_01_42", "evt_1_+42", "evt_1", "1_42", "evt_1_42 "] {
+            assert!(bad.parse::<EventId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_action_comes_back_from_its_name() {
+        for action in Action::ALL {
+            assert_eq!(action.as_str().parse::<Action>(), Ok(*action));
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Stable ids: 16 random bytes, shown as `<kind>_<22 base62>`, named in the store as lowercase hex.
+
+use crate::base62;
+use std::fmt;
+
+/// Why a text is not an id of the wanted kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotAnId {
+    /// The prefix that the text should have had, with its underscore.
+    pub prefix: &'static str,
+}
+
+impl fmt::Display for NotAnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` followed by 22 characters of `0-9A-Za-z`", self.prefix)
+    }
+}
+
+impl std::error::Error for NotAnId {}
+
+/// Lowercase hex of `bytes`, as store keys carry it.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut out = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        for nibble in [byte >> 4, byte & 0x0f] {
+            out.push(char::from(DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0')));
+        }
+    }
+    out
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; 16]);
+
+        impl $name {
+            /// What the text form starts with.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// The id made of these 16 bytes; fresh ids are made of random ones.
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+
+            /// The 16 bytes.
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+
+            /// Lowercase hex, as store keys carry it.
+            pub fn hex(&self) -> String {
+                hex(&self.0)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut text = String::with_capacity(Self::PREFIX.len() + base62::WIDTH_16_BYTES);
+                text.push_str(Self::PREFIX);
+                base62::encode_into(&mut text, &self.0, base62::WIDTH_16_BYTES);
+                f.write_str(&text)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = NotAnId;
+            fn from_str(text: &str) -> Result<Self, NotAnId> {
+                text.strip_prefix(Self::PREFIX)
+                    .filter(|digits| digits.len() == base62::WIDTH_16_BYTES)
+                    .and_then(base62::decode::<16>)
+                    .map(Self)
+                    .ok_or(NotAnId { prefix: Self::PREFIX })
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+                text.parse().map_err(|e: NotAnId| serde::de::Error::custom(format!("expected {e}")))
+            }
+        }
+    };
+}
+
+id!(
+    /// A key: stable through all its versions.
+    KeyId,
+    "key_"
+);
+id!(
+    /// An application: the partner, service or channel that keys belong to.
+    ApplicationId,
+    "app_"
+);
+id!(
+    /// A claim: the first 16 bytes of the SHA-256 of its ticket, so that whoever holds the ticket can look at the claim.
+    ClaimId,
+    "clm_"
+);
+id!(
+    /// One request, named in its answer, in its log lines and in its event.
+    RequestId,
+    "req_"
+);
+
+impl ApplicationId {
+    /// The built-in application `keyward`, whose keys administer all others.
+    pub const KEYWARD: Self = Self([0; 16]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_hex() {
+        let id = KeyId::from_bytes([0xab; 16]);
+        assert_eq!(id.to_string().parse::<KeyId>(), Ok(id));
+        assert_eq!(id.hex(), "ab".repeat(16));
+        assert_eq!(ApplicationId::KEYWARD.to_string(), "app_0000000000000000000000");
+    }
+
+    #[test]
+    fn another_kind_or_length_is_refused() {
+        let id = KeyId::from_bytes([1; 16]).to_string();
+        assert!(id.parse::<ApplicationId>().is_err());
+        assert!(format!("{id}0").parse::<KeyId>().is_err());
+        assert!("key_zzzzzzzzzzzzzzzzzzzzzz".parse::<KeyId>().is_err());
+        assert!("".parse::<KeyId>().is_err());
+    }
+}

@@ -1,0 +1,160 @@
+//! A key: one stable id whose versions are its secrets. What validation reads of it, and the rules of its life.
+
+use crate::event::EventId;
+use crate::id::{ApplicationId, ClaimId, KeyId};
+use crate::network::NetworkRule;
+use crate::scope::ScopeSet;
+use crate::timestamp::{Timestamp, millis};
+use serde::{Deserialize, Serialize};
+
+/// The longest life that may be asked for, in seconds: ten years.
+pub const EXPIRES_IN_S_MAX: i64 = 10 * 365 * 24 * 3600;
+
+/// Which world a key works in; a `test` key never passes for a `live` one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// Real traffic.
+    Live,
+    /// Tests and sandboxes.
+    Test,
+}
+
+impl Environment {
+    /// `live` or `test`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Test => "test",
+        }
+    }
+
+    /// Reads `live` or `test`.
+    pub fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "live" => Some(Self::Live),
+            "test" => Some(Self::Test),
+            _ => None,
+        }
+    }
+}
+
+/// One secret of a key, as it is stored: a MAC, never the secret.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// 1 for the first.
+    pub number: u16,
+    /// Which pepper the MAC is made with.
+    pub pepper: u32,
+    /// HMAC-SHA-256 of the whole token.
+    #[serde(with = "mac_text")]
+    pub mac: [u8; 32],
+    /// When it was minted, in the hands of whoever claimed it.
+    #[serde(with = "millis")]
+    pub claimed_at: Timestamp,
+}
+
+/// A right to have a version minted, not yet used.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenClaim {
+    /// Which claim.
+    pub id: ClaimId,
+    /// The version that it mints.
+    pub version: u16,
+    /// Until when.
+    #[serde(with = "millis")]
+    pub expires_at: Timestamp,
+}
+
+/// Restrictions beyond scopes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rules {
+    /// From which networks the key may be used; none means from anywhere.
+    #[serde(default)]
+    pub network: NetworkRule,
+}
+
+/// All of a key but its flag: the record `m:{id}`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// Its id.
+    pub id: KeyId,
+    /// Whom it belongs to.
+    pub application: ApplicationId,
+    /// The generation of the application's keys that it was issued in.
+    pub generation: u32,
+    /// What its tokens start with.
+    pub prefix: String,
+    /// Live or test.
+    pub environment: Environment,
+    /// What people call it.
+    pub name: String,
+    /// The person or workload that events name; set for keys of the built-in application.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
+    /// What it may do.
+    pub scopes: ScopeSet,
+    /// What restricts it beyond scopes.
+    #[serde(default)]
+    pub rules: Rules,
+    /// The hard end of its life.
+    #[serde(with = "millis::option", default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// Switched off for now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
+    /// When it was issued.
+    #[serde(with = "millis")]
+    pub created_at: Timestamp,
+    /// The secrets alive, at most two, oldest first.
+    pub versions: Vec<Version>,
+    /// The claim that waits to be taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<OpenClaim>,
+    /// Counts the writes of this record: 1 at birth.
+    pub revision: u64,
+    /// The event that wrote this record.
+    pub event: EventId,
+}
+
+impl Key {
+    /// The live version of this number.
+    pub fn version(&self, number: u16) -> Option<&Version> {
+        self.versions.iter().find(|version| version.number == number)
+    }
+
+    /// Whether its life has ended by itself at `now`.
+    pub fn expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| now >= end)
+    }
+
+    /// Whether it administers Keyward itself.
+    pub fn is_administrative(&self) -> bool {
+        self.application == ApplicationId::KEYWARD
+    }
+}
+
+/// A MAC as lowercase hex.
+mod mac_text {
+    use crate::id::hex;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(mac: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex(mac))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        let mut mac = [0u8; 32];
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(serde::de::Error::custom("expected 64 hex digits"));
+        }
+        for (byte, pair) in mac.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let pair = std::str::from_utf8(pair).unwrap_or_default();
+            *byte = u8::from_str_radix(pair, 16)
+                .map_err(|_| serde::de::Error::custom("expected 64 hex digits"))?;
+        }
+        Ok(mac)
+    }
+}

@@ -1,0 +1,176 @@
+//! Network rules: from which addresses a key may be used; and how a client's address is found among what proxies say.
+
+use crate::error::FieldError;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, SocketAddr};
+
+/// The most networks in one rule.
+pub const NETWORKS_MAX: usize = 64;
+
+/// The networks from which a key may be used; none means from anywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NetworkRule(Vec<IpNet>);
+
+impl NetworkRule {
+    /// Parses networks (`10.0.0.0/8`, `2001:db8::/32`) and single addresses from a request's `field`.
+    ///
+    /// # Errors
+    /// One [`FieldError`] for each entry that is neither, or one for too many of them.
+    pub fn parse<S: AsRef<str>>(field: &str, texts: &[S]) -> Result<Self, Vec<FieldError>> {
+        if texts.len() > NETWORKS_MAX {
+            return Err(vec![FieldError::new(
+                field,
+                format!("has {} entries", texts.len()),
+                "at most 64 networks",
+            )]);
+        }
+        let mut networks = Vec::with_capacity(texts.len());
+        let mut errors = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            match parse_network(text.as_ref()) {
+                Some(network) => networks.push(network),
+                None => errors.push(FieldError::new(
+                    format!("{field}[{index}]"),
+                    "is not an address or a network",
+                    "CIDR notation such as `192.0.2.0/24` or `2001:db8::/32`",
+                )),
+            }
+        }
+        networks.sort();
+        networks.dedup();
+        if errors.is_empty() { Ok(Self(networks)) } else { Err(errors) }
+    }
+
+    /// Whether a request from `address` passes. Without an address only the rule without networks passes.
+    pub fn allows(&self, address: Option<IpAddr>) -> bool {
+        self.0.is_empty() || address.is_some_and(|address| self.contains(address))
+    }
+
+    /// Whether some network contains `address`.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+
+    /// Whether it restricts nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+fn parse_network(text: &str) -> Option<IpNet> {
+    if let Ok(network) = text.parse::<IpNet>() {
+        return Some(network.trunc());
+    }
+    text.parse::<IpAddr>().ok().map(|address| IpNet::from(address.to_canonical()))
+}
+
+/// The peer's address out of the runtime's `spin-client-addr` (`address:port`), `::ffff:` normalised.
+///
+/// `0.0.0.0:0`, which a chained call carries, and anything unreadable are "no address".
+pub fn peer_address(client_addr: &str) -> Option<IpAddr> {
+    let address = match client_addr.parse::<SocketAddr>() {
+        Ok(socket) => socket.ip(),
+        Err(_) => client_addr.parse::<IpAddr>().ok()?,
+    };
+    let address = address.to_canonical();
+    (!address.is_unspecified()).then_some(address)
+}
+
+/// The client's address: the peer, or behind a trusted proxy the rightmost entry of `X-Forwarded-For` that is no trusted proxy.
+///
+/// `forwarded` is the header's values in the order received. An unreadable entry ends the search with "no address":
+/// what lies left of it was not vouched for.
+pub fn client_address<'a>(
+    peer: Option<IpAddr>,
+    forwarded: impl DoubleEndedIterator<Item = &'a str>,
+    trusted_proxies: &NetworkRule,
+) -> Option<IpAddr> {
+    let peer = peer?;
+    if trusted_proxies.is_empty() || !trusted_proxies.contains(peer) {
+        return Some(peer);
+    }
+    let mut nearest = peer;
+    for value in forwarded.rev() {
+        for entry in value.rsplit(',') {
+            let address = peer_address(entry.trim())?;
+            nearest = address;
+            if !trusted_proxies.contains(address) {
+                return Some(address);
+            }
+        }
+    }
+    Some(nearest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn rule(texts: &[&str]) -> NetworkRule {
+        NetworkRule::parse("network", texts).expect("networks")
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect(text)
+    }
+
+    #[test]
+    fn rules() {
+        let rule = rule(&["192.0.2.0/24", "2001:db8::/32", "198.51.100.7"]);
+        for inside in ["192.0.2.1", "2001:db8::1", "198.51.100.7", "::ffff:192.0.2.9"] {
+            assert!(rule.allows(Some(ip(inside))), "{inside}");
+        }
+        for outside in ["192.0.3.1", "2001:db9::1", "198.51.100.8", "::1"] {
+            assert!(!rule.allows(Some(ip(outside))), "{outside}");
+        }
+        assert!(!rule.allows(None));
+        assert!(NetworkRule::default().allows(None));
+        let errors =
+            NetworkRule::parse("network", &["10.0.0.0/8", "10.0.0.0/33", "home"]).expect_err("two are wrong");
+        assert_eq!(errors.len(), 2);
+    }
+
+    #[test]
+    fn peers() {
+        assert_eq!(peer_address("192.0.2.1:4711"), Some(ip("192.0.2.1")));
+        assert_eq!(peer_address("[::ffff:192.0.2.1]:1"), Some(ip("192.0.2.1")));
+        assert_eq!(peer_address("[2001:db8::1]:443"), Some(ip("2001:db8::1")));
+        assert_eq!(peer_address("0.0.0.0:0"), None);
+        assert_eq!(peer_address("unix"), None);
+    }
+
+    #[test]
+    fn forged_forwarding_is_not_believed() {
+        let proxies = rule(&["10.0.0.0/8"]);
+        let direct = client_address(Some(ip("203.0.113.5")), ["192.0.2.1"].into_iter(), &proxies);
+        assert_eq!(direct, Some(ip("203.0.113.5")), "the peer is no proxy");
+        let behind =
+            client_address(Some(ip("10.0.0.1")), ["192.0.2.1, 203.0.113.5, 10.0.0.2"].into_iter(), &proxies);
+        assert_eq!(behind, Some(ip("203.0.113.5")), "the rightmost untrusted one, not what the client wrote");
+        let two = client_address(Some(ip("10.0.0.1")), ["192.0.2.1", "203.0.113.6"].into_iter(), &proxies);
+        assert_eq!(two, Some(ip("203.0.113.6")), "several headers are one list");
+        assert_eq!(client_address(Some(ip("10.0.0.1")), ["x, 10.0.0.3"].into_iter(), &proxies), None);
+        assert_eq!(client_address(Some(ip("10.0.0.1")), std::iter::empty(), &proxies), Some(ip("10.0.0.1")));
+        assert_eq!(client_address(None, ["192.0.2.1"].into_iter(), &proxies), None);
+    }
+
+    proptest! {
+        #[test]
+        fn an_untrusted_peer_is_always_the_client(peer: u32, headers in proptest::collection::vec("[0-9., a-f:]{0,40}", 0..3)) {
+            let peer = IpAddr::from(peer.to_be_bytes());
+            prop_assume!(!rule(&["10.0.0.0/8"]).contains(peer));
+            let found = client_address(Some(peer), headers.iter().map(String::as_str), &rule(&["10.0.0.0/8"]));
+            prop_assert_eq!(found, Some(peer));
+        }
+
+        #[test]
+        fn a_network_contains_its_own_addresses(address: u32, bits in 0u8..=32) {
+            let text = format!("{}/{bits}", IpAddr::from(address.to_be_bytes()));
+            prop_assert!(rule(&[&text]).allows(Some(IpAddr::from(address.to_be_bytes()))));
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! What the outside gives: time and randomness. Only the outermost layer has the real ones.
+
+use crate::timestamp::Timestamp;
+
+/// Time: the wall's for people and records, the monotonic one for waiting.
+#[allow(async_fn_in_trait, reason = "components are single-threaded; nothing here is sent between threads")]
+pub trait Clock {
+    /// The wall clock. It may step back.
+    fn now(&self) -> Timestamp;
+
+    /// Milliseconds since some fixed moment; never steps back.
+    fn monotonic_ms(&self) -> u64;
+
+    /// Returns after at least this many milliseconds of the monotonic clock.
+    async fn sleep_ms(&self, ms: u64);
+}
+
+/// Cryptographically secure randomness.
+pub trait Rng {
+    /// Fills `bytes`.
+    fn fill(&self, bytes: &mut [u8]);
+
+    /// `N` fresh bytes.
+    fn bytes<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes);
+        bytes
+    }
+}

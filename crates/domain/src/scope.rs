@@ -1,0 +1,315 @@
+//! Scopes: what a key may do. `resource:action` in as many segments as needed, `*` as the last segment for everything below.
+//!
+//! Scopes of administration may be narrowed to one application: `keys:write@app_...`.
+
+use crate::error::FieldError;
+use crate::id::ApplicationId;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+
+/// The longest scope in bytes, its narrowing included.
+pub const SCOPE_BYTES_MAX: usize = 128;
+/// The most scopes that one key holds or one request asks for.
+pub const SCOPES_MAX: usize = 64;
+
+const GRAMMAR: &str = "segments of `[a-z0-9._-]` joined by `:`, the last may be `*`, at most 128 bytes";
+
+/// One scope, in its one spelling.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Scope {
+    pattern: String,
+    application: Option<ApplicationId>,
+}
+
+/// Why a text is not a scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotAScope {
+    reason: String,
+}
+
+impl fmt::Display for NotAScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; expected {GRAMMAR}", self.reason)
+    }
+}
+
+impl NotAScope {
+    /// The same as a finding about a field of a request.
+    pub fn into_field(self, field: impl Into<String>) -> FieldError {
+        FieldError { field: field.into(), reason: self.reason, expected: GRAMMAR.to_owned() }
+    }
+}
+
+impl Scope {
+    /// Parses a scope.
+    ///
+    /// # Errors
+    /// [`NotAScope`] says which rule the text breaks.
+    pub fn parse(text: &str) -> Result<Self, NotAScope> {
+        let no = |reason: &str| Err(NotAScope { reason: reason.to_owned() });
+        if text.is_empty() {
+            return no("is empty");
+        }
+        if text.len() > SCOPE_BYTES_MAX {
+            return no("is too long");
+        }
+        let (pattern, application) = match text.split_once('@') {
+            None => (text, None),
+            Some((pattern, id)) => match id.parse::<ApplicationId>() {
+                Ok(id) => (pattern, Some(id)),
+                Err(_) => return no("names no application after `@`"),
+            },
+        };
+        let mut segments = pattern.split(':').peekable();
+        while let Some(segment) = segments.next() {
+            let last = segments.peek().is_none();
+            if segment == "*" && last {
+                continue;
+            }
+            if segment.is_empty() {
+                return no("has an empty segment");
+            }
+            if !segment
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-'))
+            {
+                return no("has a character that no scope has");
+            }
+        }
+        Ok(Self { pattern: pattern.to_owned(), application })
+    }
+
+    /// A scope of administration written in the code, which is known to be well-formed.
+    pub fn fixed(pattern: &'static str) -> Self {
+        Self { pattern: pattern.to_owned(), application: None }
+    }
+
+    /// The same scope, narrowed to one application.
+    #[must_use]
+    pub fn at(mut self, application: ApplicationId) -> Self {
+        self.application = Some(application);
+        self
+    }
+
+    /// Which application this scope is narrowed to.
+    pub const fn application(&self) -> Option<ApplicationId> {
+        self.application
+    }
+
+    /// Whether it names one action, not a family of them.
+    pub fn is_concrete(&self) -> bool {
+        !self.pattern.ends_with('*')
+    }
+
+    /// Whether whoever holds `self` may do all that `needed` allows.
+    pub fn covers(&self, needed: &Self) -> bool {
+        let place = self.application.is_none() || self.application == needed.application;
+        place && covers_pattern(&self.pattern, &needed.pattern)
+    }
+}
+
+fn covers_pattern(held: &str, needed: &str) -> bool {
+    match held.strip_suffix('*') {
+        None => held == needed,
+        // `a:*` covers what lies below `a:`, not `a` itself.
+        Some(stem) => needed.starts_with(stem),
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.pattern)?;
+        match self.application {
+            Some(id) => write!(f, "@{id}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Scope {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Scope {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// The scopes that a key holds: sorted, each once, at most [`SCOPES_MAX`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ScopeSet(Vec<Scope>);
+
+impl ScopeSet {
+    /// Parses the scopes of a request's `field`.
+    ///
+    /// # Errors
+    /// One [`FieldError`] for each entry that is no scope, or one for too many of them.
+    pub fn parse<S: AsRef<str>>(field: &str, texts: &[S]) -> Result<Self, Vec<FieldError>> {
+        if texts.len() > SCOPES_MAX {
+            return Err(vec![FieldError::new(
+                field,
+                format!("has {} entries", texts.len()),
+                "at most 64 scopes",
+            )]);
+        }
+        let mut scopes = Vec::with_capacity(texts.len());
+        let mut errors = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            match Scope::parse(text.as_ref()) {
+                Ok(scope) => scopes.push(scope),
+                Err(error) => errors.push(error.into_field(format!("{field}[{index}]"))),
+            }
+        }
+        if errors.is_empty() { Ok(Self::from_iter(scopes)) } else { Err(errors) }
+    }
+
+    /// Whether some scope held covers `needed`.
+    pub fn allows(&self, needed: &Scope) -> bool {
+        self.0.iter().any(|held| held.covers(needed))
+    }
+
+    /// The first scope of `other` that none held here covers; `None` where `self` is a superset.
+    pub fn first_missing<'a>(&self, other: &'a Self) -> Option<&'a Scope> {
+        other.0.iter().find(|needed| !self.allows(needed))
+    }
+
+    /// In order.
+    pub fn iter(&self) -> impl Iterator<Item = &Scope> {
+        self.0.iter()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Separated by spaces, as RFC 6750 writes them.
+    pub fn joined(&self) -> String {
+        let mut out = String::new();
+        for scope in &self.0 {
+            if !out.is_empty() {
+                out.push(' ');
+            }
+            out.push_str(&scope.to_string());
+        }
+        out
+    }
+}
+
+impl FromIterator<Scope> for ScopeSet {
+    fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
+        let mut scopes: Vec<Scope> = scopes.into_iter().collect();
+        scopes.sort();
+        scopes.dedup();
+        Self(scopes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn scope(text: &str) -> Scope {
+        Scope::parse(text).expect(text)
+    }
+
+    #[test]
+    fn grammar() {
+        for good in
+            ["*", "orders:read", "orders:*", "a", "a.b-c_d:e:f:g", "keys:write@app_0000000000000000000000"]
+        {
+            assert_eq!(Scope::parse(good).map(|s| s.to_string()).as_deref(), Ok(good));
+        }
+        for bad in [
+            "",
+            ":",
+            "a:",
+            ":a",
+            "a::b",
+            "*:a",
+            "a*",
+            "A:b",
+            "a b",
+            "a:b@",
+            "a:b@app_x",
+            "ä",
+            "a\0",
+            "a,b",
+            &"x".repeat(129),
+        ] {
+            assert!(Scope::parse(bad).is_err(), "`{bad}`");
+        }
+    }
+
+    #[test]
+    fn covering() {
+        let app = "app_0000000000000000000001";
+        let yes = [
+            ("*", "orders:read"),
+            ("*", "*"),
+            ("orders:*", "orders:read"),
+            ("orders:*", "orders:read:all"),
+            ("orders:*", "orders:*"),
+            ("orders:read", "orders:read"),
+            ("keys:write", &format!("keys:write@{app}")),
+            (&format!("keys:*@{app}"), &format!("keys:write@{app}")),
+        ];
+        let no = [
+            ("orders:read", "orders:write"),
+            ("orders:read", "orders:*"),
+            ("orders:*", "orders"),
+            ("orders:*", "*"),
+            ("orders:*", "ordersx:read"),
+            ("order:read", "orders:read"),
+            (&format!("keys:write@{app}"), "keys:write"),
+            (&format!("keys:write@{app}"), "keys:write@app_0000000000000000000002"),
+        ];
+        for (held, needed) in yes {
+            assert!(scope(held).covers(&scope(needed)), "{held} covers {needed}");
+        }
+        for (held, needed) in no {
+            assert!(!scope(held).covers(&scope(needed)), "{held} does not cover {needed}");
+        }
+    }
+
+    #[test]
+    fn sets_name_each_bad_entry() {
+        let errors = ScopeSet::parse("scopes", &["a:b", "A", ""]).expect_err("two are wrong");
+        assert_eq!(errors.iter().map(|e| e.field.as_str()).collect::<Vec<_>>(), ["scopes[1]", "scopes[2]"]);
+        assert!(ScopeSet::parse("scopes", &vec!["a"; 65]).is_err());
+    }
+
+    fn any_scope() -> impl Strategy<Value = Scope> {
+        ("[ab]{1,2}(:[ab]{1,2}){0,2}(:\\*)?").prop_map(|text| Scope::parse(&text).expect("by the grammar"))
+    }
+
+    proptest! {
+        #[test]
+        fn covering_is_a_preorder(a in any_scope(), b in any_scope(), c in any_scope()) {
+            prop_assert!(a.covers(&a));
+            if a.covers(&b) && b.covers(&c) {
+                prop_assert!(a.covers(&c));
+            }
+        }
+
+        #[test]
+        fn nobody_gains_by_a_superset(held in proptest::collection::vec(any_scope(), 0..4), asked in proptest::collection::vec(any_scope(), 0..4), probe in any_scope()) {
+            let (held, asked) = (ScopeSet::from_iter(held), ScopeSet::from_iter(asked));
+            if held.first_missing(&asked).is_none() && asked.allows(&probe) {
+                prop_assert!(held.allows(&probe));
+            }
+        }
+    }
+}

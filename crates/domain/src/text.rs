@@ -1,0 +1,69 @@
+//! Bounds on what people write: names, reasons, contacts. Any character is stored; whoever shows it escapes it.
+
+use crate::error::FieldError;
+
+/// The longest name of an application, a key or a principal, in bytes of UTF-8.
+pub const NAME_BYTES_MAX: usize = 128;
+/// The longest reason, in bytes of UTF-8.
+pub const REASON_BYTES_MAX: usize = 1024;
+/// The longest user agent that an event keeps, in bytes; longer ones are cut.
+pub const USER_AGENT_BYTES_MAX: usize = 256;
+
+/// Checks a name: 1 to [`NAME_BYTES_MAX`] bytes, not only white space.
+///
+/// # Errors
+/// A [`FieldError`] for `field`.
+pub fn check_name(field: &'static str, name: &str) -> Result<(), FieldError> {
+    if name.trim().is_empty() {
+        Err(FieldError::new(field, "is empty", "1 to 128 bytes of text"))
+    } else if name.len() > NAME_BYTES_MAX {
+        Err(FieldError::new(field, format!("has {} bytes", name.len()), "1 to 128 bytes of text"))
+    } else {
+        Ok(())
+    }
+}
+
+/// Checks a reason: 1 to [`REASON_BYTES_MAX`] bytes.
+///
+/// # Errors
+/// A [`FieldError`] for `field`.
+pub fn check_reason(field: &'static str, reason: &str) -> Result<(), FieldError> {
+    if reason.trim().is_empty() {
+        Err(FieldError::new(field, "is empty", "1 to 1024 bytes of text that say why"))
+    } else if reason.len() > REASON_BYTES_MAX {
+        Err(FieldError::new(field, format!("has {} bytes", reason.len()), "1 to 1024 bytes of text"))
+    } else {
+        Ok(())
+    }
+}
+
+/// `text` cut to at most `bytes_max` bytes at a character's edge.
+pub fn cut(text: &str, bytes_max: usize) -> &str {
+    if text.len() <= bytes_max {
+        return text;
+    }
+    let mut end = bytes_max;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_bounded_not_censored() {
+        assert!(check_name("name", "").is_err());
+        assert!(check_name("name", " \t").is_err());
+        assert!(check_name("name", &"x".repeat(129)).is_err());
+        assert!(check_name("name", "a\r\nSet-Cookie: x\u{1b}[31m<script>").is_ok());
+    }
+
+    #[test]
+    fn cutting_keeps_characters_whole() {
+        assert_eq!(cut("aé", 2), "a");
+        assert_eq!(cut("aé", 3), "aé");
+    }
+}
