@@ -1,0 +1,154 @@
+//! `cargo xtask lint`: formatting, the floors, clippy, licences and sources of dependencies.
+//! It changes no file.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::Args;
+
+use crate::build::{self, WASM_TARGET};
+use crate::floors;
+use crate::metadata::{Follow, Workspace};
+use crate::steps::{self, Journal, Outcome};
+
+/// What to check beyond the ordinary.
+#[derive(Args)]
+pub struct Options {
+    /// Install cargo-deny into .tools if it is missing (it is compiled, which takes minutes), and run it
+    #[arg(long)]
+    deny: bool,
+    /// Leave out clippy on what links wasmtime: minutes on a cold cache
+    #[arg(long)]
+    light: bool,
+}
+
+/// `rustfmt --check` on everything.
+pub fn format(journal: &mut Journal) -> Outcome {
+    journal.step("format", || steps::must(&mut steps::cargo(["fmt", "--all", "--check"])))
+}
+
+/// The floors: one line for each broken rule.
+pub fn floors(journal: &mut Journal) -> Outcome {
+    journal.step("floors", || {
+        let broken = floors::check(&Workspace::load()?)?;
+        for violation in &broken {
+            eprintln!("    {violation}");
+        }
+        if broken.is_empty() { Ok(()) } else { bail!("{} broken rules", broken.len()) }
+    })
+}
+
+/// Which crates a run of clippy looks at. Each set is checked in the profile in which it is built elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Set {
+    /// Native, without wasmtime: `dev`.
+    Light,
+    /// Native, with wasmtime: `release`.
+    Heavy,
+    /// Wasm.
+    Wasm,
+}
+
+fn set_of(workspace: &Workspace, name: &str) -> Set {
+    if workspace.is_wasm(name) {
+        Set::Wasm
+    } else if build::NATIVE_PACKAGES.contains(&name)
+        || name == "keyward-e2e"
+        || workspace.direct(name, Follow::All).any(|to| to == "wasmtime")
+    {
+        Set::Heavy
+    } else {
+        Set::Light
+    }
+}
+
+fn clippy_on(workspace: &Workspace, set: Set, flags: &[&str]) -> anyhow::Result<()> {
+    let mut cargo = steps::cargo(["clippy", "--quiet"]);
+    cargo.args(flags);
+    for member in workspace.members().filter(|member| set_of(workspace, &member.name) == set) {
+        cargo.args(["-p", &member.name]);
+    }
+    steps::must(cargo.args(["--", "-D", "warnings"]))
+}
+
+/// Clippy on the native crates that do not link wasmtime, their tests too.
+pub fn clippy_light(journal: &mut Journal) -> Outcome {
+    journal.step("clippy: native", || clippy_on(&Workspace::load()?, Set::Light, &["--all-targets"]))
+}
+
+/// Clippy on components and what they share.
+pub fn clippy_wasm(journal: &mut Journal) -> Outcome {
+    journal.step("clippy: components", || {
+        build::wasm_target()?;
+        clippy_on(&Workspace::load()?, Set::Wasm, &["--target", WASM_TARGET])
+    })
+}
+
+/// Clippy on the host, the command and the end-to-end tests.
+pub fn clippy_heavy(journal: &mut Journal) -> Outcome {
+    journal.step("clippy: host and command", || {
+        clippy_on(&Workspace::load()?, Set::Heavy, &["--release", "--all-targets"])
+    })
+}
+
+/// Where `--deny` installs it.
+fn own_cargo_deny() -> PathBuf {
+    steps::root().join(".tools/bin/cargo-deny")
+}
+
+/// Licences, bans and sources of every dependency. Advisories need a database that is fetched from elsewhere, so they are
+/// no part of a run that must work from the package registry alone.
+pub fn deny(journal: &mut Journal, install: bool) -> Outcome {
+    const STEP: &str = "licences and sources";
+    let mut program = own_cargo_deny();
+    if !program.exists() {
+        let in_path = std::env::var_os("PATH").and_then(|path| {
+            std::env::split_paths(&path)
+                .map(|folder| folder.join("cargo-deny"))
+                .find(|candidate| candidate.exists())
+        });
+        match in_path {
+            Some(found) => program = found,
+            None if install => {
+                let installed = journal.step("install cargo-deny", || {
+                    let tools = steps::root().join(".tools");
+                    steps::must(steps::cargo(["install", "--locked", "cargo-deny", "--root"]).arg(tools))
+                });
+                if installed != Outcome::Passed {
+                    return installed;
+                }
+            }
+            None => {
+                journal.skip(
+                    STEP,
+                    "cargo-deny is not installed; `cargo xtask lint --deny` installs it into .tools",
+                );
+                return Outcome::Skipped;
+            }
+        }
+    }
+    journal.step(STEP, || {
+        steps::must(
+            steps::command(program)
+                .args(["check", "--hide-inclusion-graph"])
+                .args(["licenses", "bans", "sources"]),
+        )
+    })
+}
+
+/// `cargo xtask lint`.
+pub fn run(options: Options) -> anyhow::Result<()> {
+    let mut journal = Journal::default();
+    format(&mut journal);
+    floors(&mut journal);
+    clippy_light(&mut journal);
+    clippy_wasm(&mut journal);
+    if options.light {
+        journal.skip("clippy: host and command", "--light");
+    } else {
+        clippy_heavy(&mut journal);
+    }
+    deny(&mut journal, options.deny);
+    eprint!("{}", journal.summary());
+    journal.close()
+}
