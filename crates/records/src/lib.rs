@@ -1,1 +1,15 @@
-//! keyward-records.
+//! The reading half of the store: traits to read and to count, the names of store keys, the typed records and how they open.
+//!
+//! INVARIANT: nothing here writes. The writing half is the ledger's.
+
+mod flag;
+mod kv;
+pub mod names;
+pub mod projection;
+mod read;
+mod record;
+
+pub use flag::{Flag, LIVE, Tombstone, tombstone_value};
+pub use kv::{KvCount, KvRead, StoreError};
+pub use read::{Reader, Rings};
+pub use record::{NameRecord, Record, RecordError, StoredOutcome, Void, open, seal};

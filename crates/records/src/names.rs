@@ -1,0 +1,169 @@
+//! The names of store keys: `[a-z0-9:.-]`, at most 200 bytes, never made of a caller's text. One place, so that no two kinds collide.
+
+use keyward_crypto::digest;
+use keyward_domain::event::EventId;
+use keyward_domain::{ApplicationId, ClaimId, KeyId};
+
+/// The flag of a key: live, or a tombstone.
+pub fn flag(key: KeyId) -> String {
+    format!("k:{}", key.hex())
+}
+
+/// The kill of one version of a key.
+pub fn version_kill(key: KeyId, version: u16) -> String {
+    format!("x:{}.{version}", key.hex())
+}
+
+/// All the rest of a key.
+pub fn key(key: KeyId) -> String {
+    format!("m:{}", key.hex())
+}
+
+/// What validation must know of an application.
+pub fn application(application: ApplicationId) -> String {
+    format!("a:{}", application.hex())
+}
+
+/// The kill of one generation of an application's keys.
+pub fn generation_kill(application: ApplicationId, generation: u32) -> String {
+    format!("x:{}.{generation}", application.hex())
+}
+
+/// The rest of an application.
+pub fn details(application: ApplicationId) -> String {
+    format!("d:{}", application.hex())
+}
+
+/// Who holds an application's name.
+pub fn name_owner(name: &str) -> String {
+    format!("n:{}", keyward_domain::id::hex(&digest::framed("keyward/name", &[name.as_bytes()])))
+}
+
+/// A claim.
+pub fn claim(claim: ClaimId) -> String {
+    format!("q:{}", claim.hex())
+}
+
+/// The outcome of an idempotent request; `digest` covers caller, route and Idempotency-Key.
+pub fn outcome(digest: &[u8; 32]) -> String {
+    format!("y:{}", keyward_domain::id::hex(digest))
+}
+
+/// An audit event.
+pub fn event(event: EventId) -> String {
+    format!("e:{}.{}", event.epoch, event.seq)
+}
+
+/// The void of a ticket that no event was written for.
+pub fn void(event: EventId) -> String {
+    format!("v:{}.{}", event.epoch, event.seq)
+}
+
+/// Where the projections stand.
+pub const HEAD: &str = "p:head";
+
+/// The head of a projected list.
+pub fn list(list: &str) -> String {
+    format!("p:{list}")
+}
+
+/// One page of a projected list.
+pub fn list_page(list: &str, page: u64) -> String {
+    format!("p:{list}.{page}")
+}
+
+/// Leaf hashes of events, a page of them.
+pub fn leaves(page: u64) -> String {
+    format!("t:l.{page}")
+}
+
+/// Counters of control: only ever touched by `increment`.
+pub mod counter {
+    use super::{ClaimId, EventId};
+
+    /// The tickets of audit events.
+    pub fn audit(epoch: u32) -> String {
+        format!("c:audit:{epoch}")
+    }
+
+    /// The tickets of revisions of the record at `store_key`.
+    pub fn revision(store_key: &str) -> String {
+        format!("c:{store_key}")
+    }
+
+    /// Who takes a claim: the first.
+    pub fn claim(claim: ClaimId) -> String {
+        format!("c:q:{}", claim.hex())
+    }
+
+    /// Who extends the log's projections from this event on: the first.
+    pub fn tree(from: EventId) -> String {
+        format!("c:tree:{}.{}", from.epoch, from.seq)
+    }
+
+    /// Refused anonymous calls from one source in one minute.
+    pub fn anonymous(minute: i64, source_digest: &[u8; 32]) -> String {
+        format!(
+            "c:anon:{minute}.{}",
+            keyward_domain::id::hex(source_digest.first_chunk::<16>().unwrap_or(&[0; 16]))
+        )
+    }
+
+    /// The start-up probe's own counter.
+    pub const PROBE: &str = "c:probe";
+}
+
+/// Counters of use, kept where validators may write.
+pub mod usage {
+    use keyward_domain::KeyId;
+
+    /// Accepted and refused validations of one key in one hour (hours since 1970).
+    pub fn hourly(key: KeyId, hour: i64, accepted: bool) -> String {
+        format!("u:{}.{hour}.{}", key.hex(), if accepted { "ok" } else { "no" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_within_what_every_store_takes() {
+        let (key_id, app, claim_id) = (
+            KeyId::from_bytes([255; 16]),
+            ApplicationId::from_bytes([255; 16]),
+            ClaimId::from_bytes([255; 16]),
+        );
+        let event_id = EventId { epoch: u32::MAX, seq: u64::MAX };
+        let names = [
+            flag(key_id),
+            version_kill(key_id, u16::MAX),
+            key(key_id),
+            application(app),
+            generation_kill(app, u32::MAX),
+            details(app),
+            name_owner("Zoë \u{1b} 'DROP"),
+            claim(claim_id),
+            outcome(&[255; 32]),
+            event(event_id),
+            void(event_id),
+            HEAD.to_owned(),
+            list_page(&crate::projection::lists::events_of_key(key_id), u64::MAX),
+            leaves(u64::MAX),
+            counter::audit(u32::MAX),
+            counter::revision(&key(key_id)),
+            counter::claim(claim_id),
+            counter::tree(event_id),
+            counter::anonymous(i64::MAX, &[255; 32]),
+            usage::hourly(key_id, i64::MAX, true),
+        ];
+        for name in names {
+            assert!(name.len() <= 200, "{name}");
+            assert!(
+                name.bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b':' | b'.' | b'-')),
+                "{name}"
+            );
+        }
+    }
+}

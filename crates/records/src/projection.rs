@@ -1,0 +1,149 @@
+//! Projections: what is computed from the log, so that lists need not scan it. They could be thrown away.
+//!
+//! A list is append-only, in pages, in the order of the log; whoever reads it goes from its end.
+
+use crate::names;
+use crate::record::Record;
+use keyward_crypto::Domain;
+use keyward_domain::Timestamp;
+use keyward_domain::event::EventId;
+use keyward_domain::timestamp::millis;
+use serde::{Deserialize, Serialize};
+
+/// Entries in one page of a list.
+pub const PAGE_ENTRIES: u64 = 256;
+
+/// How far the projections are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The epoch that they read.
+    pub epoch: u32,
+    /// Tickets of this epoch that are in them; the next to come is `size + 1`.
+    pub size: u64,
+    /// A ticket without event, and when it was first seen missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<Gap>,
+}
+
+/// A ticket for which there is neither event nor void.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Which ticket.
+    pub seq: u64,
+    /// When it was first seen missing.
+    #[serde(with = "millis")]
+    pub since: Timestamp,
+}
+
+impl Head {
+    /// Where the projections stand before the first event.
+    pub const START: Self = Self { epoch: 1, size: 0, gap: None };
+
+    /// The next ticket to come.
+    pub const fn next(&self) -> EventId {
+        EventId { epoch: self.epoch, seq: self.size + 1 }
+    }
+}
+
+impl Record for Head {
+    const DOMAIN: Domain = Domain::Projection;
+    fn store_key(&self) -> String {
+        names::HEAD.to_owned()
+    }
+}
+
+/// The head of one list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListHead {
+    /// Which list.
+    pub list: String,
+    /// Entries in it.
+    pub count: u64,
+    /// The last event that was considered for it: appending is idempotent.
+    pub through: u64,
+}
+
+impl Record for ListHead {
+    const DOMAIN: Domain = Domain::Projection;
+    fn store_key(&self) -> String {
+        names::list(&self.list)
+    }
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListPage {
+    /// Which list.
+    pub list: String,
+    /// Which page, from 0.
+    pub page: u64,
+    /// Its entries, in the order of the log.
+    pub entries: Vec<Entry>,
+}
+
+impl Record for ListPage {
+    const DOMAIN: Domain = Domain::Projection;
+    fn store_key(&self) -> String {
+        names::list_page(&self.list, self.page)
+    }
+}
+
+/// One entry: the event that put it there and, where the list is of things, whose it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The event.
+    pub seq: u64,
+    /// The id of the thing; empty in lists of events.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
+}
+
+/// The leaf hashes of consecutive tickets, 256 to a page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeafPage {
+    /// Which page: leaf `n` (from 0) lies on page `n / 256`.
+    pub page: u64,
+    /// RFC 6962 leaf hashes of the sealed events and voids, lowercase hex.
+    pub leaves: Vec<String>,
+}
+
+impl Record for LeafPage {
+    const DOMAIN: Domain = Domain::Projection;
+    fn store_key(&self) -> String {
+        names::leaves(self.page)
+    }
+}
+
+/// The names of the lists.
+pub mod lists {
+    use keyward_domain::event::Action;
+    use keyward_domain::{ApplicationId, KeyId};
+
+    /// All applications.
+    pub const APPLICATIONS: &str = "apps";
+
+    /// The keys of one application.
+    pub fn keys_of(application: ApplicationId) -> String {
+        format!("keys:{}", application.hex())
+    }
+
+    /// The events about one application and its keys.
+    pub fn events_of_application(application: ApplicationId) -> String {
+        format!("ev:app:{}", application.hex())
+    }
+
+    /// The events about one key.
+    pub fn events_of_key(key: KeyId) -> String {
+        format!("ev:key:{}", key.hex())
+    }
+
+    /// The events that one key caused.
+    pub fn events_by(actor: KeyId) -> String {
+        format!("ev:by:{}", actor.hex())
+    }
+
+    /// The events of one action.
+    pub fn events_of_action(action: Action) -> String {
+        format!("ev:do:{}", action.as_str())
+    }
+}

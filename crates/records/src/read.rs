@@ -1,0 +1,146 @@
+//! Reading typed records: one call for one record, errors sorted into "not there", "later" and "damaged".
+
+use crate::flag::{Flag, Tombstone};
+use crate::kv::KvRead;
+use crate::names;
+use crate::projection::{Head, ListHead, ListPage};
+use crate::record::{NameRecord, Record, Void, open};
+use keyward_crypto::{Peppers, Sealer};
+use keyward_domain::application::{Application, Details};
+use keyward_domain::claim::Claim;
+use keyward_domain::event::{Event, EventId};
+use keyward_domain::key::Key;
+use keyward_domain::{ApplicationId, ClaimId, KeyId, Result};
+
+/// The rings that the control plane holds. Validation holds `records` and `peppers` alone.
+pub struct Rings {
+    /// Seals records of state.
+    pub records: Sealer,
+    /// Seals audit events.
+    pub audit: Sealer,
+    /// MACs tokens.
+    pub peppers: Peppers,
+}
+
+/// Reads typed records from a store.
+pub struct Reader<'a, K> {
+    kv: &'a K,
+    rings: &'a Rings,
+}
+
+impl<'a, K: KvRead> Reader<'a, K> {
+    /// A reader of `kv` with these rings.
+    pub const fn new(kv: &'a K, rings: &'a Rings) -> Self {
+        Self { kv, rings }
+    }
+
+    async fn record<R: Record>(&self, sealer: &Sealer, store_key: &str, what: &str) -> Result<Option<R>> {
+        match self.kv.get(store_key).await? {
+            None => Ok(None),
+            Some(value) => open(sealer, store_key, &value).map(Some).map_err(|e| e.into_error(what)),
+        }
+    }
+
+    /// A key's record.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn key(&self, id: KeyId) -> Result<Option<Key>> {
+        self.record(&self.rings.records, &names::key(id), "a key").await
+    }
+
+    /// Whether a key's flag is live, and its tombstone where it is dead. `None` where there is no flag.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the tombstone does not open.
+    pub async fn flag(&self, id: KeyId) -> Result<Option<Option<Tombstone>>> {
+        let value = self.kv.get(&names::flag(id)).await?;
+        match Flag::of(value.as_deref()) {
+            Flag::Absent => Ok(None),
+            Flag::Live => Ok(Some(None)),
+            Flag::Dead(value) => Tombstone::open(&self.rings.records, id, value)
+                .map(|tombstone| Some(Some(tombstone)))
+                .map_err(|e| e.into_error("a tombstone")),
+        }
+    }
+
+    /// What validation must know of an application.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn application(&self, id: ApplicationId) -> Result<Option<Application>> {
+        self.record(&self.rings.records, &names::application(id), "an application").await
+    }
+
+    /// The rest of an application.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn details(&self, id: ApplicationId) -> Result<Option<Details>> {
+        self.record(&self.rings.records, &names::details(id), "an application").await
+    }
+
+    /// Who holds a name.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn name(&self, store_key: &str) -> Result<Option<NameRecord>> {
+        self.record(&self.rings.records, store_key, "a name").await
+    }
+
+    /// A claim.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn claim(&self, id: ClaimId) -> Result<Option<Claim>> {
+        self.record(&self.rings.records, &names::claim(id), "a claim").await
+    }
+
+    /// An event.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the event does not open.
+    pub async fn event(&self, id: EventId) -> Result<Option<Event>> {
+        self.record(&self.rings.audit, &names::event(id), "an audit event").await
+    }
+
+    /// A void.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the void does not open.
+    pub async fn void(&self, id: EventId) -> Result<Option<Void>> {
+        self.record(&self.rings.audit, &names::void(id), "a void").await
+    }
+
+    /// Whether a generation of an application's keys was killed.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn generation_killed(&self, application: ApplicationId, generation: u32) -> Result<bool> {
+        Ok(self.kv.get(&names::generation_kill(application, generation)).await?.is_some())
+    }
+
+    /// How far the projections are.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn head(&self) -> Result<Head> {
+        Ok(self.record(&self.rings.audit, names::HEAD, "the projections").await?.unwrap_or(Head::START))
+    }
+
+    /// The head of a projected list.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn list_head(&self, list: &str) -> Result<Option<ListHead>> {
+        self.record(&self.rings.audit, &names::list(list), "a list").await
+    }
+
+    /// A page of a projected list.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn list_page(&self, list: &str, page: u64) -> Result<Option<ListPage>> {
+        self.record(&self.rings.audit, &names::list_page(list, page), "a list").await
+    }
+}
