@@ -10,6 +10,7 @@ pub mod pepper;
 pub mod ring;
 pub mod seal;
 pub mod secret;
+pub mod sign;
 
 pub use pepper::{Peppers, UnknownPepper};
 pub use ring::{Ring, RingDocument, RingError, State, UnknownRingVersion};
