@@ -11,6 +11,8 @@ pub mod ring;
 pub mod seal;
 pub mod secret;
 pub mod sign;
+#[cfg(test)]
+mod vectors;
 
 pub use pepper::{Peppers, UnknownPepper};
 pub use ring::{Ring, RingDocument, RingError, State, UnknownRingVersion};

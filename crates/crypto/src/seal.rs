@@ -409,3 +409,6 @@ fn open_with(
         .map_err(|_| OpenError::NotAuthentic)?;
     Ok(body)
 }
+
+#[cfg(test)]
+mod tests;
