@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 pub enum RecordError {
     /// Sealed under a ring version that this process does not have: not "denied" but "later".
     RingVersionUnknown(u32),
+    /// Written in a layout that this build does not know: likewise later, by a newer build.
+    FormatUnknown(u8),
     /// It does not open, or is not what its key says.
     Damaged,
 }
@@ -30,8 +32,17 @@ impl RecordError {
                     "the record of {what} is sealed under ring version {version}, which this process does not have"
                 ),
             ),
+            Self::FormatUnknown(format) => Error::new(
+                Code::RingVersionUnknown,
+                format!("the record of {what} has format {format}, which this build does not know"),
+            ),
             Self::Damaged => Error::damaged(what),
         }
+    }
+
+    /// Whether this process is merely behind, rather than the record being at fault.
+    pub const fn is_unavailable(self) -> bool {
+        !matches!(self, Self::Damaged)
     }
 }
 
@@ -39,6 +50,7 @@ impl From<OpenError> for RecordError {
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::UnknownRingVersion(version) => Self::RingVersionUnknown(version),
+            OpenError::UnknownFormat(format) => Self::FormatUnknown(format),
             _ => Self::Damaged,
         }
     }

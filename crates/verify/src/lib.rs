@@ -1,1 +1,11 @@
-//! keyward-verify.
+//! The hot path: may this token pass? Three parallel reads, one decryption, one MAC; nothing about a key is ever cached.
+//!
+//! INVARIANT: nothing here writes, and nothing here answers "allowed" when the store is silent.
+
+mod application;
+mod verdict;
+mod verify;
+
+pub use application::ApplicationCache;
+pub use verdict::{Demand, Refusal, RefusalCode, Verdict, Verified};
+pub use verify::Verifier;

@@ -1,0 +1,146 @@
+//! The steps, in order. Each refusal beyond "no such token" is told only to whoever presented the right secret.
+
+use crate::application::{ApplicationCache, Standing};
+use crate::verdict::{Demand, Refusal, RefusalCode, Verdict, Verified};
+use keyward_crypto::{Domain, Peppers, Sealer, UnknownPepper};
+use keyward_domain::key::Key;
+use keyward_domain::ports::Clock;
+use keyward_domain::scope::Scope;
+use keyward_domain::token::{self, Parsed};
+use keyward_domain::{Code, Error, KeyId, Result};
+use keyward_records::{Flag, KvRead, names, open};
+
+/// About the length of a sealed key, so that an unknown id costs the same decryption as a wrong secret.
+const DECOY_BYTES: usize = 512;
+
+/// Answers whether tokens pass.
+pub struct Verifier<'a, K, C> {
+    kv: &'a K,
+    records: &'a Sealer,
+    peppers: &'a Peppers,
+    applications: &'a ApplicationCache,
+    clock: &'a C,
+}
+
+impl<'a, K: KvRead, C: Clock> Verifier<'a, K, C> {
+    /// A verifier over this store and these rings; `applications` outlives the request.
+    pub const fn new(
+        kv: &'a K,
+        records: &'a Sealer,
+        peppers: &'a Peppers,
+        applications: &'a ApplicationCache,
+        clock: &'a C,
+    ) -> Self {
+        Self { kv, records, peppers, applications, clock }
+    }
+
+    /// Whether `token` passes with this demand.
+    ///
+    /// # Errors
+    /// Where the store is silent or a ring is not up to date: neither "allowed" nor "denied".
+    pub async fn verify(&self, token: &str, demand: &Demand<'_>) -> Result<Verdict> {
+        // 1. No I/O for garbage.
+        let Ok(parsed) = token::parse(token) else {
+            return Ok(Verdict::Refused(Refusal::NOT_FOUND));
+        };
+        // 2. and 3., 4.
+        let Some(found) = self.find(&parsed).await? else {
+            return Ok(Verdict::Refused(Refusal::NOT_FOUND));
+        };
+        // The secret was right: from here on the caller learns why.
+        let refusal = match found.dead {
+            true => Some((RefusalCode::Revoked, None)),
+            false => self.refusal(&found.key, demand).await?,
+        };
+        let (key, version) = (Box::new(found.key), parsed.version);
+        Ok(match refusal {
+            None => Verdict::Accepted(Verified { key, version }),
+            Some((code, missing_scope)) => {
+                Verdict::Refused(Refusal { code, key: Some((key, version)), missing_scope })
+            }
+        })
+    }
+
+    /// The key whose secret `parsed` is, alive or dead; `None` for every other token, after the same steps.
+    async fn find(&self, parsed: &Parsed<'_>) -> Result<Option<Found>> {
+        let id = KeyId::from_bytes(parsed.id);
+        let (flag_key, record_key, kill_key) =
+            (names::flag(id), names::key(id), names::version_kill(id, parsed.version));
+        let (flag, record, kill) =
+            futures::join!(self.kv.get(&flag_key), self.kv.get(&record_key), self.kv.get(&kill_key));
+        let (flag, record, kill) = (flag?, record?, kill?);
+
+        let key = match &record {
+            Some(sealed) => match open::<Key>(self.records, &record_key, sealed) {
+                Ok(key) => Some(key),
+                Err(error) if error.is_unavailable() => return Err(error.into_error("a key")),
+                Err(_) => None,
+            },
+            None => {
+                self.open_decoy(&record_key);
+                None
+            }
+        };
+        let version = key.as_ref().and_then(|key| key.version(parsed.version));
+        let right = match version {
+            Some(version) => {
+                self.peppers.verify(version.pepper, parsed.text, &version.mac).map_err(unknown_pepper)?
+            }
+            None => self.peppers.verify_dummy(parsed.text),
+        };
+        let dead = match Flag::of(flag.as_deref()) {
+            Flag::Live => kill.is_some(),
+            Flag::Dead(_) => true,
+            // Without a flag the key was never born.
+            Flag::Absent => return Ok(None),
+        };
+        Ok(key.filter(|_| right).map(|key| Found { key, dead }))
+    }
+
+    /// The work of opening a record that is not there.
+    fn open_decoy(&self, store_key: &str) {
+        let mut decoy = [0u8; DECOY_BYTES];
+        let version = self.records.active_version().to_be_bytes();
+        for (byte, value) in decoy.iter_mut().zip([1].into_iter().chain(version)) {
+            *byte = value;
+        }
+        let _ = std::hint::black_box(self.records.open(Domain::Key, store_key, &decoy));
+    }
+
+    /// 5. and 6.: the first reason against a key whose secret is right and that is not dead itself.
+    async fn refusal(&self, key: &Key, demand: &Demand<'_>) -> Result<Option<(RefusalCode, Option<Scope>)>> {
+        let standing = self
+            .applications
+            .standing(self.kv, self.records, self.clock, key.application, key.generation)
+            .await?;
+        let code = match standing {
+            Standing::Killed => RefusalCode::Revoked,
+            Standing::Absent => RefusalCode::NotFound,
+            _ if key.expired(self.clock.now()) => RefusalCode::Expired,
+            _ if key.disabled => RefusalCode::Disabled,
+            Standing::Suspended => RefusalCode::Disabled,
+            Standing::Active if demand.environment.is_some_and(|wanted| wanted != key.environment) => {
+                RefusalCode::Forbidden
+            }
+            Standing::Active if demand.application.is_some_and(|wanted| wanted != key.application) => {
+                RefusalCode::Forbidden
+            }
+            Standing::Active if !key.rules.network.allows(demand.client_address) => RefusalCode::Forbidden,
+            Standing::Active => {
+                // Limits come after scopes; their place is here.
+                let missing = demand.scopes.iter().find(|needed| !key.scopes.allows(needed));
+                return Ok(missing.map(|scope| (RefusalCode::InsufficientScope, Some(scope.clone()))));
+            }
+        };
+        Ok(Some((code, None)))
+    }
+}
+
+struct Found {
+    key: Key,
+    dead: bool,
+}
+
+fn unknown_pepper(error: UnknownPepper) -> Error {
+    Error::new(Code::RingVersionUnknown, format!("{error}, which a key was minted under"))
+}
