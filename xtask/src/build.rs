@@ -85,6 +85,13 @@ pub fn native(journal: &mut Journal) -> anyhow::Result<()> {
     journal.close()
 }
 
+/// The host without the command, for a bench of bare components.
+pub fn host_alone(journal: &mut Journal) -> anyhow::Result<()> {
+    journal
+        .step("build host", || steps::must(&mut steps::cargo(["build", "--release", "-p", "keyward-host"])));
+    journal.close()
+}
+
 /// All of it, without the closing table.
 pub fn everything(journal: &mut Journal) -> anyhow::Result<()> {
     // A component that nobody builds would be missed only when its route is called.

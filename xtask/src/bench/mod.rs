@@ -1,12 +1,289 @@
-//! `cargo xtask bench`: the hot path against bare components on the same host, in interleaved rounds.
+//! `cargo xtask bench`: the hot path against bare components on the same host, in interleaved rounds, then mutations.
+//! Everything runs on this machine, the load generator included: ratios within one run are what counts.
 
+mod client;
+mod load;
+mod report;
+mod stage;
+mod workloads;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
 use clap::Args;
+use serde_json::Value;
+use tokio::task::LocalSet;
+
+use crate::build;
+use crate::steps::Journal;
+use load::{Measured, Workload, drive};
+use report::Report;
+use stage::{Cast, Host, Stage};
+use workloads::{Claim, Claimed, Issue, Revoke};
+
+/// Every case is measured this many times, in turn with the others: a slow minute of the machine then hits all alike.
+const ROUNDS: u32 = 5;
+
+/// Connections that commit beside the ones that authorize.
+const COMMITTING: usize = 4;
+
+/// Runs of each case for counting store calls.
+const COUNTED: usize = 50;
 
 /// How to measure.
 #[derive(Args)]
-pub struct Options {}
+pub struct Options {
+    /// Seconds for each case at each number of connections
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Numbers of connections
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16])]
+    connections: Vec<usize>,
+    /// Keys that the checks draw from
+    #[arg(long, default_value_t = 1000)]
+    keys: usize,
+    /// The bare components alone
+    #[arg(long)]
+    floor: bool,
+    /// Leave the state directory and the host's log where they are
+    #[arg(long)]
+    keep: bool,
+    /// Write the figures to this file as well
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
 
 /// `cargo xtask bench`.
-pub fn run(_options: Options) -> anyhow::Result<()> {
-    anyhow::bail!("not yet")
+pub fn run(options: Options) -> anyhow::Result<()> {
+    if options.seconds == 0 || options.keys == 0 || options.connections.contains(&0) {
+        bail!("--seconds, --keys and --connections are 1 or more");
+    }
+    let mut journal = Journal::default();
+    if options.floor {
+        build::host_alone(&mut journal)?;
+    } else {
+        build::everything(&mut journal)?;
+    }
+    build::components(&mut journal, &build::BENCH_COMPONENTS)?;
+
+    let cast = if options.floor { Cast::Floor } else { Cast::Keyward };
+    let stage = Stage::set(cast)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let measured = LocalSet::new().block_on(&runtime, measure(&options, &stage, cast));
+    // A failed run leaves the host's log to look at.
+    if measured.is_ok() && !options.keep {
+        stage.clear()?;
+    }
+    let report = measured?;
+    print!("{}", report.render());
+    if let Some(path) = &options.json {
+        let text = serde_json::to_string_pretty(&report.to_json())?;
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if report.has_wrong_answers() {
+        bail!("some answers were of another status than expected: the figures say nothing");
+    }
+    let missed = report.bars().iter().filter(|bar| bar.is_met() == Some(false)).count();
+    if missed > 0 { bail!("{missed} bars missed") } else { Ok(()) }
+}
+
+async fn measure(options: &Options, stage: &Stage, cast: Cast) -> anyhow::Result<Report> {
+    let mut report = Report::default();
+    let packages = build::BENCH_COMPONENTS.iter().chain(if cast == Cast::Keyward {
+        build::COMPONENTS.as_slice()
+    } else {
+        &[]
+    });
+    for package in packages {
+        report.sizes_bytes.push((package, build::wasm_size_bytes(package)?));
+    }
+    let host = stage.start(false).await?;
+    if cast == Cast::Floor {
+        let cases = [("hello", workloads::hello()), ("three-read", workloads::three_read(&[])?)];
+        checks(options, &host, &cases, &mut report).await?;
+        return Ok(report);
+    }
+
+    eprintln!("seeding {} keys", options.keys);
+    let root = stage.root_token()?;
+    let (application, keys) = host.seed(&root, options.keys).await?;
+    let cases = [
+        ("hello", workloads::hello()),
+        ("three-read", workloads::three_read(&keys)?),
+        ("authorize", workloads::authorize(&keys)),
+        ("verify", workloads::verify(&root, &keys)),
+    ];
+    checks(options, &host, &cases, &mut report).await?;
+    beside_commits(options, &host, &root, &application, &keys, &mut report).await?;
+    mutations(options, &host, &root, &application, &mut report).await?;
+    drop(host);
+    if let Err(error) = count_calls(stage, &root, &application, &keys, &mut report).await {
+        report.missing.push(format!("store calls per request: {error:#}"));
+    }
+    report.missing.push("1,000,000 keys against 1,000; revocation at a replica; a rotation tick".to_owned());
+    Ok(report)
+}
+
+/// A round's share of the time for one case.
+fn round_length(options: &Options) -> Duration {
+    Duration::from_secs(options.seconds) / ROUNDS
+}
+
+/// The cases that change nothing, interleaved, every other round backwards. The round before the first warms up.
+async fn checks(
+    options: &Options,
+    host: &Host,
+    cases: &[(&'static str, Rc<dyn Workload>)],
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    for connections in &options.connections {
+        for round in 0..=ROUNDS {
+            eprintln!("checks at {connections} connections, round {round} of {ROUNDS}");
+            let forwards: Vec<usize> = (0..cases.len()).collect();
+            let order: Vec<usize> =
+                if round % 2 == 0 { forwards } else { forwards.into_iter().rev().collect() };
+            for place in order {
+                let Some((name, workload)) = cases.get(place) else { continue };
+                let length = if round == 0 { round_length(options) / 4 } else { round_length(options) };
+                let measured = drive(host.address, *connections, length, Rc::clone(workload)).await?;
+                if round > 0 {
+                    note(report, *connections, place, name, &measured)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Authorize alone and beside connections that commit, in turn.
+async fn beside_commits(
+    options: &Options,
+    host: &Host,
+    root: &str,
+    application: &str,
+    keys: &[Claimed],
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let authorize = workloads::authorize(keys);
+    let length = round_length(options);
+    for connections in &options.connections {
+        for round in 1..=ROUNDS {
+            eprintln!("beside commits at {connections} connections, round {round} of {ROUNDS}");
+            let alone = drive(host.address, *connections, length, Rc::clone(&authorize)).await?;
+            note(report, *connections, 10, "authorize alone", &alone)?;
+            let issue = Issue::new(root, application, usize::MAX);
+            let (checked, committed) = tokio::try_join!(
+                drive(host.address, *connections, length, Rc::clone(&authorize)),
+                drive(host.address, COMMITTING, length, issue)
+            )?;
+            note(report, *connections, 11, "authorize + 4 commits", &checked)?;
+            note(report, *connections, 12, "the 4 that commit", &committed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Issue for the whole time; claim and revoke what was issued, for as long or until none is left.
+async fn mutations(
+    options: &Options,
+    host: &Host,
+    root: &str,
+    application: &str,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let length = Duration::from_secs(options.seconds);
+    for connections in &options.connections {
+        eprintln!("mutations at {connections} connections");
+        let issue = Issue::new(root, application, usize::MAX);
+        let issued = drive(host.address, *connections, length, Rc::clone(&issue) as _).await?;
+        note(report, *connections, 20, "issue", &issued)?;
+        let claim = Claim::new(issue.take_tickets());
+        let claimed = drive(host.address, *connections, length, Rc::clone(&claim) as _).await?;
+        note(report, *connections, 21, "claim", &claimed)?;
+        let revoked =
+            drive(host.address, *connections, length, Revoke::new(root, claim.take_claimed())).await?;
+        note(report, *connections, 22, "revoke", &revoked)?;
+    }
+    Ok(())
+}
+
+fn note(
+    report: &mut Report,
+    connections: usize,
+    place: usize,
+    name: &'static str,
+    measured: &Measured,
+) -> anyhow::Result<()> {
+    match report.rows.entry((connections, place, name)) {
+        std::collections::btree_map::Entry::Occupied(mut row) => row.get_mut().add(measured),
+        std::collections::btree_map::Entry::Vacant(row) => {
+            row.insert(measured.clone());
+            Ok(())
+        }
+    }
+}
+
+/// Store calls, on a host of its own with counting switched on, one connection, one case at a time.
+async fn count_calls(
+    stage: &Stage,
+    root: &str,
+    application: &str,
+    keys: &[Claimed],
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let host = stage.start(true).await?;
+    let within = Duration::from_secs(60);
+    let some: Vec<Claimed> = keys.iter().take(COUNTED).cloned().collect();
+    let issue = Issue::new(root, application, COUNTED);
+    count(&host, report, "issue", within, Rc::clone(&issue) as _).await?;
+    let claim = Claim::new(issue.take_tickets());
+    count(&host, report, "claim", within, Rc::clone(&claim) as _).await?;
+    count(&host, report, "revoke", within, Revoke::new(root, claim.take_claimed())).await?;
+    for (name, workload) in [
+        ("three-read", workloads::three_read(&some)?),
+        ("authorize", workloads::authorize(&some)),
+        ("verify", workloads::verify(root, &some)),
+    ] {
+        count(&host, report, name, Duration::from_secs(1), workload).await?;
+    }
+    Ok(())
+}
+
+async fn count(
+    host: &Host,
+    report: &mut Report,
+    name: &'static str,
+    within: Duration,
+    workload: Rc<dyn Workload>,
+) -> anyhow::Result<()> {
+    // What the case before left to be done after its answers belongs to it.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    host.reset_calls().await?;
+    let measured = drive(host.address, 1, within, workload).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let requests = measured.requests() + measured.wrong().values().sum::<u64>();
+    let mut by_operation = BTreeMap::new();
+    collect(&host.calls().await?, "", &mut by_operation);
+    let per_request =
+        by_operation.into_iter().map(|(operation, calls)| (operation, calls as f64 / requests.max(1) as f64));
+    report.calls.insert(name, per_request.collect());
+    Ok(())
+}
+
+/// Adds up the counters in the host's answer, whatever they are grouped by: the innermost name is the operation.
+fn collect(counters: &Value, name: &str, by_operation: &mut BTreeMap<String, u64>) {
+    match counters {
+        Value::Number(count) => {
+            *by_operation.entry(name.to_owned()).or_default() += count.as_u64().unwrap_or(0)
+        }
+        Value::Object(fields) => {
+            for (inner, value) in fields {
+                collect(value, inner, by_operation);
+            }
+        }
+        _ => {}
+    }
 }

@@ -1,0 +1,236 @@
+//! What the bench found: a table for a person, JSON for a program, and the bars of the design, met or missed.
+//! It computes ratios within one run only; absolute numbers belong to the machine.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::load::Measured;
+use crate::build;
+use crate::steps::{Colour, paint};
+use crate::table::Table;
+
+/// Each bar with its source: the table "Numbers to hold" of the design.
+pub const AUTHORIZE_TO_THREE_READ_MIN: f64 = 0.85;
+/// Requests per second against hello-world.
+pub const AUTHORIZE_TO_HELLO_MIN: f64 = 0.45;
+/// p99 against hello-world's.
+pub const AUTHORIZE_P99_TO_HELLO_MAX: f64 = 4.0;
+/// Requests per second while 4 connections commit, against alone.
+pub const BESIDE_COMMITS_MIN: f64 = 0.6;
+/// Size of the validation component, in thousands of bytes.
+pub const VALIDATION_KB_MAX: f64 = 500.0;
+/// The connections at which the bars on throughput are taken.
+pub const BAR_CONNECTIONS: usize = 16;
+
+/// One row: a case at a number of connections.
+pub type Rows = BTreeMap<(usize, usize, &'static str), Measured>;
+
+/// Store calls for one request of a case, by operation.
+pub type Calls = BTreeMap<&'static str, BTreeMap<String, f64>>;
+
+/// Everything measured.
+#[derive(Default)]
+pub struct Report {
+    /// By connections, then in the order of measuring.
+    pub rows: Rows,
+    /// Empty where the host told nothing.
+    pub calls: Calls,
+    /// Package and bytes.
+    pub sizes_bytes: Vec<(&'static str, u64)>,
+    /// What could not be measured, and why.
+    pub missing: Vec<String>,
+}
+
+/// A bar and what was seen of it.
+pub struct Bar {
+    /// What is held.
+    pub what: String,
+    /// The figure, in the bar's unit; none where it was not measured.
+    pub seen: Option<f64>,
+    /// The bar.
+    pub bar: f64,
+    /// Whether `seen` must not be less (or else not more).
+    pub is_minimum: bool,
+}
+
+impl Bar {
+    /// Whether it is met; none where it was not measured.
+    pub fn is_met(&self) -> Option<bool> {
+        self.seen.map(|seen| if self.is_minimum { seen >= self.bar } else { seen <= self.bar })
+    }
+}
+
+impl Report {
+    fn find(&self, connections: usize, name: &str) -> Option<&Measured> {
+        self.rows
+            .iter()
+            .find(|((at, _, case), _)| *at == connections && *case == name)
+            .map(|(_, measured)| measured)
+    }
+
+    /// Requests per second of `case` over those of `floor`, at as many connections.
+    fn ratio(&self, connections: usize, case: &str, floor: &str) -> Option<f64> {
+        let floor = self.find(connections, floor)?.per_second();
+        (floor > 0.0).then_some(())?;
+        Some(self.find(connections, case)?.per_second() / floor)
+    }
+
+    /// The bars that this bench can take.
+    pub fn bars(&self) -> Vec<Bar> {
+        let at = BAR_CONNECTIONS;
+        let p99 = |name| self.find(at, name).map(Measured::p99_ms).filter(|ms| *ms > 0.0);
+        let mut bars = vec![
+            Bar {
+                what: format!("authorize / three reads, req/s at {at}"),
+                seen: self.ratio(at, "authorize", "three-read"),
+                bar: AUTHORIZE_TO_THREE_READ_MIN,
+                is_minimum: true,
+            },
+            Bar {
+                what: format!("authorize / hello, req/s at {at}"),
+                seen: self.ratio(at, "authorize", "hello"),
+                bar: AUTHORIZE_TO_HELLO_MIN,
+                is_minimum: true,
+            },
+            Bar {
+                what: format!("authorize / hello, p99 at {at}"),
+                seen: p99("authorize").zip(p99("hello")).map(|(ours, floor)| ours / floor),
+                bar: AUTHORIZE_P99_TO_HELLO_MAX,
+                is_minimum: false,
+            },
+            Bar {
+                what: format!("authorize beside 4 that commit / alone, req/s at {at}"),
+                seen: self.ratio(at, "authorize + 4 commits", "authorize alone"),
+                bar: BESIDE_COMMITS_MIN,
+                is_minimum: true,
+            },
+        ];
+        // One increment for the event, one more where an existing record changes; nobody sends an Idempotency-Key here.
+        for (case, increments) in [("issue", 1.0), ("claim", 2.0), ("revoke", 1.0)] {
+            for (operation, bar) in [("set_many", 1.0), ("increment", increments)] {
+                bars.push(Bar {
+                    what: format!("{operation} per {case}"),
+                    seen: self.calls.get(case).map(|calls| calls.get(operation).copied().unwrap_or(0.0)),
+                    bar,
+                    is_minimum: false,
+                });
+            }
+        }
+        bars.push(Bar {
+            what: "validation.wasm, KB".to_owned(),
+            seen: self
+                .sizes_bytes
+                .iter()
+                .find(|(name, _)| *name == "validation")
+                .map(|(_, bytes)| build::kilobytes(*bytes)),
+            bar: VALIDATION_KB_MAX,
+            is_minimum: false,
+        });
+        bars
+    }
+
+    /// Whether any answer was of another status than expected: then the figures say nothing.
+    pub fn has_wrong_answers(&self) -> bool {
+        self.rows.values().any(|measured| !measured.wrong().is_empty())
+    }
+
+    /// The tables.
+    pub fn render(&self) -> String {
+        let mut rows = Table::new(&[
+            "connections",
+            "case",
+            "req/s",
+            "p50 ms",
+            "p99 ms",
+            "/ hello",
+            "/ three reads",
+            "unexpected",
+        ]);
+        for ((connections, _, case), measured) in &self.rows {
+            let ratio = |floor| {
+                self.ratio(*connections, case, floor).map_or("-".to_owned(), |ratio| format!("{ratio:.2}"))
+            };
+            let wrong: Vec<String> =
+                measured.wrong().iter().map(|(status, count)| format!("{count} x {status}")).collect();
+            rows.row([
+                connections.to_string(),
+                (*case).to_owned(),
+                format!("{:.0}", measured.per_second()),
+                format!("{:.2}", measured.p50_ms()),
+                format!("{:.2}", measured.p99_ms()),
+                ratio("hello"),
+                ratio("three-read"),
+                if wrong.is_empty() { "-".to_owned() } else { paint(Colour::Red, &wrong.join(", ")) },
+            ]);
+        }
+        let mut text = rows.render();
+        if !self.calls.is_empty() {
+            let mut calls = Table::new(&["store calls per request", "calls"]);
+            for (case, by_operation) in &self.calls {
+                let told: Vec<String> =
+                    by_operation.iter().map(|(operation, count)| format!("{operation} {count:.2}")).collect();
+                calls.row([
+                    (*case).to_owned(),
+                    if told.is_empty() { "none".to_owned() } else { told.join(", ") },
+                ]);
+            }
+            text.push('\n');
+            text.push_str(&calls.render());
+        }
+        let mut sizes = Table::new(&["component", "KB"]);
+        for (name, bytes) in &self.sizes_bytes {
+            sizes.row([(*name).to_owned(), format!("{:.1}", build::kilobytes(*bytes))]);
+        }
+        text.push('\n');
+        text.push_str(&sizes.render());
+        let mut bars = Table::new(&["bar", "seen", "wanted", ""]);
+        for bar in self.bars() {
+            let sign = if bar.is_minimum { ">=" } else { "<=" };
+            bars.row([
+                bar.what.clone(),
+                bar.seen.map_or("-".to_owned(), |seen| format!("{seen:.2}")),
+                format!("{sign} {:.2}", bar.bar),
+                match bar.is_met() {
+                    Some(true) => paint(Colour::Green, "met"),
+                    Some(false) => paint(Colour::Red, "MISSED"),
+                    None => paint(Colour::Yellow, "not measured"),
+                },
+            ]);
+        }
+        text.push('\n');
+        text.push_str(&bars.render());
+        for missing in &self.missing {
+            text.push_str(&format!("\n  {}: {missing}\n", paint(Colour::Yellow, "not measured")));
+        }
+        text
+    }
+
+    /// The same for a program. Units are in the names.
+    pub fn to_json(&self) -> Value {
+        let rows: Vec<Value> = self
+            .rows
+            .iter()
+            .map(|((connections, _, case), measured)| {
+                json!({
+                    "case": case,
+                    "connections": connections,
+                    "requests": measured.requests(),
+                    "per_second": measured.per_second(),
+                    "p50_ms": measured.p50_ms(),
+                    "p99_ms": measured.p99_ms(),
+                    "to_hello": self.ratio(*connections, case, "hello"),
+                    "to_three_read": self.ratio(*connections, case, "three-read"),
+                    "unexpected": measured.wrong().iter().map(|(status, count)| (status.to_string(), *count)).collect::<BTreeMap<_, _>>(),
+                })
+            })
+            .collect();
+        let bars: Vec<Value> = self
+            .bars()
+            .iter()
+            .map(|bar| json!({ "what": bar.what, "seen": bar.seen, "bar": bar.bar, "is_minimum": bar.is_minimum, "met": bar.is_met() }))
+            .collect();
+        let sizes: BTreeMap<&str, u64> = self.sizes_bytes.iter().copied().collect();
+        json!({ "rows": rows, "store_calls_per_request": self.calls, "sizes_bytes": sizes, "bars": bars, "not_measured": self.missing })
+    }
+}
