@@ -1,1 +1,17 @@
-//! keyward-cli.
+//! The client half of the `keyward` command: arguments, calls over HTTP, and what a person or a program reads of the answers.
+//! It knows neither store nor host; a secret comes in by file, standard input or prompt, and leaves only where it was asked for.
+
+pub mod answers;
+pub mod arguments;
+pub mod client;
+pub mod commands;
+pub mod escape;
+pub mod failure;
+pub mod secret_file;
+pub mod secret_source;
+pub mod table;
+pub mod terminal;
+
+pub use arguments::{Command, Global};
+pub use failure::{Ending, Failure};
+pub use terminal::Terminal;

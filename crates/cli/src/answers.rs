@@ -1,0 +1,249 @@
+//! The server's answers as docs/api.md writes them, as far as they are shown to a person. Members that this version does not
+//! know are passed over, so that an older command reads a newer server; `--json` prints what came, not these.
+//! Types that carry a secret have no `Debug`.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// An application.
+#[derive(Debug, Deserialize)]
+pub struct Application {
+    /// Its id.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// What its tokens start with.
+    pub prefix: String,
+    /// Whom to reach.
+    #[serde(default)]
+    pub contacts: Vec<String>,
+    /// `active` or `suspended`.
+    pub status: String,
+    /// RFC 3339.
+    pub created_at: String,
+}
+
+/// A key.
+#[derive(Debug, Deserialize)]
+pub struct Key {
+    /// Its id.
+    pub id: String,
+    /// Whose it is.
+    pub application: String,
+    /// What people call it.
+    pub name: String,
+    /// `live` or `test`.
+    pub environment: String,
+    /// Whom it stands for, if it administers.
+    pub principal: Option<String>,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// From where.
+    #[serde(default)]
+    pub rules: Rules,
+    /// `unclaimed`, `active`, `disabled`, `expired` or `revoked`.
+    pub state: String,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339; never where absent.
+    pub expires_at: Option<String>,
+    /// Its secrets' numbers.
+    #[serde(default)]
+    pub versions: Vec<Version>,
+    /// The claim that is open.
+    pub claim: Option<OpenClaim>,
+    /// When, by whom and why it was revoked.
+    pub revoked: Option<Revoked>,
+}
+
+/// What restricts a key's use.
+#[derive(Debug, Default, Deserialize)]
+pub struct Rules {
+    /// Networks.
+    #[serde(default)]
+    pub network: Vec<String>,
+}
+
+/// One secret of a key, without the secret.
+#[derive(Debug, Deserialize)]
+pub struct Version {
+    /// From 1.
+    pub version: u32,
+    /// RFC 3339.
+    pub claimed_at: String,
+}
+
+/// A claim that nobody took yet.
+#[derive(Debug, Deserialize)]
+pub struct OpenClaim {
+    /// Its id.
+    pub id: String,
+    /// RFC 3339.
+    pub expires_at: String,
+}
+
+/// A revocation.
+#[derive(Debug, Deserialize)]
+pub struct Revoked {
+    /// RFC 3339.
+    pub at: String,
+    /// The key of whoever did it, or that its holder did.
+    pub by: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// `POST /v1/keys`. Carries a ticket.
+#[derive(Deserialize)]
+pub struct Issued {
+    /// The key.
+    pub key: Key,
+    /// The right to its token.
+    pub claim: IssuedClaim,
+}
+
+/// A claim as it is handed out. Carries a ticket.
+#[derive(Deserialize)]
+pub struct IssuedClaim {
+    /// The ticket. Secret.
+    pub ticket: String,
+    /// The link to the page that claims. Secret.
+    pub url: String,
+    /// RFC 3339.
+    pub expires_at: String,
+}
+
+/// `POST /v1/claims`. Carries a token.
+#[derive(Deserialize)]
+pub struct Claimed<'a> {
+    /// The key, as it came.
+    #[serde(borrow)]
+    pub key: &'a RawValue,
+    /// The token. Secret.
+    pub token: String,
+}
+
+/// The key of a taken claim.
+#[derive(Debug, Deserialize)]
+pub struct ClaimedKey {
+    /// Its id.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// Whose it is.
+    pub application: String,
+    /// `live` or `test`.
+    pub environment: String,
+    /// The secret's number.
+    pub version: u32,
+    /// RFC 3339; never where absent.
+    pub expires_at: Option<String>,
+}
+
+/// `POST /v1/keys/{id}/revoke`.
+#[derive(Debug, Deserialize)]
+pub struct Revocation {
+    /// The key.
+    pub key: Named,
+    /// RFC 3339.
+    pub revoked_at: String,
+    /// The event that records it.
+    pub event: String,
+}
+
+/// Something of which only the id is told.
+#[derive(Debug, Deserialize)]
+pub struct Named {
+    /// Its id.
+    pub id: String,
+}
+
+/// `POST /v1/keys/verify`.
+#[derive(Debug, Deserialize)]
+pub struct Verdict {
+    /// Whether the token may pass.
+    pub valid: bool,
+    /// `VALID`, or why not.
+    pub code: String,
+    /// Whose token it is, where the answer may tell.
+    pub key: Option<VerdictKey>,
+    /// Whose key it is.
+    pub application: Option<Named>,
+    /// What it may do.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+}
+
+/// The key of a verdict.
+#[derive(Debug, Deserialize)]
+pub struct VerdictKey {
+    /// Its id.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// `live` or `test`.
+    pub environment: String,
+    /// The secret's number.
+    pub version: u32,
+    /// RFC 3339; never where absent.
+    pub expires_at: Option<String>,
+}
+
+/// An event of the audit log.
+#[derive(Debug, Deserialize)]
+pub struct Event {
+    /// Its place in the log.
+    pub id: String,
+    /// RFC 3339.
+    pub at: String,
+    /// What was done or tried.
+    pub action: String,
+    /// `done`, `refused` or `alarm`.
+    pub outcome: String,
+    /// To what.
+    #[serde(default)]
+    pub target: Target,
+    /// By whom.
+    pub actor: Actor,
+    /// From where.
+    #[serde(default)]
+    pub source: Source,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// What an event was done to.
+#[derive(Debug, Default, Deserialize)]
+pub struct Target {
+    /// An application.
+    pub application: Option<String>,
+    /// A key.
+    pub key: Option<String>,
+}
+
+/// Who did it.
+#[derive(Debug, Deserialize)]
+pub struct Actor {
+    /// In which role.
+    pub kind: String,
+    /// With which key.
+    pub key: Option<String>,
+    /// Who that is.
+    pub principal: Option<String>,
+}
+
+/// From where it was done.
+#[derive(Debug, Default, Deserialize)]
+pub struct Source {
+    /// The caller's address.
+    pub client_addr: Option<String>,
+}
+
+/// A page of a list, its items as they came.
+#[derive(Deserialize)]
+pub struct Page {
+    /// The items.
+    pub items: Vec<Box<RawValue>>,
+    /// Where the next page starts.
+    pub next_cursor: Option<String>,
+}

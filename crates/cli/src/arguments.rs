@@ -1,0 +1,325 @@
+//! The command line of the client half. What is typed is checked here as far as its words go; what it means is the server's.
+//! No argument ever takes a secret.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use keyward_domain::event::Action;
+use keyward_domain::key::EXPIRES_IN_S_MAX;
+use keyward_domain::scope::Scope;
+use keyward_domain::{ApplicationId, KeyId, Timestamp};
+
+/// Where Keyward is unless told.
+pub const URL_DEFAULT: &str = "http://127.0.0.1:3000";
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Where Keyward answers [default: http://127.0.0.1:3000]
+    #[arg(long, global = true, env = "KEYWARD_URL", value_name = "URL")]
+    pub url: Option<String>,
+    /// File with the token that the calls are made with; `-` is standard input
+    #[arg(
+        long,
+        global = true,
+        env = "KEYWARD_KEY_FILE",
+        value_name = "FILE",
+        default_value = ".keyward/root.key"
+    )]
+    pub key_file: PathBuf,
+    /// PEM file of certificates to trust instead of the public authorities
+    #[arg(long, global = true, env = "KEYWARD_CA_CERT", value_name = "FILE")]
+    pub ca_cert: Option<PathBuf>,
+    /// Print the server's JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What the command can ask of a Keyward that runs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Applications: the partners, services and channels that keys belong to
+    #[command(subcommand)]
+    App(AppCommand),
+    /// Keys: issue, claim, look at, revoke
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Ask whether a token is valid; exits with 1 when it is not
+    Verify(Verify),
+    /// The audit log
+    #[command(subcommand)]
+    Audit(AuditCommand),
+}
+
+/// `keyward app`.
+#[derive(Debug, Subcommand)]
+pub enum AppCommand {
+    /// Create an application
+    Create(AppCreate),
+    /// List applications
+    List(Paging),
+}
+
+/// `keyward app create`.
+#[derive(Debug, Args)]
+pub struct AppCreate {
+    /// Its name, unique among applications
+    pub name: String,
+    /// What its tokens start with: 2 to 12 of a-z and 0-9 [default: kw]
+    #[arg(long, value_parser = token_prefix)]
+    pub prefix: Option<String>,
+    /// Whom to reach about its keys; may repeat
+    #[arg(long = "contact", value_name = "TEXT")]
+    pub contacts: Vec<String>,
+}
+
+/// `keyward key`.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Issue a key: prints the link that its holder claims the token with, once
+    Create(KeyCreate),
+    /// Claim a key's token with a ticket or a claim's link
+    Claim(KeyClaim),
+    /// Show a key
+    Show(KeyShow),
+    /// List an application's keys
+    List(KeyList),
+    /// Revoke a key, at once and for good
+    Revoke(KeyRevoke),
+}
+
+/// Where a key works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Environment {
+    /// For real.
+    Live,
+    /// For tests.
+    Test,
+}
+
+impl Environment {
+    /// As the API writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// `keyward key create`.
+#[derive(Debug, Args)]
+pub struct KeyCreate {
+    /// The application that it belongs to
+    #[arg(long, value_name = "APP_ID")]
+    pub application: ApplicationId,
+    /// What people call it
+    #[arg(long)]
+    pub name: String,
+    /// Where it works
+    #[arg(long, value_enum, default_value = "live")]
+    pub environment: Environment,
+    /// What it may do, such as `orders:read` or `orders:*`; may repeat
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = scope, required = true)]
+    pub scopes: Vec<String>,
+    /// How long it works, such as `90d`, `12h`, `30m`, `600s`; for ever unless told
+    #[arg(long, value_name = "TIME", value_parser = duration_s)]
+    pub expires_in: Option<i64>,
+    /// A network that it may be used from, such as `10.0.0.0/8`; may repeat
+    #[arg(long = "network", value_name = "CIDR")]
+    pub networks: Vec<String>,
+    /// The person or workload that it stands for: for keys of the application `keyward`, and only for them
+    #[arg(long)]
+    pub principal: Option<String>,
+    /// Claim the token at once, into this new file
+    #[arg(long, value_name = "FILE")]
+    pub claim_out: Option<PathBuf>,
+}
+
+/// `keyward key claim`.
+#[derive(Debug, Args)]
+#[group(id = "whereto", required = true, multiple = false, args = ["out", "print"])]
+pub struct KeyClaim {
+    /// File with the ticket or the claim's link, `-` for standard input; asked for on a terminal unless given
+    #[arg(value_name = "FILE")]
+    pub ticket: Option<PathBuf>,
+    /// Write the token into this new file, readable by its owner alone
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Print the token on standard output
+    #[arg(long)]
+    pub print: bool,
+    /// The thumbprint of the key that must have signed the answer
+    #[arg(long, value_name = "KID")]
+    pub signer: Option<String>,
+    /// Ask again for an answer that was lost, within 60 s, by the key that the lost call was made with
+    #[arg(long, value_name = "KEY", value_parser = idempotency_key)]
+    pub idempotency_key: Option<String>,
+}
+
+/// `keyward key show`.
+#[derive(Debug, Args)]
+pub struct KeyShow {
+    /// Which
+    #[arg(value_name = "KEY_ID")]
+    pub id: KeyId,
+}
+
+/// `keyward key list`.
+#[derive(Debug, Args)]
+pub struct KeyList {
+    /// Whose
+    #[arg(long, value_name = "APP_ID")]
+    pub application: ApplicationId,
+    /// How many
+    #[command(flatten)]
+    pub paging: Paging,
+}
+
+/// `keyward key revoke`.
+#[derive(Debug, Args)]
+pub struct KeyRevoke {
+    /// Which
+    #[arg(value_name = "KEY_ID")]
+    pub id: KeyId,
+    /// Why, for the audit log
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// `keyward verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// File with the token, `-` for standard input; asked for on a terminal unless given
+    #[arg(value_name = "FILE")]
+    pub token: Option<PathBuf>,
+    /// A scope that it must hold; may repeat, all are needed
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
+    pub scopes: Vec<String>,
+    /// The address of whoever presented it
+    #[arg(long, value_name = "ADDRESS")]
+    pub client_ip: Option<std::net::IpAddr>,
+}
+
+/// `keyward audit`.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// List events, newest first
+    List(AuditList),
+}
+
+/// `keyward audit list`.
+#[derive(Debug, Args)]
+pub struct AuditList {
+    /// Only what was done to this application
+    #[arg(long, value_name = "APP_ID")]
+    pub application: Option<ApplicationId>,
+    /// Only what was done to this key
+    #[arg(long, value_name = "KEY_ID")]
+    pub key: Option<KeyId>,
+    /// Only what was done with this key
+    #[arg(long, value_name = "KEY_ID")]
+    pub actor: Option<KeyId>,
+    /// Only this action, such as `key.issue`
+    #[arg(long, value_name = "ACTION", value_parser = action)]
+    pub action: Option<String>,
+    /// Only from this time on, such as `2026-01-31T08:00:00Z`
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub since: Option<String>,
+    /// Only before this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub until: Option<String>,
+    /// How many
+    #[command(flatten)]
+    pub paging: Paging,
+}
+
+/// How much of a list.
+#[derive(Debug, Args)]
+pub struct Paging {
+    /// At most so many
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub limit: u32,
+    /// Go on where a list ended: the `next_cursor` of its JSON
+    #[arg(long)]
+    pub cursor: Option<String>,
+}
+
+fn scope(text: &str) -> Result<String, String> {
+    Scope::parse(text).map(|_| text.to_owned()).map_err(|fault| fault.to_string())
+}
+
+fn action(text: &str) -> Result<String, String> {
+    let known = || Action::ALL.iter().map(|action| action.as_str()).collect::<Vec<_>>().join(", ");
+    text.parse::<Action>()
+        .map(|_| text.to_owned())
+        .map_err(|()| format!("is no action; expected one of {}", known()))
+}
+
+fn time(text: &str) -> Result<String, String> {
+    Timestamp::parse(text)
+        .map(|_| text.to_owned())
+        .ok_or_else(|| "is no time; expected RFC 3339, like `2026-01-31T08:00:00Z`".to_owned())
+}
+
+fn token_prefix(text: &str) -> Result<String, String> {
+    if keyward_domain::token::is_prefix(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("is no prefix; expected 2 to 12 of a-z and 0-9".to_owned())
+    }
+}
+
+fn idempotency_key(text: &str) -> Result<String, String> {
+    if (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err("is no Idempotency-Key; expected 1 to 255 visible ASCII characters".to_owned())
+    }
+}
+
+/// Seconds out of a number and its unit.
+fn duration_s(text: &str) -> Result<i64, String> {
+    let seconds = || {
+        let split = text.len().checked_sub(1)?;
+        let (number, unit) = (text.get(..split)?, text.get(split..)?);
+        let factor = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            "d" => 24 * 3600,
+            _ => return None,
+        };
+        if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        number
+            .parse::<i64>()
+            .ok()?
+            .checked_mul(factor)
+            .filter(|seconds| (1..=EXPIRES_IN_S_MAX).contains(seconds))
+    };
+    seconds().ok_or_else(|| {
+        "is no duration; expected a number and one of s, m, h, d, such as `90d`, of at most ten years"
+            .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, expected) in
+            [("1s", 1), ("30m", 1800), ("12h", 43_200), ("90d", 7_776_000), ("3650d", EXPIRES_IN_S_MAX)]
+        {
+            assert_eq!(duration_s(text), Ok(expected), "{text}");
+        }
+        for text in
+            ["", "s", "90", "0s", "-1d", "+1d", "1.5h", "1 d", "1w", "3651d", "9223372036854775807d", "1é"]
+        {
+            assert!(duration_s(text).is_err(), "{text}");
+        }
+    }
+}

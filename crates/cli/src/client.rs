@@ -1,0 +1,468 @@
+//! Calls over HTTP. A call whose answer was lost is made once more: reading repeats freely, what creates carries an
+//! Idempotency-Key, revoking twice is revoking. No redirect is followed, and no credential is sent but where it was meant to go.
+
+use std::path::Path;
+use std::time::Duration;
+
+use keyward_crypto::{SecretText, Zeroizing};
+use keyward_domain::error::{Blame, Code};
+use ureq::http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+
+use crate::answers::Page;
+use crate::arguments::{Global, Paging, URL_DEFAULT};
+use crate::failure::{Failure, Result};
+use crate::terminal::Terminal;
+
+/// The longest answer that is read, in bytes: a page of 100 keys with 64 scopes of 128 bytes each is below 1 MB.
+pub const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// How long to wait for a connection, in seconds.
+const CONNECT_S_MAX: u64 = 5;
+/// How long one call may take in all, in seconds; the server itself gives up on its store after a few.
+const CALL_S_MAX: u64 = 30;
+/// How long to wait before a call whose outcome was not known is made again, in milliseconds.
+const REPEAT_AFTER_MS: u64 = 300;
+/// The most items that one page has.
+const PAGE_ITEMS_MAX: u32 = 100;
+/// The most pages in a row that bring no item: a filter that matches little examines many.
+const EMPTY_PAGES_MAX: u32 = 10_000;
+
+/// Where Keyward answers: scheme, authority and the path that its routes are appended to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Base {
+    origin: String,
+    host: String,
+    path: String,
+    is_https: bool,
+}
+
+impl Base {
+    /// Parses a URL; `named` says where it came from, since the text itself may hold what must not be shown.
+    ///
+    /// # Errors
+    /// Not a plain `http` or `https` URL.
+    pub fn parse(text: &str, named: &str) -> Result<Self> {
+        let no =
+            || Failure::command_line(format!("{named} is no URL of the form `http[s]://host[:port][/path]`"));
+        let uri: Uri = text.parse().map_err(|_| no())?;
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(no()) };
+        // A name and password would be a secret in an argument; a query belongs to no base.
+        let is_plain = !authority.as_str().contains('@') && uri.query().is_none() && !text.contains('#');
+        if !is_plain || !matches!(scheme, "http" | "https") {
+            return Err(no());
+        }
+        Ok(Self {
+            origin: format!("{scheme}://{authority}"),
+            host: authority.host().trim_matches(['[', ']']).to_owned(),
+            path: uri.path().trim_end_matches('/').to_owned(),
+            is_https: scheme == "https",
+        })
+    }
+
+    /// The URL of a route as it stands in a request.
+    fn url(&self, call: &Call) -> String {
+        let mut url = format!("{self}{}", call.route);
+        let mut separator = '?';
+        for (name, value) in &call.query {
+            url.push(separator);
+            separator = '&';
+            url.push_str(name);
+            url.push('=');
+            push_encoded(&mut url, value);
+        }
+        url
+    }
+
+    fn is_loopback(&self) -> bool {
+        self.host == "localhost"
+            || self.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+}
+
+impl std::fmt::Display for Base {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", self.origin, self.path)
+    }
+}
+
+/// Appends a query's value: all but RFC 3986's unreserved characters as `%XX`.
+fn push_encoded(url: &mut String, value: &str) {
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            url.push(char::from(byte));
+        } else {
+            url.push_str(&format!("%{byte:02X}"));
+        }
+    }
+}
+
+/// A call to be made.
+pub struct Call {
+    method: Method,
+    route: String,
+    query: Vec<(&'static str, String)>,
+    body: Option<Zeroizing<String>>,
+    idempotency_key: Option<String>,
+    content_digest: Option<String>,
+}
+
+impl Call {
+    /// Reads `route`.
+    pub fn get(route: impl Into<String>) -> Self {
+        Self {
+            method: Method::GET,
+            route: route.into(),
+            query: Vec::new(),
+            body: None,
+            idempotency_key: None,
+            content_digest: None,
+        }
+    }
+
+    /// Sends `body` to `route`.
+    ///
+    /// # Errors
+    /// The body is no JSON: a bug.
+    pub fn post(route: impl Into<String>, body: &impl serde::Serialize) -> Result<Self> {
+        let body = serde_json::to_string(body).map_err(|error| Failure::system("JSON", error))?;
+        Ok(Self { method: Method::POST, body: Some(Zeroizing::new(body)), ..Self::get(route) })
+    }
+
+    /// With this parameter in the query, if there is one.
+    #[must_use]
+    pub fn query(mut self, name: &'static str, value: Option<impl ToString>) -> Self {
+        self.query.extend(value.map(|value| (name, value.to_string())));
+        self
+    }
+
+    /// With a fresh Idempotency-Key.
+    ///
+    /// # Errors
+    /// The machine has no randomness.
+    pub fn creating(self) -> Result<Self> {
+        fresh_idempotency_key().map(|key| self.creating_as(key))
+    }
+
+    /// With this Idempotency-Key.
+    #[must_use]
+    pub fn creating_as(mut self, key: String) -> Self {
+        self.idempotency_key = Some(key);
+        self
+    }
+
+    /// With the body's Content-Digest (RFC 9530), so that a signed answer is bound to this very request.
+    #[must_use]
+    pub fn digested(mut self) -> Self {
+        self.content_digest =
+            self.body.as_deref().map(|body| keyward_crypto::digest::content_digest(body.as_bytes()));
+        self
+    }
+
+    /// The body's Content-Digest, if it is sent.
+    pub fn content_digest(&self) -> Option<&str> {
+        self.content_digest.as_deref()
+    }
+}
+
+/// 128 random bits in hexadecimal: the store's own bound on guessing an outcome sealed under such a key.
+///
+/// # Errors
+/// The machine has no randomness.
+pub fn fresh_idempotency_key() -> Result<String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| Failure::system("random bytes", error))?;
+    Ok(keyward_crypto::digest::hex(&bytes))
+}
+
+/// An answer. No `Debug`: its body may hold a token.
+pub struct Answer {
+    /// Who was asked.
+    pub base: String,
+    /// The status.
+    pub status: u16,
+    headers: HeaderMap,
+    /// The body.
+    pub body: Zeroizing<Vec<u8>>,
+}
+
+impl Answer {
+    /// The values of a header, joined as RFC 9110 allows.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let values: Vec<&str> =
+            self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+        (!values.is_empty()).then(|| values.join(", "))
+    }
+
+    /// The request's id, as the server gave it.
+    pub fn request_id(&self) -> Option<String> {
+        self.header("keyward-request-id")
+    }
+
+    /// The body as text.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn text(&self) -> Result<&str> {
+        std::str::from_utf8(&self.body).map_err(|_| Failure::not_keyward(self, "its body is no text"))
+    }
+
+    /// The body as what the route answers with.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn read<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T> {
+        // The parser's own words quote the input, which may be a secret; where it stood says enough.
+        serde_json::from_slice(&self.body).map_err(|fault| {
+            let what =
+                format!("its body is of another shape (line {}, column {})", fault.line(), fault.column());
+            Failure::not_keyward(self, &what)
+        })
+    }
+}
+
+/// Whether an answer came, and if not, whether the call may have been heard.
+enum Lost {
+    /// It was never sent: nobody listens there.
+    Unheard(Failure),
+    /// It may have been heard.
+    Unknown(Failure),
+}
+
+/// Calls one Keyward.
+pub struct Client {
+    agent: ureq::Agent,
+    base: Base,
+    credential: Option<SecretText>,
+}
+
+impl Client {
+    /// A client that presents the key file's token, for the server that the arguments name.
+    ///
+    /// # Errors
+    /// The key file, the URL or the certificates cannot be used.
+    pub fn with_credential(global: &Global, terminal: &Terminal) -> Result<Self> {
+        let mut client = Self::anonymous(global, None)?;
+        if !client.base.is_https && !client.base.is_loopback() {
+            let host = crate::escape::shown(&client.base.host);
+            terminal.warn(&format!("the token travels to {host} unencrypted"));
+        }
+        client.credential = Some(crate::secret_source::credential(&global.key_file, terminal)?);
+        Ok(client)
+    }
+
+    /// A client without a credential, for `base` or else the server that the arguments name.
+    ///
+    /// # Errors
+    /// The URL or the certificates cannot be used.
+    pub fn anonymous(global: &Global, base: Option<Base>) -> Result<Self> {
+        let base = match (base, &global.url) {
+            (Some(base), _) => base,
+            (None, Some(url)) => Base::parse(url, "--url or KEYWARD_URL")?,
+            (None, None) => Base::parse(URL_DEFAULT, "the default")?,
+        };
+        let mut tls = TlsConfig::builder();
+        if let Some(path) = &global.ca_cert {
+            tls = tls.root_certs(trusted(path)?);
+        }
+        let mut config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(concat!("keyward/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(Duration::from_secs(CONNECT_S_MAX)))
+            .timeout_global(Some(Duration::from_secs(CALL_S_MAX)))
+            .tls_config(tls.build());
+        if base.is_loopback() {
+            // A proxy's loopback is another machine than ours.
+            config = config.proxy(None);
+        }
+        Ok(Self { agent: config.build().new_agent(), base, credential: None })
+    }
+
+    /// The same server, asked without a credential.
+    #[must_use]
+    pub fn without_credential(self) -> Self {
+        Self { credential: None, ..self }
+    }
+
+    /// The path of a route as this client writes it.
+    pub fn path_of(&self, route: &str) -> String {
+        format!("{}{route}", self.base.path)
+    }
+
+    /// The server that this client calls.
+    pub fn base(&self) -> &Base {
+        &self.base
+    }
+
+    /// Makes a call; where its answer was lost, or the server says that it does not know the outcome, once more.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or its answer is no success.
+    pub fn call(&self, call: &Call) -> Result<Answer> {
+        let first = self.once(call);
+        let is_known = match &first {
+            Ok(answer) => !says_unknown(answer),
+            Err(Lost::Unheard(_)) => true,
+            Err(Lost::Unknown(_)) => false,
+        };
+        let last = if is_known {
+            first
+        } else {
+            std::thread::sleep(Duration::from_millis(REPEAT_AFTER_MS));
+            self.once(call)
+        };
+        match last {
+            Ok(answer) if (200..300).contains(&answer.status) => Ok(answer),
+            Ok(answer) => Err(Failure::from_answer(&answer)),
+            Err(Lost::Unheard(failure) | Lost::Unknown(failure)) => Err(failure),
+        }
+    }
+
+    fn once(&self, call: &Call) -> Result<Answer, Lost> {
+        let mut request = Request::builder().method(&call.method).uri(self.base.url(call));
+        request = request.header(header::ACCEPT, "application/json, application/problem+json");
+        if let Some(token) = &self.credential {
+            let text = Zeroizing::new(format!("Bearer {}", token.expose()));
+            let mut value = HeaderValue::from_str(&text)
+                .map_err(|_| Lost::Unheard(Failure::system("header", "not ASCII")))?;
+            value.set_sensitive(true);
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        if let Some(key) = &call.idempotency_key {
+            request = request.header("Idempotency-Key", key);
+        }
+        if let Some(digest) = &call.content_digest {
+            request = request.header("Content-Digest", digest);
+        }
+        let unbuilt = |error| Lost::Unheard(Failure::system("request", error));
+        let answered = match &call.body {
+            Some(body) => {
+                let request = request.header(header::CONTENT_TYPE, "application/json");
+                self.agent.run(request.body(body.as_bytes()).map_err(unbuilt)?)
+            }
+            None => self.agent.run(request.body(()).map_err(unbuilt)?),
+        };
+        let (head, mut body) = answered.map_err(|error| self.lost(error))?.into_parts();
+        let body =
+            body.with_config().limit(ANSWER_BYTES_MAX).read_to_vec().map_err(|error| self.lost(error))?;
+        Ok(Answer {
+            base: self.base.to_string(),
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: Zeroizing::new(body),
+        })
+    }
+
+    fn lost(&self, error: ureq::Error) -> Lost {
+        use ureq::{Error, Timeout};
+        let is_unheard = match &error {
+            Error::Io(io) => io.kind() == std::io::ErrorKind::ConnectionRefused,
+            Error::Timeout(Timeout::Resolve | Timeout::Connect) => true,
+            Error::HostNotFound | Error::ConnectionFailed | Error::Rustls(_) | Error::Tls(_) => true,
+            _ => false,
+        };
+        let failure =
+            Failure::new(Blame::Store, "Keyward cannot be reached", format!("{}: {error}", self.base));
+        if is_unheard { Lost::Unheard(failure) } else { Lost::Unknown(failure) }
+    }
+
+    /// Follows a list's pages until `paging` is satisfied. What is left over stands behind `next_cursor`.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn list(&self, paging: &Paging, call: impl Fn() -> Call) -> Result<Page> {
+        let mut list = Page { items: Vec::new(), next_cursor: paging.cursor.clone() };
+        let mut empty_pages = 0_u32;
+        let mut wanted = paging.limit;
+        loop {
+            let asked = wanted.min(PAGE_ITEMS_MAX);
+            let answer =
+                self.call(&call().query("limit", Some(asked)).query("cursor", list.next_cursor.as_deref()))?;
+            let page: Page = answer.read()?;
+            let got = u32::try_from(page.items.len()).unwrap_or(u32::MAX);
+            if got > asked {
+                return Err(Failure::not_keyward(&answer, "its page is longer than was asked for"));
+            }
+            empty_pages = if got == 0 { empty_pages.saturating_add(1) } else { 0 };
+            if page.next_cursor.is_some()
+                && (page.next_cursor == list.next_cursor || empty_pages > EMPTY_PAGES_MAX)
+            {
+                return Err(Failure::not_keyward(&answer, "its list does not end"));
+            }
+            wanted = wanted.saturating_sub(got);
+            list.items.extend(page.items);
+            list.next_cursor = page.next_cursor;
+            if wanted == 0 || list.next_cursor.is_none() {
+                return Ok(list);
+            }
+        }
+    }
+}
+
+/// Whether the server says that it does not know whether it did it.
+fn says_unknown(answer: &Answer) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Coded {
+        code: String,
+    }
+    answer.status == Code::OutcomeUnknown.status()
+        && serde_json::from_slice::<Coded>(&answer.body)
+            .is_ok_and(|problem| problem.code == Code::OutcomeUnknown.as_str())
+}
+
+/// The certificates of a PEM file.
+fn trusted(path: &Path) -> Result<RootCerts> {
+    const WHAT: &str = "file of certificates";
+    let pem = std::fs::read(path).map_err(|error| Failure::file(WHAT, path, &error))?;
+    let certificates: Vec<Certificate<'static>> = ureq::tls::parse_pem(&pem)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    if certificates.is_empty() {
+        let detail = format!("{} holds no certificate in PEM", path.display());
+        return Err(Failure::new(Blame::Caller, format!("The {WHAT} cannot be used"), detail));
+    }
+    Ok(RootCerts::new_with_certs(&certificates))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bases() {
+        let table = [
+            ("http://127.0.0.1:3000", "http://127.0.0.1:3000", true),
+            ("https://keys.example/", "https://keys.example", false),
+            ("https://example.com/keyward/", "https://example.com/keyward", false),
+            ("http://[::1]:3000", "http://[::1]:3000", true),
+            ("http://localhost", "http://localhost", true),
+        ];
+        for (text, expected, is_loopback) in table {
+            let base = Base::parse(text, "it").expect("a base");
+            assert_eq!((base.to_string().as_str(), base.is_loopback()), (expected, is_loopback), "{text}");
+        }
+        for text in [
+            "",
+            "keys.example",
+            "ftp://x",
+            "http://",
+            "http://a:b@c",
+            "http://x?y=1",
+            "http://x/#y",
+            "http://x y",
+        ] {
+            assert!(Base::parse(text, "it").is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_encoded() {
+        let base = Base::parse("https://example.com/keyward", "it").expect("a base");
+        let call = Call::get("/v1/keys").query("cursor", Some("a+b/c=&d é")).query("limit", None::<u32>);
+        assert_eq!(base.url(&call), "https://example.com/keyward/v1/keys?cursor=a%2Bb%2Fc%3D%26d%20%C3%A9");
+    }
+}

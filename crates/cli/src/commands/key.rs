@@ -1,0 +1,127 @@
+//! `keyward key create|show|list|revoke`.
+
+use serde_json::json;
+
+use super::Run;
+use super::application::joined;
+use crate::answers::{Issued, Key, Revocation};
+use crate::arguments::{KeyCreate, KeyList, KeyRevoke, KeyShow};
+use crate::client::Call;
+use crate::failure::{Ending, Result};
+use crate::secret_file::NewSecretFile;
+use crate::table::{Card, Cell};
+use keyward_crypto::SecretText;
+
+const ROUTE: &str = "/v1/keys";
+
+impl Run<'_> {
+    pub(super) fn create_key(&self, options: &KeyCreate) -> Result<Ending> {
+        let mut body = json!({
+            "application": options.application,
+            "name": options.name,
+            "environment": options.environment.as_str(),
+            "scopes": options.scopes,
+        });
+        if let Some(members) = body.as_object_mut() {
+            if let Some(seconds) = options.expires_in {
+                members.insert("expires_in_s".to_owned(), json!(seconds));
+            }
+            if !options.networks.is_empty() {
+                members.insert("rules".to_owned(), json!({ "network": options.networks }));
+            }
+            if let Some(principal) = &options.principal {
+                members.insert("principal".to_owned(), json!(principal));
+            }
+        }
+        let client = self.client()?;
+        // Before the key exists: one that nobody can store is better not issued.
+        let file = options.claim_out.as_deref().map(NewSecretFile::create).transpose()?;
+        let answer = client.call(&Call::post(ROUTE, &body)?.creating()?)?;
+        let issued: Issued = answer.read()?;
+        if let (Some(file), Some(path)) = (file, &options.claim_out) {
+            let ticket = SecretText::new(issued.claim.ticket);
+            return self.claim_into(&client.without_credential(), &ticket, file, path);
+        }
+        let styles = self.terminal.styles();
+        self.show(&answer, || {
+            Ok(card(&issued.key)
+                .field("claim until", Cell::new(&issued.claim.expires_at))
+                .field("claim ticket", Cell::new(&issued.claim.ticket))
+                .field("claim link", Cell::new(&issued.claim.url))
+                .render(styles))
+        })?;
+        if !self.global.json {
+            self.terminal.note("Hand the link, or the ticket, to the key's holder alone: whoever opens it first gets the token, once.");
+        }
+        Ok(Ending::Done)
+    }
+
+    pub(super) fn show_key(&self, options: &KeyShow) -> Result<Ending> {
+        let answer = self.client()?.call(&Call::get(format!("{ROUTE}/{}", options.id)))?;
+        self.show(&answer, || Ok(card(&answer.read()?).render(self.terminal.styles())))
+    }
+
+    pub(super) fn list_keys(&self, options: &KeyList) -> Result<Ending> {
+        let call = || Call::get(ROUTE).query("application", Some(options.application));
+        let page = self.client()?.list(&options.paging, call)?;
+        let headings = ["KEY", "NAME", "ENVIRONMENT", "STATE", "SCOPES", "CREATED", "EXPIRES"];
+        self.show_list(&page, "No keys.", &headings, |item, table| {
+            let key: Key = serde_json::from_str(item.get())?;
+            table.row([
+                Cell::new(&key.id),
+                Cell::new(&key.name),
+                Cell::new(&key.environment),
+                Cell::state(&key.state),
+                Cell::or_dash(joined(&key.scopes)),
+                Cell::new(&key.created_at),
+                Cell::or_dash(key.expires_at.as_deref()),
+            ]);
+            Ok(())
+        })
+    }
+
+    pub(super) fn revoke_key(&self, options: &KeyRevoke) -> Result<Ending> {
+        let route = format!("{ROUTE}/{}/revoke", options.id);
+        let answer = self.client()?.call(&Call::post(route, &json!({ "reason": options.reason }))?)?;
+        self.show(&answer, || {
+            let revocation: Revocation = answer.read()?;
+            Ok(Card::new()
+                .field("key", Cell::new(&revocation.key.id))
+                .field("state", Cell::state("revoked"))
+                .field("revoked", Cell::new(&revocation.revoked_at))
+                .field("event", Cell::new(&revocation.event))
+                .render(self.terminal.styles()))
+        })
+    }
+}
+
+fn card(key: &Key) -> Card {
+    let mut card = Card::new()
+        .field("key", Cell::new(&key.id))
+        .field("application", Cell::new(&key.application))
+        .field("name", Cell::new(&key.name));
+    if let Some(principal) = &key.principal {
+        card = card.field("principal", Cell::new(principal));
+    }
+    card = card
+        .field("environment", Cell::new(&key.environment))
+        .field("scopes", Cell::or_dash(joined(&key.scopes)))
+        .field("networks", joined(&key.rules.network).map_or_else(|| Cell::new("any"), Cell::new))
+        .field("state", Cell::state(&key.state))
+        .field("created", Cell::new(&key.created_at))
+        .field("expires", key.expires_at.as_deref().map_or_else(|| Cell::new("never"), Cell::new));
+    for version in &key.versions {
+        card =
+            card.field("version", Cell::new(format!("{}, claimed {}", version.version, version.claimed_at)));
+    }
+    if let Some(claim) = &key.claim {
+        card = card.field("claim", Cell::new(format!("{}, open until {}", claim.id, claim.expires_at)));
+    }
+    if let Some(revoked) = &key.revoked {
+        card = card
+            .field("revoked", Cell::new(&revoked.at))
+            .field("revoked by", Cell::or_dash(revoked.by.as_deref()))
+            .field("reason", Cell::or_dash(revoked.reason.as_deref()));
+    }
+    card
+}

@@ -1,0 +1,94 @@
+//! What each command asks for and shows. One module per noun; none of them prints a secret but where that is its job.
+
+mod application;
+mod audit;
+mod claim;
+mod key;
+mod verify;
+
+use serde_json::value::RawValue;
+
+use crate::answers::Page;
+use crate::arguments::{AppCommand, AuditCommand, Command, Global, KeyCommand};
+use crate::client::{Answer, Client};
+use crate::escape::shown_json;
+use crate::failure::{Ending, Failure, Result};
+use crate::table::Table;
+use crate::terminal::Terminal;
+
+/// Carries a command out.
+///
+/// # Errors
+/// Whatever kept it from its work.
+pub fn run(global: &Global, command: &Command, terminal: &Terminal) -> Result<Ending> {
+    let run = Run { global, terminal };
+    match command {
+        Command::App(AppCommand::Create(options)) => run.create_application(options),
+        Command::App(AppCommand::List(paging)) => run.list_applications(paging),
+        Command::Key(KeyCommand::Create(options)) => run.create_key(options),
+        Command::Key(KeyCommand::Claim(options)) => run.claim_key(options),
+        Command::Key(KeyCommand::Show(options)) => run.show_key(options),
+        Command::Key(KeyCommand::List(options)) => run.list_keys(options),
+        Command::Key(KeyCommand::Revoke(options)) => run.revoke_key(options),
+        Command::Verify(options) => run.verify(options),
+        Command::Audit(AuditCommand::List(options)) => run.list_events(options),
+    }
+}
+
+/// One run of the command.
+struct Run<'a> {
+    global: &'a Global,
+    terminal: &'a Terminal,
+}
+
+impl Run<'_> {
+    fn client(&self) -> Result<Client> {
+        Client::with_credential(self.global, self.terminal)
+    }
+
+    /// Prints an answer: as it came with `--json`, or else as `card` shows it to a person.
+    fn show(&self, answer: &Answer, card: impl FnOnce() -> Result<String>) -> Result<Ending> {
+        // Read in both cases: what is not of the route's shape is an error for a program too.
+        let for_person = card()?;
+        if self.global.json {
+            self.terminal.print(&shown_json(answer.text()?))?;
+        } else {
+            self.terminal.print(&for_person)?;
+        }
+        Ok(Ending::Done)
+    }
+
+    /// Prints a list. `nothing` is said, on standard error, where it is empty.
+    fn show_list(
+        &self,
+        page: &Page,
+        nothing: &str,
+        headings: &[&str],
+        mut row: impl FnMut(&RawValue, &mut Table) -> serde_json::Result<()>,
+    ) -> Result<Ending> {
+        let mut table = Table::new(headings);
+        for item in &page.items {
+            row(item, &mut table).map_err(|_| {
+                let detail = "an item of the list is of another shape than this version of `keyward` knows";
+                Failure::new(keyward_domain::error::Blame::Store, "The answer is not Keyward's", detail)
+            })?;
+        }
+        if self.global.json {
+            let items: Vec<&str> = page.items.iter().map(|item| item.get()).collect();
+            let cursor =
+                serde_json::to_string(&page.next_cursor).map_err(|error| Failure::system("JSON", error))?;
+            let json = format!(r#"{{"items":[{}],"next_cursor":{cursor}}}"#, items.join(","));
+            self.terminal.print(&shown_json(&json))?;
+            return Ok(Ending::Done);
+        }
+        if table.is_empty() {
+            self.terminal.note(nothing);
+        } else {
+            self.terminal.print(&table.render(self.terminal.styles()))?;
+        }
+        if page.next_cursor.is_some() {
+            self.terminal.note("There are more: ask for them with --limit.");
+        }
+        Ok(Ending::Done)
+    }
+}

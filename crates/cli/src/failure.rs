@@ -1,0 +1,187 @@
+//! How the command ends: what went wrong, sorted by who can mend it, and the exit code that says so.
+//! A failure's texts may come from the other side; they are escaped when shown, never before.
+
+use std::fmt::Write as _;
+
+use keyward_domain::error::{Blame, Code, FieldError};
+
+use crate::client::Answer;
+use crate::escape::shown;
+use crate::terminal::Styles;
+
+/// What `--help` says of exit codes.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; for `verify`: the token is valid
+  1  `verify`: the token is not valid
+  2  the command line is wrong
+  3  refused: the request, a file or the credential is not right
+  4  conflict: the state is not what the request needs
+  5  Keyward or its store cannot be reached, or is not ready; repeat later
+  6  integrity: a record or a signature is not authentic
+  7  a bug, in Keyward or in this command
+
+A secret is never an argument: tokens and tickets come from a file, from `-` (standard input) or from a prompt.";
+
+/// How a command that did its work ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// 0.
+    Done,
+    /// 1: `verify` found that the token is not valid.
+    NotValid,
+}
+
+impl Ending {
+    /// The exit code.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::NotValid => 1,
+        }
+    }
+}
+
+/// Why a command did not do its work.
+#[derive(Debug)]
+pub struct Failure {
+    /// `None`: the command line.
+    blame: Option<Blame>,
+    title: String,
+    detail: String,
+    fields: Vec<FieldError>,
+    request_id: Option<String>,
+    advice: Option<String>,
+}
+
+/// The result of everything here.
+pub type Result<T, E = Failure> = std::result::Result<T, E>;
+
+/// A problem as RFC 9457 and docs/api.md write it. Every member may be missing: a proxy may have answered.
+#[derive(serde::Deserialize, Default)]
+#[serde(default)]
+struct Problem {
+    title: Option<String>,
+    detail: Option<String>,
+    code: Option<String>,
+    errors: Vec<FieldError>,
+    request_id: Option<String>,
+}
+
+impl Failure {
+    /// A failure of this blame.
+    pub fn new(blame: Blame, title: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            blame: Some(blame),
+            title: title.into(),
+            detail: detail.into(),
+            fields: Vec::new(),
+            request_id: None,
+            advice: None,
+        }
+    }
+
+    /// The command line is wrong in a way that its grammar does not show.
+    pub fn command_line(detail: impl Into<String>) -> Self {
+        Self { blame: None, ..Self::new(Blame::Caller, "The command line is wrong", detail) }
+    }
+
+    /// A file on this machine cannot be had.
+    pub fn file(what: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
+        Self::new(Blame::Caller, format!("The {what} cannot be used"), format!("{}: {error}", path.display()))
+    }
+
+    /// A system call that does not fail on a working machine.
+    pub fn system(what: &str, error: impl std::fmt::Display) -> Self {
+        Self::new(Blame::Bug, "This machine refused something", format!("{what}: {error}"))
+    }
+
+    /// What answered does not speak Keyward's language.
+    pub fn not_keyward(answer: &Answer, what: &str) -> Self {
+        let mut failure = Self::new(
+            Blame::Store,
+            "The answer is not Keyward's",
+            format!("{what}; expected Keyward at `{}`", answer.base),
+        );
+        failure.request_id = answer.request_id();
+        failure
+    }
+
+    /// What the server said in an answer that is no success.
+    pub fn from_answer(answer: &Answer) -> Self {
+        let is_problem = answer.header("content-type").is_some_and(|media_type| {
+            let essence = media_type.split(';').next().unwrap_or_default().trim();
+            essence.eq_ignore_ascii_case("application/problem+json")
+        });
+        let problem: Option<Problem> =
+            is_problem.then(|| serde_json::from_slice(&answer.body).ok()).flatten();
+        let Some(problem) = problem else {
+            let mut failure =
+                Self::not_keyward(answer, &format!("status {} without a problem's details", answer.status));
+            failure.blame = Some(blame_of_status(answer.status));
+            return failure;
+        };
+        let code = problem.code.as_deref().and_then(|code| code.parse::<Code>().ok());
+        let blame = code.map_or_else(|| blame_of_status(answer.status), Code::blame);
+        let title = problem
+            .title
+            .or_else(|| code.map(|code| code.title().to_owned()))
+            .unwrap_or_else(|| format!("Status {}", answer.status));
+        let mut failure = Self::new(blame, title, problem.detail.unwrap_or_default());
+        failure.fields = problem.errors;
+        failure.request_id = problem.request_id.or_else(|| answer.request_id());
+        failure
+    }
+
+    /// The same with a last line that says what to do.
+    #[must_use]
+    pub fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+
+    /// The exit code.
+    pub fn exit_code(&self) -> u8 {
+        self.blame.map_or(2, Blame::exit_code)
+    }
+
+    /// Who can mend it; `None` for the command line.
+    pub fn blame(&self) -> Option<Blame> {
+        self.blame
+    }
+
+    /// What stands on standard error: the problem in one line, one line per field, the request's id, what to do.
+    pub fn render(&self, styles: Styles) -> String {
+        let mut out = String::new();
+        let [open, close] = styles.error();
+        let _ = write!(out, "{open}error:{close} {}", shown(&self.title));
+        if !self.detail.is_empty() {
+            let _ = write!(out, ": {}", shown(&self.detail));
+        }
+        out.push('\n');
+        for FieldError { field, reason, expected } in &self.fields {
+            let _ = write!(out, "  `{}` {}", shown(field), shown(reason));
+            if !expected.is_empty() {
+                let _ = write!(out, "; expected {}", shown(expected));
+            }
+            out.push('\n');
+        }
+        if let Some(id) = &self.request_id {
+            let _ = writeln!(out, "  request {}", shown(id));
+        }
+        if let Some(advice) = &self.advice {
+            let _ = writeln!(out, "  {}", shown(advice));
+        }
+        out
+    }
+}
+
+/// Where the code says nothing, the status does.
+fn blame_of_status(status: u16) -> Blame {
+    match status {
+        409 | 410 | 412 | 422 => Blame::Conflict,
+        300..=499 => Blame::Caller,
+        502..=504 => Blame::Store,
+        _ => Blame::Bug,
+    }
+}
