@@ -1,1 +1,19 @@
-//! keyward-ledger.
+//! How to write: the audited commit, turns at a record, idempotency, and the integrator that computes projections.
+//!
+//! INVARIANT: nothing reaches the store but in a [`Batch`], and only this crate makes one: together with the events that say why.
+
+mod batch;
+mod commit;
+pub mod conformance;
+mod idempotency;
+mod integrate;
+mod ledger;
+pub mod memory;
+mod turn;
+
+pub use batch::{Batch, KvWrite};
+pub use commit::{Draft, Tickets, Writes};
+pub use idempotency::{Begun, IdempotentRequest, Reservation};
+pub use integrate::Progress;
+pub use ledger::Ledger;
+pub use turn::Turn;

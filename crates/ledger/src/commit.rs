@@ -1,0 +1,269 @@
+//! The audited commit: tickets for the events, then one batch of events, state and idempotency outcome.
+//!
+//! `c:audit += n` and one `set_many` are the whole cost. Nothing is told before the commit is known.
+
+use crate::batch::{Batch, KvWrite};
+use crate::ledger::Ledger;
+use crate::turn::Turn;
+use keyward_crypto::digest::hex;
+use keyward_domain::application::{Application, Details};
+use keyward_domain::claim::Claim;
+use keyward_domain::event::{Action, Actor, Event, EventId, Outcome, Source, Target, WriteDigest};
+use keyward_domain::key::Key;
+use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::{ApplicationId, Code, Error, KeyId, RequestId, Result};
+use keyward_records::{KvCount, KvRead, LIVE, NameRecord, Record, Tombstone, names, seal, tombstone_value};
+
+/// How long a batch may take before its effect is looked up instead of believed; also how long a writer may hold a turn.
+/// Well under the 5 s after which a successor steps over.
+pub(crate) const COMMIT_MS_MAX: u64 = 3_000;
+
+/// An event before it has its ticket.
+#[derive(Clone)]
+pub struct Draft {
+    /// What.
+    pub action: Action,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// To what.
+    pub target: Target,
+    /// By whom.
+    pub actor: Actor,
+    /// From where.
+    pub source: Source,
+    /// In which request.
+    pub request: Option<RequestId>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Plain facts, never a secret.
+    pub detail: Vec<String>,
+    /// The event before it on the same target.
+    pub previous: Option<EventId>,
+}
+
+/// The tickets of one commit: what a record needs in order to be written, and can only be had here.
+pub struct Tickets {
+    epoch: u32,
+    first: u64,
+    count: u64,
+}
+
+impl Tickets {
+    /// The event at this place of the drafts; the last where there are fewer.
+    pub fn event(&self, index: usize) -> EventId {
+        let offset = u64::try_from(index).unwrap_or(u64::MAX).min(self.count.saturating_sub(1));
+        EventId { epoch: self.epoch, seq: self.first.saturating_add(offset) }
+    }
+}
+
+/// What a commit writes beside its events.
+pub struct Writes<'l, K, C, R> {
+    ledger: &'l Ledger<'l, K, C, R>,
+    event: usize,
+    entries: Vec<(usize, String, Vec<u8>)>,
+    turns: Vec<Turn>,
+    failed: Option<Error>,
+}
+
+impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Writes<'_, K, C, R> {
+    /// From here on, writes belong to the event at this place of the drafts.
+    pub fn for_event(&mut self, index: usize) {
+        self.event = index;
+    }
+
+    fn put(&mut self, store_key: String, value: Vec<u8>) {
+        self.entries.push((self.event, store_key, value));
+    }
+
+    fn sealed<T: Record>(&mut self, record: &T) -> Option<Vec<u8>> {
+        match seal(&self.ledger.rings.records, record, self.ledger.rng.bytes()) {
+            Ok(sealed) => Some(sealed),
+            Err(_) => {
+                self.failed = Some(Error::internal("a record is too large to be sealed"));
+                None
+            }
+        }
+    }
+
+    fn record<T: Record>(&mut self, record: &T) {
+        if let Some(sealed) = self.sealed(record) {
+            self.put(record.store_key(), sealed);
+        }
+    }
+
+    /// A key is born: its live flag and its record.
+    pub fn new_key(&mut self, key: &Key) {
+        self.put(names::flag(key.id), LIVE.to_vec());
+        self.record(key);
+    }
+
+    /// A key's record changes, in its turn.
+    pub fn key(&mut self, key: &Key, turn: Turn) {
+        self.record(key);
+        self.turns.push(turn);
+    }
+
+    /// A key dies. Waits for no turn.
+    pub fn tombstone(&mut self, tombstone: &Tombstone) {
+        if let Some(sealed) = self.sealed(tombstone) {
+            self.put(tombstone.store_key(), tombstone_value(&sealed));
+        }
+    }
+
+    /// All keys of a generation die. Waits for no turn; the value is plain and says by which event.
+    pub fn generation_kill(&mut self, application: ApplicationId, generation: u32, event: EventId) {
+        self.put(names::generation_kill(application, generation), event.to_string().into_bytes());
+    }
+
+    /// One version of a key dies. Waits for no turn; the value is plain and says by which event.
+    pub fn version_kill(&mut self, key: KeyId, version: u16, event: EventId) {
+        self.put(names::version_kill(key, version), event.to_string().into_bytes());
+    }
+
+    /// An application is born.
+    pub fn new_application(&mut self, application: &Application, details: &Details) {
+        self.record(application);
+        self.record(details);
+    }
+
+    /// An application changes, in its turn; both of its records carry the same revision.
+    pub fn application(&mut self, application: &Application, details: &Details, turn: Turn) {
+        self.new_application(application, details);
+        self.turns.push(turn);
+    }
+
+    /// A name changes hands, in its turn.
+    pub fn name(&mut self, name: &NameRecord, turn: Turn) {
+        self.record(name);
+        self.turns.push(turn);
+    }
+
+    /// A claim is made.
+    pub fn claim(&mut self, claim: &Claim) {
+        self.record(claim);
+    }
+
+    pub(crate) fn outcome(&mut self, store_key: String, sealed: Vec<u8>, turn: Turn) {
+        self.put(store_key, sealed);
+        self.turns.push(turn);
+    }
+
+    pub(crate) fn fail(&mut self, error: Error) {
+        self.failed = Some(error);
+    }
+
+    pub(crate) const fn ledger(&self) -> &Ledger<'_, K, C, R> {
+        self.ledger
+    }
+}
+
+impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
+    /// Takes one ticket per draft, asks `prepare` what to write with them, and writes events and state in one batch.
+    ///
+    /// # Errors
+    /// Those of `prepare`; [`Code::StoreUnavailable`] where nothing was written; [`Code::OutcomeUnknown`] where it is not known.
+    pub async fn commit<T>(
+        &self,
+        drafts: Vec<Draft>,
+        prepare: impl FnOnce(&Tickets, &mut Writes<'_, K, C, R>) -> Result<T>,
+    ) -> Result<T> {
+        let tickets = self.take_tickets(drafts.len()).await?;
+        let mut writes =
+            Writes { ledger: self, event: 0, entries: Vec::new(), turns: Vec::new(), failed: None };
+        let result = prepare(&tickets, &mut writes)?;
+        let Writes { entries, turns, failed, .. } = writes;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let (batch, witness) = self.assemble(drafts, &tickets, entries)?;
+        let now_ms = self.clock.monotonic_ms();
+        if turns.iter().any(|turn| now_ms.saturating_sub(turn.granted_ms) > COMMIT_MS_MAX) {
+            // A successor may be about to step over: giving up is the only write that cannot hurt it.
+            return Err(Error::new(
+                Code::StoreUnavailable,
+                "the store took too long; nothing was changed; repeat later",
+            ));
+        }
+        self.write(&batch, &tickets, &witness).await?;
+        Ok(result)
+    }
+
+    async fn take_tickets(&self, count: usize) -> Result<Tickets> {
+        let count =
+            i64::try_from(count.max(1)).map_err(|_| Error::internal("too many events in one commit"))?;
+        let counter = names::counter::audit(self.epoch);
+        // A lost reply leaves tickets unused; the integrator finds them and voids them.
+        let last = match self.kv.increment(&counter, count).await {
+            Ok(last) => last,
+            Err(_) => self.kv.increment(&counter, count).await?,
+        };
+        match u64::try_from(last - count + 1) {
+            Ok(first) if first > 0 => Ok(Tickets { epoch: self.epoch, first, count: count.unsigned_abs() }),
+            _ => Err(Error::damaged("the audit counter")),
+        }
+    }
+
+    /// The batch, and the sealed first event by which its effect is recognised.
+    fn assemble(
+        &self,
+        drafts: Vec<Draft>,
+        tickets: &Tickets,
+        entries: Vec<(usize, String, Vec<u8>)>,
+    ) -> Result<(Batch, Vec<u8>)> {
+        let at = self.clock.now();
+        let mut all = Vec::with_capacity(entries.len() + drafts.len());
+        let mut witness = Vec::new();
+        for (index, draft) in drafts.into_iter().enumerate() {
+            let writes = entries
+                .iter()
+                .filter(|(event, ..)| *event == index)
+                .map(|(_, store_key, value)| WriteDigest {
+                    record: store_key.clone(),
+                    digest: hex(&self.rings.audit.keyed_digest(store_key, value)),
+                })
+                .collect();
+            let event = Event {
+                id: tickets.event(index),
+                at,
+                action: draft.action,
+                outcome: draft.outcome,
+                target: draft.target,
+                actor: draft.actor,
+                source: draft.source,
+                request: draft.request,
+                reason: draft.reason,
+                detail: draft.detail,
+                previous: draft.previous,
+                writes,
+            };
+            let sealed = seal(&self.rings.audit, &event, self.rng.bytes())
+                .map_err(|_| Error::internal("an event is too large to be sealed"))?;
+            if index == 0 {
+                witness.clone_from(&sealed);
+            }
+            all.push((event.store_key(), sealed));
+        }
+        all.extend(entries.into_iter().map(|(_, store_key, value)| (store_key, value)));
+        Ok((Batch::new(all), witness))
+    }
+
+    async fn write(&self, batch: &Batch, tickets: &Tickets, witness: &[u8]) -> Result<()> {
+        let started_ms = self.clock.monotonic_ms();
+        let answer = self.kv.set_many(batch).await;
+        let took_ms = self.clock.monotonic_ms().saturating_sub(started_ms);
+        if answer.is_ok() && took_ms <= COMMIT_MS_MAX {
+            return Ok(());
+        }
+        // What the store said, or how long it took, does not tell what happened: look.
+        let first = tickets.event(0);
+        let (event_key, void_key) = (names::event(first), names::void(first));
+        let (event, void) = futures::join!(self.kv.get(&event_key), self.kv.get(&void_key));
+        match (event, void) {
+            (Ok(Some(event)), Ok(_)) if event == witness => Ok(()),
+            _ => Err(Error::new(
+                Code::OutcomeUnknown,
+                "the store did not say whether it was written; repeat with the same Idempotency-Key to learn it",
+            )),
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! The integrator: brings the projections up to date with the log, over the contiguous prefix of events and voids.
+//!
+//! Whoever takes the first ticket of `c:tree:{next}` works; where that one goes silent, a waiter takes over. Two at work at once
+//! do no harm: what is written follows from the log alone, in one batch with the head, and appending skips what is there.
+
+use crate::batch::{Batch, KvWrite};
+use crate::ledger::Ledger;
+use keyward_crypto::digest::{hex, leaf_hash};
+use keyward_domain::event::{Action, Event, EventId, Outcome};
+use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::{Error, Result, Timestamp};
+use keyward_records::projection::{Entry, Gap, Head, LeafPage, ListHead, ListPage, PAGE_ENTRIES, lists};
+use keyward_records::{KvCount, KvRead, Record, RecordError, Void, names, open, seal};
+use std::collections::BTreeMap;
+
+/// Events that one batch integrates at most.
+const EVENTS_MAX: u64 = 128;
+/// Events read at the same time.
+const READS_AT_ONCE: u64 = 32;
+/// How long a ticket may lack its event before it is voided, in seconds.
+const VOID_AFTER_S: i64 = 60;
+/// How long to wait for another integrator before taking over, in milliseconds of the monotonic clock.
+const TAKEOVER_MS: u64 = 2_000;
+/// Pause between looks at another integrator's work, in milliseconds.
+const PAUSE_MS: u64 = 20;
+
+/// How far an integration came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Tickets that are in the projections.
+    pub size: u64,
+    /// Tickets taken when it was looked.
+    pub taken: u64,
+}
+
+/// One ticket of the log: its leaf, and the event where there is one.
+struct Leaf {
+    id: EventId,
+    hash: [u8; 32],
+    event: Option<Event>,
+    /// A void that this integration decides on, sealed.
+    void: Option<Vec<u8>>,
+}
+
+impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
+    /// Integrates up to `rounds` batches of events; stops early where the log is at its end or a gap is too young to be voided.
+    ///
+    /// # Errors
+    /// Where the store does not answer or a record does not open.
+    pub async fn integrate(&self, rounds: u32) -> Result<Progress> {
+        let mut progress = self.progress().await?;
+        for _ in 0..rounds {
+            if progress.size >= progress.taken {
+                break;
+            }
+            let before = progress.size;
+            self.integrate_once().await?;
+            progress = self.progress().await?;
+            if progress.size == before {
+                break;
+            }
+        }
+        Ok(progress)
+    }
+
+    async fn progress(&self) -> Result<Progress> {
+        Ok(Progress { size: self.read().head().await?.size, taken: self.last_ticket().await? })
+    }
+
+    async fn integrate_once(&self) -> Result<()> {
+        let head = self.read().head().await?;
+        let taken = self.last_ticket().await?;
+        let next = head.next();
+        let now = self.clock.now();
+        // A gap that is too young blocks everybody: look before anyone claims the work.
+        let blocked = head.gap.filter(|gap| gap.seq == next.seq);
+        if blocked.is_some_and(|gap| !overdue(gap, now)) && self.leaf(next).await?.is_none() {
+            return Ok(());
+        }
+        if self.kv.increment(&names::counter::tree(next), 1).await? != 1
+            && self.other_moved(head.size).await?
+        {
+            return Ok(());
+        }
+        let (leaves, gap) = self.prefix(&head, taken, now).await?;
+        if leaves.is_empty() && gap == head.gap {
+            return Ok(());
+        }
+        let head =
+            Head { epoch: head.epoch, size: head.size + u64::try_from(leaves.len()).unwrap_or(0), gap };
+        let batch = self.project(&head, &leaves).await?;
+        self.kv.set_many(&batch).await?;
+        Ok(())
+    }
+
+    /// Waits for another integrator; whether it got further within its time.
+    async fn other_moved(&self, size: u64) -> Result<bool> {
+        let started_ms = self.clock.monotonic_ms();
+        loop {
+            if self.read().head().await?.size != size {
+                return Ok(true);
+            }
+            if self.clock.monotonic_ms().saturating_sub(started_ms) >= TAKEOVER_MS {
+                return Ok(false);
+            }
+            self.clock.sleep_ms(PAUSE_MS).await;
+        }
+    }
+
+    /// The leaves that follow the head without a hole, and the hole that ends them.
+    async fn prefix(&self, head: &Head, taken: u64, now: Timestamp) -> Result<(Vec<Leaf>, Option<Gap>)> {
+        let last = taken.min(head.size + EVENTS_MAX);
+        let mut leaves: Vec<Leaf> = Vec::new();
+        let mut seq = head.size;
+        while seq < last {
+            let upto = last.min(seq + READS_AT_ONCE);
+            let reads = (seq + 1..=upto).map(|seq| self.leaf(EventId { epoch: head.epoch, seq }));
+            for found in futures::future::join_all(reads).await {
+                seq += 1;
+                match found? {
+                    Some(leaf) => leaves.push(leaf),
+                    None => {
+                        let gap = match head.gap {
+                            Some(gap) if gap.seq == seq => gap,
+                            _ => Gap { seq, since: now },
+                        };
+                        if !overdue(gap, now) {
+                            return Ok((leaves, Some(gap)));
+                        }
+                        leaves.push(self.void(EventId { epoch: head.epoch, seq }, now)?);
+                    }
+                }
+            }
+        }
+        Ok((leaves, None))
+    }
+
+    /// The leaf of one ticket; `None` where there is neither event nor void.
+    async fn leaf(&self, id: EventId) -> Result<Option<Leaf>> {
+        let (event_key, void_key) = (names::event(id), names::void(id));
+        let (event, void) = futures::join!(self.kv.get(&event_key), self.kv.get(&void_key));
+        // A void that was decided on stands, even where its event came late: the tree has it.
+        if let Some(sealed) = void? {
+            return Ok(Some(Leaf { id, hash: leaf_hash(&sealed), event: None, void: None }));
+        }
+        let Some(sealed) = event? else { return Ok(None) };
+        match open::<Event>(&self.rings.audit, &event_key, &sealed) {
+            Ok(event) => Ok(Some(Leaf { id, hash: leaf_hash(&sealed), event: Some(event), void: None })),
+            Err(error) if error.is_unavailable() => Err(error.into_error("an audit event")),
+            // A damaged event has its place in the tree, and `audit verify` names it; it must not stop the log.
+            Err(RecordError::Damaged | _) => {
+                Ok(Some(Leaf { id, hash: leaf_hash(&sealed), event: None, void: None }))
+            }
+        }
+    }
+
+    fn void(&self, id: EventId, now: Timestamp) -> Result<Leaf> {
+        let sealed = seal(&self.rings.audit, &Void { id, at: now }, self.rng.bytes())
+            .map_err(|_| Error::internal("a void is too large to be sealed"))?;
+        Ok(Leaf { id, hash: leaf_hash(&sealed), event: None, void: Some(sealed) })
+    }
+
+    /// One batch: the head, what the leaves add to lists, leaf hashes, voids.
+    async fn project(&self, head: &Head, leaves: &[Leaf]) -> Result<Batch> {
+        let mut appended: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+        for event in leaves.iter().filter_map(|leaf| leaf.event.as_ref()) {
+            for (list, id) in places(event) {
+                appended.entry(list).or_default().push(Entry { seq: event.id.seq, id });
+            }
+        }
+        let mut entries = Vec::new();
+        self.put(&mut entries, head)?;
+        for (list, new) in appended {
+            self.append(&mut entries, list, new).await?;
+        }
+        self.append_leaves(&mut entries, leaves).await?;
+        for leaf in leaves {
+            if let Some(sealed) = &leaf.void {
+                entries.push((names::void(leaf.id), sealed.clone()));
+            }
+        }
+        Ok(Batch::new(entries))
+    }
+
+    fn put<T: Record>(&self, entries: &mut Vec<(String, Vec<u8>)>, record: &T) -> Result<()> {
+        let sealed = seal(&self.rings.audit, record, self.rng.bytes())
+            .map_err(|_| Error::internal("a projection is too large to be sealed"))?;
+        entries.push((record.store_key(), sealed));
+        Ok(())
+    }
+
+    async fn append(
+        &self,
+        entries: &mut Vec<(String, Vec<u8>)>,
+        list: String,
+        new: Vec<Entry>,
+    ) -> Result<()> {
+        let mut head = self.read().list_head(&list).await?.unwrap_or(ListHead {
+            list: list.clone(),
+            count: 0,
+            through: 0,
+        });
+        let number = head.count / PAGE_ENTRIES;
+        let empty = |page| ListPage { list: list.clone(), page, entries: Vec::new() };
+        let mut page = match head.count % PAGE_ENTRIES {
+            0 => empty(number),
+            _ => self.read().list_page(&list, number).await?.ok_or_else(|| Error::damaged("a list"))?,
+        };
+        let mut changed = false;
+        for entry in new {
+            if entry.seq <= head.through {
+                continue;
+            }
+            head.through = entry.seq;
+            head.count += 1;
+            page.entries.push(entry);
+            changed = true;
+            if head.count.is_multiple_of(PAGE_ENTRIES) {
+                self.put(entries, &page)?;
+                page = empty(head.count / PAGE_ENTRIES);
+            }
+        }
+        if changed {
+            if !page.entries.is_empty() {
+                self.put(entries, &page)?;
+            }
+            self.put(entries, &head)?;
+        }
+        Ok(())
+    }
+
+    async fn append_leaves(&self, entries: &mut Vec<(String, Vec<u8>)>, leaves: &[Leaf]) -> Result<()> {
+        let mut open_page: Option<LeafPage> = None;
+        for leaf in leaves {
+            let (number, offset) = ((leaf.id.seq - 1) / PAGE_ENTRIES, (leaf.id.seq - 1) % PAGE_ENTRIES);
+            let mut page = match open_page.take() {
+                Some(page) if page.page == number => page,
+                full => {
+                    if let Some(full) = full {
+                        self.put(entries, &full)?;
+                    }
+                    self.leaf_page(number, offset).await?
+                }
+            };
+            page.leaves.push(hex(&leaf.hash));
+            open_page = Some(page);
+        }
+        match open_page {
+            Some(page) => self.put(entries, &page),
+            None => Ok(()),
+        }
+    }
+
+    /// The page that leaf `offset` comes next on, cut back to it.
+    async fn leaf_page(&self, page: u64, offset: u64) -> Result<LeafPage> {
+        if offset == 0 {
+            return Ok(LeafPage { page, leaves: Vec::new() });
+        }
+        let store_key = names::leaves(page);
+        let value = self.kv.get(&store_key).await?.ok_or_else(|| Error::damaged("a page of leaves"))?;
+        let mut found: LeafPage =
+            open(&self.rings.audit, &store_key, &value).map_err(|e| e.into_error("a page of leaves"))?;
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        if found.leaves.len() < offset {
+            return Err(Error::damaged("a page of leaves"));
+        }
+        found.leaves.truncate(offset);
+        Ok(found)
+    }
+}
+
+/// Whether a gap has been open for long enough to be voided. A clock that stepped back only makes it wait longer.
+fn overdue(gap: Gap, now: Timestamp) -> bool {
+    now >= gap.since.plus_s(VOID_AFTER_S)
+}
+
+/// The lists that an event has a place in, with the id of the thing where the list is of things.
+fn places(event: &Event) -> Vec<(String, String)> {
+    let mut places = vec![(lists::events_of_action(event.action), String::new())];
+    if let Some(application) = event.target.application {
+        places.push((lists::events_of_application(application), String::new()));
+    }
+    if let Some(key) = event.target.key {
+        places.push((lists::events_of_key(key), String::new()));
+    }
+    if let Some(actor) = event.actor.key {
+        places.push((lists::events_by(actor), String::new()));
+    }
+    places.extend(things(event));
+    places
+}
+
+/// The lists of things that an event makes longer.
+pub(crate) fn things(event: &Event) -> Vec<(String, String)> {
+    let mut things = Vec::new();
+    if event.outcome != Outcome::Done {
+        return things;
+    }
+    if matches!(event.action, Action::ApplicationCreated | Action::Initialised)
+        && let Some(application) = event.target.application
+    {
+        things.push((lists::APPLICATIONS.to_owned(), application.to_string()));
+    }
+    if matches!(event.action, Action::KeyIssued | Action::Initialised)
+        && let (Some(application), Some(key)) = (event.target.application, event.target.key)
+    {
+        things.push((lists::keys_of(application), key.to_string()));
+    }
+    things
+}

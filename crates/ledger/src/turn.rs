@@ -1,0 +1,170 @@
+//! Turns at a record that exists: tickets out of its counter, waiting for the one before, stepping over one that went silent.
+//!
+//! The stored revision is `birth + ticket`. A writer waits until it finds the revision before its own, decides again on what is
+//! stored, and writes its revision even where it refuses. Whoever is silent for 5 s is stepped over; a writer that was paused for
+//! longer can lose an edit, never a revocation, since what revokes takes no turn.
+
+use crate::batch::KvWrite;
+use crate::ledger::Ledger;
+use keyward_domain::application::{Application, Details};
+use keyward_domain::key::Key;
+use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::{ApplicationId, Code, Error, KeyId, Result};
+use keyward_records::{KvCount, KvRead, NameRecord, names};
+
+/// How long a writer waits for each predecessor that has not written, in milliseconds of the monotonic clock.
+const SILENT_MS: u64 = 5_000;
+/// The longest that a writer waits in all, in milliseconds.
+const WAIT_MS_MAX: u64 = 15_000;
+/// Pauses between looks grow up to this, in milliseconds.
+const PAUSE_MS_MAX: u64 = 50;
+/// How often a writer that was stepped over queues again.
+const ATTEMPTS: u32 = 3;
+
+/// The right to write one revision of one record, until a successor steps over it.
+pub struct Turn {
+    /// The revision to write.
+    pub(crate) revision: u64,
+    /// When it was granted, by the monotonic clock.
+    pub(crate) granted_ms: u64,
+}
+
+impl Turn {
+    /// The revision that this turn writes.
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+}
+
+/// Records that change for as long as they exist.
+const fn never<T>(_: &T) -> bool {
+    false
+}
+
+impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
+    /// A turn at a key's record, and the record as it stands.
+    ///
+    /// # Errors
+    /// Where the store does not answer, the record does not open, or there is none.
+    pub async fn key_turn(&self, id: KeyId) -> Result<(Turn, Key)> {
+        let reader = self.read();
+        let (turn, key) = self
+            .turn(&names::key(id), 1, async || reader.key(id).await, |key: &Key| key.revision, never)
+            .await?;
+        key.map(|key| (turn, key)).ok_or_else(|| Error::not_found("key"))
+    }
+
+    /// A turn at an application's two records, and the records as they stand.
+    ///
+    /// # Errors
+    /// Where the store does not answer, a record does not open, or there is none.
+    pub async fn application_turn(&self, id: ApplicationId) -> Result<(Turn, Application, Details)> {
+        let reader = self.read();
+        let read = async || {
+            let (application, details) = futures::join!(reader.application(id), reader.details(id));
+            Ok(application?.zip(details?))
+        };
+        let (turn, found) = self
+            .turn(
+                &names::application(id),
+                1,
+                read,
+                |(application, _): &(Application, Details)| application.revision,
+                never,
+            )
+            .await?;
+        let (application, details) = found.ok_or_else(|| Error::not_found("application"))?;
+        Ok((turn, application, details))
+    }
+
+    /// A turn at the record that says who holds a name, and the record as it stands. An unknown name stands at revision 0.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn name_turn(&self, name: &str) -> Result<(Turn, NameRecord)> {
+        let store_key = names::name_owner(name);
+        let reader = self.read();
+        let (turn, found) = self
+            .turn(
+                &store_key,
+                0,
+                async || reader.name(&store_key).await,
+                |record: &NameRecord| record.owner.revision,
+                never,
+            )
+            .await?;
+        let record = found.unwrap_or_else(|| NameRecord {
+            at: store_key.clone(),
+            owner: keyward_domain::application::NameOwner { application: None, revision: 0 },
+        });
+        Ok((turn, record))
+    }
+
+    /// Takes a ticket for the record at `store_key` and waits for its turn. `birth` is the revision at which such records start;
+    /// a record that is `settled` changes no more, so nobody waits for it.
+    pub(crate) async fn turn<T>(
+        &self,
+        store_key: &str,
+        birth: u64,
+        read: impl AsyncFn() -> Result<Option<T>>,
+        revision_of: impl Fn(&T) -> u64,
+        settled: impl Fn(&T) -> bool,
+    ) -> Result<(Turn, Option<T>)> {
+        for _ in 0..ATTEMPTS {
+            let revision = birth + self.revision_ticket(store_key).await?;
+            if let Some(found) = self.wait_for(revision, birth, &read, &revision_of, &settled).await? {
+                let granted_ms = self.clock.monotonic_ms();
+                return Ok((Turn { revision, granted_ms }, found));
+            }
+        }
+        Err(Error::new(
+            Code::StoreUnavailable,
+            "too many writers at the same record; nothing was changed; repeat later",
+        ))
+    }
+
+    async fn revision_ticket(&self, store_key: &str) -> Result<u64> {
+        let counter = names::counter::revision(store_key);
+        let ticket = match self.kv.increment(&counter, 1).await {
+            Ok(ticket) => ticket,
+            Err(_) => self.kv.increment(&counter, 1).await?,
+        };
+        u64::try_from(ticket).map_err(|_| Error::damaged("a revision counter"))
+    }
+
+    /// What is stored once `revision` is due; `None` where a later one was written already.
+    async fn wait_for<T>(
+        &self,
+        revision: u64,
+        birth: u64,
+        read: &impl AsyncFn() -> Result<Option<T>>,
+        revision_of: &impl Fn(&T) -> u64,
+        settled: &impl Fn(&T) -> bool,
+    ) -> Result<Option<Option<T>>> {
+        let started_ms = self.clock.monotonic_ms();
+        let (mut progress_ms, mut seen, mut pause_ms) = (started_ms, u64::MAX, 1);
+        loop {
+            let found = read().await?;
+            if found.as_ref().is_some_and(settled) {
+                return Ok(Some(found));
+            }
+            let stored = found.as_ref().map_or(birth, revision_of);
+            if stored >= revision {
+                return Ok(None);
+            }
+            let now_ms = self.clock.monotonic_ms();
+            if stored != seen {
+                (progress_ms, seen) = (now_ms, stored);
+            }
+            // One wait for each predecessor still missing: otherwise two successors would step over one writer together,
+            // the later of them over the earlier as well.
+            let missing = revision - 1 - stored;
+            let silent = now_ms.saturating_sub(progress_ms) >= SILENT_MS.saturating_mul(missing);
+            if missing == 0 || silent || now_ms.saturating_sub(started_ms) >= WAIT_MS_MAX {
+                return Ok(Some(found));
+            }
+            self.clock.sleep_ms(pause_ms).await;
+            pause_ms = (pause_ms * 2).min(PAUSE_MS_MAX);
+        }
+    }
+}
