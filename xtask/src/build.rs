@@ -13,9 +13,9 @@ use crate::table::Table;
 /// What the components are built for: WASI 0.2 is the linker's; the SDK speaks WASI P3 on top of it.
 pub const WASM_TARGET: &str = "wasm32-wasip2";
 
-/// The packages that `release` holds. Always built together: chosen apart, cargo would unify the features of their
-/// dependencies differently and build wasmtime twice.
-pub const NATIVE_PACKAGES: [&str; 2] = ["keyward-cli", "keyward-host"];
+/// The packages that `release` holds. Always chosen together, tests included: cargo unifies the features of shared
+/// dependencies over the packages that are chosen, and for the host alone it would build wasmtime a second time.
+pub const NATIVE_PACKAGES: [&str; 3] = ["keyward-host", "keyward-cli", "keyward-e2e"];
 
 /// The components that make up Keyward, as `spin.toml` names them.
 pub const COMPONENTS: [&str; 4] = ["issuance", "validation", "revocation", "audit"];
@@ -75,21 +75,17 @@ pub fn components(journal: &mut Journal, packages: &[&str]) -> anyhow::Result<()
 
 /// Builds the native programs.
 pub fn native(journal: &mut Journal) -> anyhow::Result<()> {
-    journal.step("build host and command", || {
-        let mut cargo = steps::cargo(["build", "--release"]);
-        for package in NATIVE_PACKAGES {
-            cargo.args(["-p", package]);
-        }
-        steps::must(&mut cargo)
-    });
+    journal.step("build host and command", || steps::must(&mut on_native("build")));
     journal.close()
 }
 
-/// The host without the command, for a bench of bare components.
-pub fn host_alone(journal: &mut Journal) -> anyhow::Result<()> {
-    journal
-        .step("build host", || steps::must(&mut steps::cargo(["build", "--release", "-p", "keyward-host"])));
-    journal.close()
+/// A cargo command on the native packages, in the profile that they are built in.
+pub fn on_native(cargo_command: &str) -> Command {
+    let mut cargo = steps::cargo([cargo_command, "--release"]);
+    for package in NATIVE_PACKAGES {
+        cargo.args(["-p", package]);
+    }
+    cargo
 }
 
 /// All of it, without the closing table.

@@ -53,7 +53,6 @@ fn set_of(workspace: &Workspace, name: &str) -> Set {
     if workspace.is_wasm(name) {
         Set::Wasm
     } else if build::NATIVE_PACKAGES.contains(&name)
-        || name == "keyward-e2e"
         || workspace.direct(name, Follow::All).any(|to| to == "wasmtime")
     {
         Set::Heavy

@@ -1,15 +1,18 @@
 //! `cargo xtask test`: what CI runs, from a bare machine to the end-to-end tests.
 //! Every step is taken even after one failed, so that one run shows all that is wrong; it needs no standard input.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
+use serde_json::Value;
+
 use crate::build;
 use crate::lint;
-use crate::steps::{self, Journal};
+use crate::metadata::Workspace;
+use crate::steps::{self, Journal, Outcome};
 
 /// What to run.
 #[derive(Args)]
@@ -71,6 +74,53 @@ fn install_programs() -> anyhow::Result<()> {
     }
 }
 
+/// A test program that cargo built.
+struct TestProgram {
+    /// The folder of its package: what a test takes for its working directory.
+    folder: PathBuf,
+    name: String,
+    path: PathBuf,
+}
+
+/// Builds the tests of the native packages, all in one go (see `NATIVE_PACKAGES`), and tells where they are.
+fn test_programs() -> anyhow::Result<Vec<TestProgram>> {
+    let mut cargo = build::on_native("test");
+    cargo.args(["--no-run", "--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
+    let output = cargo.output().context("cannot start `cargo test --no-run`")?;
+    if !output.status.success() {
+        bail!("`cargo test --no-run` ended with {}", output.status);
+    }
+    let mut programs = Vec::new();
+    for line in output.stdout.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"{")) {
+        let message: Value = serde_json::from_slice(line).context("cargo's messages are no JSON")?;
+        let text = |pointer: &str| message.pointer(pointer).and_then(Value::as_str);
+        let is_test = message.pointer("/profile/test").and_then(Value::as_bool) == Some(true);
+        if let (true, Some(path), Some(manifest), Some(name)) =
+            (is_test, text("/executable"), text("/manifest_path"), text("/target/name"))
+        {
+            let folder = Path::new(manifest).parent().map(PathBuf::from).unwrap_or_default();
+            programs.push(TestProgram { folder, name: name.to_owned(), path: path.into() });
+        }
+    }
+    Ok(programs)
+}
+
+/// Runs the test programs of `package` one after another, as cargo would, and names those that failed.
+fn run_tests(programs: &[TestProgram], package: &str) -> anyhow::Result<()> {
+    let workspace = Workspace::load()?;
+    let folder = &workspace.member(package).with_context(|| format!("no package `{package}`"))?.folder;
+    let mut failed = Vec::new();
+    for program in programs.iter().filter(|program| program.folder == *folder) {
+        eprintln!("    {package}: {}", program.name);
+        let mut command = steps::command(&program.path);
+        command.current_dir(folder).env("CARGO_MANIFEST_DIR", folder).stdin(Stdio::null());
+        if steps::must(&mut command).is_err() {
+            failed.push(program.name.as_str());
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join(", ")) }
+}
+
 /// `cargo xtask test`.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let wanted = |part: Part| options.only.is_empty() || options.only.contains(&part);
@@ -83,10 +133,14 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         lint::floors(&mut journal);
         lint::clippy_light(&mut journal);
         lint::clippy_wasm(&mut journal);
-        lint::deny(&mut journal, false);
+        lint::deny(&mut journal, true);
     }
     if wanted(Part::Unit) {
         journal.step("unit tests", || steps::must(&mut steps::cargo(["test", "--quiet"])));
+        // The command as a client alone: its tests need neither wasmtime nor a store.
+        journal.step("unit tests: command", || {
+            steps::must(&mut steps::cargo(["test", "--quiet", "-p", "keyward-cli", "--no-default-features"]))
+        });
     }
     let mut is_built = true;
     if wanted(Part::Build) {
@@ -95,16 +149,26 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     if wanted(Part::Lint) {
         lint::clippy_heavy(&mut journal);
     }
-    for (part, name, package) in [
+    let heavy: Vec<(&str, &str)> = [
         (Part::Host, "host tests", "keyward-host"),
         (Part::Host, "command tests", "keyward-cli"),
         (Part::E2e, "end-to-end tests", "keyward-e2e"),
-    ] {
-        if !wanted(part) {
-            continue;
-        }
+    ]
+    .into_iter()
+    .filter(|(part, ..)| wanted(*part))
+    .map(|(_, name, package)| (name, package))
+    .collect();
+    let mut programs = Vec::new();
+    if !heavy.is_empty() && is_built {
+        let built = journal.step("build their tests", || {
+            programs = test_programs()?;
+            Ok(())
+        });
+        is_built = built == Outcome::Passed;
+    }
+    for (name, package) in heavy {
         if is_built {
-            journal.step(name, || steps::must(&mut steps::cargo(["test", "--release", "-p", package])));
+            journal.step(name, || run_tests(&programs, package));
         } else {
             journal.skip(name, "nothing to test: the build failed");
         }

@@ -63,7 +63,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     }
     let mut journal = Journal::default();
     if options.floor {
-        build::host_alone(&mut journal)?;
+        build::native(&mut journal)?;
     } else {
         build::everything(&mut journal)?;
     }
