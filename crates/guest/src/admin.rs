@@ -1,0 +1,191 @@
+//! Who administers: a live key of the built-in application, verified as every other token is. This module decides nothing about
+//! what the administrator wants; it says who they are and what they hold.
+
+use crate::request::Incoming;
+use keyward_domain::event::{Actor, ActorKind};
+use keyward_domain::key::{Environment, Key};
+use keyward_domain::network::NetworkRule;
+use keyward_domain::ports::Clock;
+use keyward_domain::scope::{Scope, ScopeSet};
+use keyward_domain::{ApplicationId, Code, Error, KeyId, Result};
+use keyward_records::KvRead;
+use keyward_verify::{ApplicationCache, Demand, RefusalCode, Verdict, Verified, Verifier};
+use std::rc::Rc;
+
+/// What is needed to verify a token, of whichever component.
+#[derive(Clone, Copy)]
+pub struct Trust<'a> {
+    /// Opens records of state.
+    pub records: &'a keyward_crypto::Sealer,
+    /// MACs tokens.
+    pub peppers: &'a keyward_crypto::Peppers,
+    /// The proxies whose `X-Forwarded-For` counts.
+    pub trusted_proxies: &'a NetworkRule,
+}
+
+impl<'a> From<&'a crate::variables::Control> for Trust<'a> {
+    fn from(control: &'a crate::variables::Control) -> Self {
+        Self {
+            records: &control.rings.records,
+            peppers: &control.rings.peppers,
+            trusted_proxies: &control.trusted_proxies,
+        }
+    }
+}
+
+impl<'a> From<&'a crate::variables::Validation> for Trust<'a> {
+    fn from(validation: &'a crate::variables::Validation) -> Self {
+        Self {
+            records: &validation.records,
+            peppers: &validation.peppers,
+            trusted_proxies: &validation.trusted_proxies,
+        }
+    }
+}
+
+thread_local! {
+    static APPLICATIONS: Rc<ApplicationCache> = Rc::default();
+}
+
+/// An administrator, by the key presented. Only [`authenticate`] makes one.
+pub struct Admin {
+    key: Key,
+    version: u16,
+}
+
+impl Admin {
+    /// The key presented.
+    pub const fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Its id.
+    pub const fn id(&self) -> KeyId {
+        self.key.id
+    }
+
+    /// Which of its versions was presented.
+    pub const fn version(&self) -> u16 {
+        self.version
+    }
+
+    /// The person or workload that events name.
+    pub fn principal(&self) -> &str {
+        self.key.principal.as_deref().unwrap_or_default()
+    }
+
+    /// What it may do.
+    pub const fn scopes(&self) -> &ScopeSet {
+        &self.key.scopes
+    }
+
+    /// As events name it.
+    pub fn actor(&self) -> Actor {
+        Actor { kind: ActorKind::Admin, key: Some(self.key.id), principal: self.key.principal.clone() }
+    }
+
+    /// Refuses whoever does not hold `scope` for every application.
+    ///
+    /// # Errors
+    /// [`Code::InsufficientScope`].
+    pub fn require(&self, scope: &'static str) -> Result<()> {
+        let needed = Scope::fixed(scope);
+        if self.key.scopes.allows(&needed) { Ok(()) } else { Err(Error::missing_scope(needed)) }
+    }
+
+    /// Refuses whoever does not hold `scope` for `application`. Who holds it for another application alone learns nothing: 404
+    /// as if there were no such `what`.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] and [`Code::InsufficientScope`].
+    pub fn require_at(&self, scope: &'static str, application: ApplicationId, what: &str) -> Result<()> {
+        let needed = Scope::fixed(scope).at(application);
+        if self.key.scopes.allows(&needed) {
+            Ok(())
+        } else if self.holds_somewhere(scope) {
+            Err(Error::not_found(what))
+        } else {
+            Err(Error::missing_scope(Scope::fixed(scope)))
+        }
+    }
+
+    /// Refuses whoever holds `scope` for no application at all: what comes before the application is known.
+    ///
+    /// # Errors
+    /// [`Code::InsufficientScope`].
+    pub fn require_somewhere(&self, scope: &'static str) -> Result<()> {
+        if self.holds_somewhere(scope) { Ok(()) } else { Err(Error::missing_scope(Scope::fixed(scope))) }
+    }
+
+    /// Whether it holds `scope` for `application`: what a list shows.
+    pub fn holds_at(&self, scope: &'static str, application: ApplicationId) -> bool {
+        self.key.scopes.allows(&Scope::fixed(scope).at(application))
+    }
+
+    fn holds_somewhere(&self, scope: &'static str) -> bool {
+        let needed = Scope::fixed(scope);
+        self.key.scopes.iter().any(|held| match held.application() {
+            None => held.covers(&needed),
+            Some(application) => held.covers(&needed.clone().at(application)),
+        })
+    }
+}
+
+/// Verifies a token with this demand, with the instance's memory of applications.
+///
+/// # Errors
+/// Where the store is silent or a ring is not up to date.
+pub async fn verify<K: KvRead, C: Clock>(
+    token: &str,
+    demand: &Demand<'_>,
+    kv: &K,
+    trust: Trust<'_>,
+    clock: &C,
+) -> Result<Verdict> {
+    let applications = APPLICATIONS.with(Rc::clone);
+    Verifier::new(kv, trust.records, trust.peppers, &applications, clock).verify(token, demand).await
+}
+
+/// Who presents a credential of administration.
+///
+/// # Errors
+/// [`Code::Unauthenticated`] for none or one that does not pass, and those of [`Incoming::credential`] and of the store.
+pub async fn authenticate<K: KvRead, C: Clock>(
+    incoming: &Incoming,
+    kv: &K,
+    trust: Trust<'_>,
+    clock: &C,
+) -> Result<Admin> {
+    let Some(token) = incoming.credential()? else {
+        return Err(Error::new(
+            Code::Unauthenticated,
+            "a key of the application `keyward` is needed, in `Authorization: Bearer` or `X-API-Key`",
+        ));
+    };
+    let demand = Demand {
+        scopes: &[],
+        environment: Some(Environment::Live),
+        application: Some(ApplicationId::KEYWARD),
+        client_address: incoming.client_address(trust.trusted_proxies),
+    };
+    match verify(token.expose(), &demand, kv, trust, clock).await? {
+        Verdict::Accepted(verified) => Ok(Admin::from(verified)),
+        Verdict::Refused(refusal) => {
+            let detail = match refusal.code {
+                RefusalCode::Expired => "the key has expired",
+                RefusalCode::Disabled => "the key is disabled",
+                RefusalCode::Revoked => "the key is revoked",
+                RefusalCode::Forbidden => "the key is of another application, or may not be used from here",
+                _ => "the credential is no key of this service",
+            };
+            Err(Error::new(Code::Unauthenticated, detail))
+        }
+    }
+}
+
+impl From<Verified> for Admin {
+    fn from(verified: Verified) -> Self {
+        let version = verified.version();
+        Self { key: verified.into_key(), version }
+    }
+}

@@ -1,0 +1,140 @@
+//! Errors as the outside sees them: problem details (RFC 9457) and challenges (RFC 6750 section 3). Internal text stays in the log.
+
+use crate::response::Response;
+use keyward_domain::error::Blame;
+use keyward_domain::{Code, Error, FieldError, RequestId};
+use serde::Serialize;
+
+/// What every problem's `type` starts with.
+pub const TYPE_BASE: &str = "https://keyward.dev/problems/";
+/// The realm of every challenge.
+const CHALLENGE: &str = "Bearer realm=\"keyward\"";
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    errors: &'a [FieldError],
+    request_id: RequestId,
+}
+
+/// The answer to a request that failed. `presented` says whether it came with a credential.
+pub fn response(error: &Error, request: RequestId, presented: bool) -> Response {
+    let detail = match error.code.blame() {
+        Blame::Bug => {
+            eprintln!("internal error in {request}: {}", error.detail);
+            "the fault is ours; name the request id when you report it"
+        }
+        _ => error.detail.as_str(),
+    };
+    let problem = Problem {
+        r#type: format!("{TYPE_BASE}{}", error.code.as_str()),
+        title: error.code.title(),
+        status: error.code.status(),
+        detail,
+        code: error.code.as_str(),
+        errors: &error.fields,
+        request_id: request,
+    };
+    // Texts alone: it always serializes.
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    let response = Response::bytes(error.code.status(), "application/problem+json", body);
+    with_hints(response, error, presented)
+}
+
+/// The same failure told in headers alone, as gateways want it.
+pub fn headers_alone(error: &Error, presented: bool) -> Response {
+    if error.code.blame() == Blame::Bug {
+        eprintln!("internal error: {}", error.detail);
+    }
+    with_hints(Response::empty(error.code.status()), error, presented)
+}
+
+fn with_hints(response: Response, error: &Error, presented: bool) -> Response {
+    let response =
+        match challenge(error.code, error.missing_scope.as_ref().map(ToString::to_string), presented) {
+            Some(challenge) => response.with("www-authenticate", &challenge),
+            None => response,
+        };
+    match error.code.status() {
+        503 => response.with("retry-after", "1"),
+        _ => response,
+    }
+}
+
+/// The `WWW-Authenticate` of a 401 or 403.
+pub fn challenge(code: Code, missing_scope: Option<String>, presented: bool) -> Option<String> {
+    match (code.status(), missing_scope) {
+        (401, _) if presented => Some(format!("{CHALLENGE}, error=\"invalid_token\"")),
+        (403, Some(scope)) => Some(format!("{CHALLENGE}, error=\"insufficient_scope\", scope=\"{scope}\"")),
+        (401 | 403, _) => Some(CHALLENGE.to_owned()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyward_domain::scope::Scope;
+
+    const ID: RequestId = RequestId::from_bytes([0; 16]);
+
+    fn json(error: &Error) -> serde_json::Value {
+        serde_json::from_slice(response(error, ID, false).body()).expect("JSON")
+    }
+
+    #[test]
+    fn a_problem_has_every_member() {
+        let error = Error::field("scopes[2]", "is empty", "a scope");
+        assert_eq!(
+            json(&error),
+            serde_json::json!({
+                "type": "https://keyward.dev/problems/invalid-field",
+                "title": "A field of the request is not valid",
+                "status": 400,
+                "detail": "`scopes[2]` is empty; expected a scope",
+                "code": "invalid-field",
+                "errors": [{"field": "scopes[2]", "reason": "is empty", "expected": "a scope"}],
+                "request_id": "req_0000000000000000000000",
+            })
+        );
+        assert_eq!(response(&error, ID, false).field("content-type"), Some("application/problem+json"));
+    }
+
+    #[test]
+    fn internal_text_stays_inside() {
+        let told = json(&Error::internal("the ledger's inner secret"));
+        assert!(!told.to_string().contains("ledger"), "{told}");
+        assert_eq!(told["status"], 500);
+    }
+
+    #[test]
+    fn challenges_and_retries() {
+        let table = [
+            (Error::new(Code::Unauthenticated, ""), false, Some("Bearer realm=\"keyward\"")),
+            (
+                Error::new(Code::Unauthenticated, ""),
+                true,
+                Some("Bearer realm=\"keyward\", error=\"invalid_token\""),
+            ),
+            (
+                Error::missing_scope(Scope::fixed("orders:read")),
+                true,
+                Some("Bearer realm=\"keyward\", error=\"insufficient_scope\", scope=\"orders:read\""),
+            ),
+            (Error::new(Code::Forbidden, ""), true, Some("Bearer realm=\"keyward\"")),
+            (Error::new(Code::NotFound, ""), true, None),
+        ];
+        for (error, presented, expected) in table {
+            for response in [response(&error, ID, presented), headers_alone(&error, presented)] {
+                assert_eq!(response.field("www-authenticate"), expected);
+                assert_eq!(response.field("retry-after"), None);
+            }
+        }
+        assert_eq!(headers_alone(&Error::store_unavailable(), true).field("retry-after"), Some("1"));
+        assert_eq!(headers_alone(&Error::store_unavailable(), true).body(), b"");
+    }
+}

@@ -1,0 +1,243 @@
+//! A component's variables, parsed once per instance (which lives a second when idle). What is missing or wrong is told by the
+//! variable's name and the rule that it breaks, never by its content.
+
+use keyward_crypto::sign::SigningKeys;
+use keyward_crypto::{Peppers, Ring, RingError, Sealer, SecretText};
+use keyward_domain::network::NetworkRule;
+use keyward_domain::{Code, Error, Result};
+use keyward_records::Rings;
+use spin_sdk::variables;
+use std::cell::OnceCell;
+use std::rc::Rc;
+use std::thread::LocalKey;
+
+/// The longest `public_url`, in bytes.
+const PUBLIC_URL_BYTES_MAX: usize = 256;
+/// The longest label of a store, in bytes.
+const LABEL_BYTES_MAX: usize = 64;
+
+/// What a component that only validates is handed.
+pub struct Validation {
+    /// Opens records of state.
+    pub records: Sealer,
+    /// MACs tokens.
+    pub peppers: Peppers,
+    /// The proxies whose `X-Forwarded-For` counts.
+    pub trusted_proxies: NetworkRule,
+    /// The label of the store where use is counted.
+    pub usage_store: String,
+}
+
+/// What every component of the control plane is handed.
+pub struct Control {
+    /// Records, audit and peppers.
+    pub rings: Rings,
+    /// The proxies whose `X-Forwarded-For` counts.
+    pub trusted_proxies: NetworkRule,
+}
+
+/// What issuance is handed beyond [`Control`].
+pub struct Issuance {
+    /// Signs what a claim answers.
+    pub signing_keys: SigningKeys,
+    /// Where the outside reaches Keyward, without a slash at the end.
+    pub public_url: String,
+}
+
+thread_local! {
+    static VALIDATION: OnceCell<Rc<Validation>> = const { OnceCell::new() };
+    static CONTROL: OnceCell<Rc<Control>> = const { OnceCell::new() };
+    static ISSUANCE: OnceCell<Rc<Issuance>> = const { OnceCell::new() };
+}
+
+/// The variables of validation.
+///
+/// # Errors
+/// [`Code::Misconfigured`] names the variable and the rule.
+pub async fn validation() -> Result<Rc<Validation>> {
+    if let Some(held) = held(&VALIDATION) {
+        return Ok(held);
+    }
+    let fresh = Validation {
+        records: sealer("records_keyring", &required("records_keyring").await?)?,
+        peppers: ring_rule(Peppers::parse(required("peppers").await?.expose()))?,
+        trusted_proxies: parse_proxies(optional("trusted_proxies").await?.expose())?,
+        usage_store: parse_label(optional("usage_store").await?.expose())?,
+    };
+    Ok(hold(&VALIDATION, fresh))
+}
+
+/// The variables of the control plane.
+///
+/// # Errors
+/// [`Code::Misconfigured`] names the variable and the rule.
+pub async fn control() -> Result<Rc<Control>> {
+    if let Some(held) = held(&CONTROL) {
+        return Ok(held);
+    }
+    let fresh = Control {
+        rings: Rings {
+            records: sealer("records_keyring", &required("records_keyring").await?)?,
+            audit: sealer("audit_keyring", &required("audit_keyring").await?)?,
+            peppers: ring_rule(Peppers::parse(required("peppers").await?.expose()))?,
+        },
+        trusted_proxies: parse_proxies(optional("trusted_proxies").await?.expose())?,
+    };
+    Ok(hold(&CONTROL, fresh))
+}
+
+/// The variables of issuance beyond those of the control plane.
+///
+/// # Errors
+/// [`Code::Misconfigured`] names the variable and the rule.
+pub async fn issuance() -> Result<Rc<Issuance>> {
+    if let Some(held) = held(&ISSUANCE) {
+        return Ok(held);
+    }
+    let signing_keys = required("signing_keys").await?;
+    let fresh = Issuance {
+        signing_keys: ring_rule(SigningKeys::parse("signing_keys", signing_keys.expose()))?,
+        public_url: parse_public_url(required("public_url").await?.expose())?,
+    };
+    Ok(hold(&ISSUANCE, fresh))
+}
+
+fn held<T>(slot: &'static LocalKey<OnceCell<Rc<T>>>) -> Option<Rc<T>> {
+    slot.with(|held| held.get().cloned())
+}
+
+fn hold<T>(slot: &'static LocalKey<OnceCell<Rc<T>>>, fresh: T) -> Rc<T> {
+    // Two first requests at once may both parse; one of the two equal results stays.
+    slot.with(|held| Rc::clone(held.get_or_init(|| Rc::new(fresh))))
+}
+
+/// A variable that may be left out or empty.
+async fn optional(name: &'static str) -> Result<SecretText> {
+    match variables::get(name).await {
+        Ok(value) => Ok(SecretText::new(value)),
+        Err(variables::Error::Undefined(_)) => Ok(SecretText::new(String::new())),
+        Err(
+            variables::Error::InvalidName(_) | variables::Error::Provider(_) | variables::Error::Other(_),
+        ) => {
+            eprintln!("variables: `{name}` cannot be read");
+            Err(misconfigured(name, "cannot be read", "a provider that answers"))
+        }
+    }
+}
+
+async fn required(name: &'static str) -> Result<SecretText> {
+    let value = optional(name).await?;
+    if value.expose().trim().is_empty() {
+        return Err(misconfigured(name, "is missing", "what `keyward init` made"));
+    }
+    Ok(value)
+}
+
+fn misconfigured(name: &str, reason: &str, expected: &str) -> Error {
+    Error::new(Code::Misconfigured, format!("variable `{name}` {reason}; expected {expected}"))
+}
+
+/// A ring's own error names ring and rule; rings are called as their variables are.
+fn ring_rule<T>(parsed: Result<T, RingError>) -> Result<T> {
+    parsed.map_err(|error| Error::new(Code::Misconfigured, error.to_string()))
+}
+
+fn sealer(name: &'static str, json: &SecretText) -> Result<Sealer> {
+    Ok(Sealer::new(ring_rule(Ring::parse(name, json.expose()))?))
+}
+
+fn parse_proxies(text: &str) -> Result<NetworkRule> {
+    let entries: Vec<&str> =
+        text.split(|c: char| c == ',' || c.is_whitespace()).filter(|entry| !entry.is_empty()).collect();
+    NetworkRule::parse("trusted_proxies", &entries).map_err(|_| {
+        misconfigured(
+            "trusted_proxies",
+            "is not valid",
+            "at most 64 addresses or networks, separated by commas",
+        )
+    })
+}
+
+fn parse_label(text: &str) -> Result<String> {
+    let text = text.trim();
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if text.is_empty() {
+        Ok(crate::store::LABEL_DEFAULT.to_owned())
+    } else if text.len() <= LABEL_BYTES_MAX && text.bytes().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err(misconfigured("usage_store", "is not valid", "the label of a key-value store"))
+    }
+}
+
+fn parse_public_url(text: &str) -> Result<String> {
+    let url = text.trim().trim_end_matches('/');
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let plain = |b: u8| {
+        b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b':' | b'[' | b']' | b'/' | b'_' | b'~')
+    };
+    match rest {
+        Some(rest)
+            if url.len() <= PUBLIC_URL_BYTES_MAX
+                && !rest.is_empty()
+                && !rest.starts_with(['/', ':'])
+                && rest.bytes().all(plain) =>
+        {
+            Ok(url.to_owned())
+        }
+        _ => Err(misconfigured(
+            "public_url",
+            "is not valid",
+            "`https://<host>` with a port or a path if need be, at most 256 bytes",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        for (text, expected) in [
+            ("https://keys.example.com/", "https://keys.example.com"),
+            ("http://127.0.0.1:3000", "http://127.0.0.1:3000"),
+            ("http://[::1]:3000", "http://[::1]:3000"),
+            ("https://example.com/keyward/", "https://example.com/keyward"),
+        ] {
+            assert_eq!(parse_public_url(text).as_deref(), Ok(expected));
+        }
+        for bad in [
+            "",
+            "keys.example.com",
+            "ftp://x",
+            "https://",
+            "https://u:p@x",
+            "https://x?a",
+            "https://x#a",
+            "https://x\r\n",
+        ] {
+            let parsed = parse_public_url(bad.trim_end_matches(' '));
+            assert!(parsed.is_err() || bad.ends_with('\n'), "{bad}");
+        }
+    }
+
+    #[test]
+    fn proxies_and_labels() {
+        assert!(parse_proxies(" 10.0.0.0/8, ::1\n192.0.2.1 ").is_ok_and(|rule| !rule.is_empty()));
+        assert!(parse_proxies("").is_ok_and(|rule| rule.is_empty()));
+        let error = parse_proxies("10.0.0.0/8, hush-hush").expect_err("no network");
+        assert!(error.detail.contains("`trusted_proxies`") && !error.detail.contains("hush"));
+        assert_eq!(parse_label("").as_deref(), Ok("default"));
+        assert_eq!(parse_label("usage").as_deref(), Ok("usage"));
+        assert!(parse_label("a b").is_err());
+    }
+
+    #[test]
+    fn a_wrong_ring_names_variable_and_rule() {
+        let error =
+            sealer("records_keyring", &SecretText::new("{\"hush\":1}".into())).err().expect("no ring");
+        assert_eq!(error.code, Code::Misconfigured);
+        assert!(error.detail.contains("`records_keyring`") && !error.detail.contains("hush"));
+    }
+}
