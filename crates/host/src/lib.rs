@@ -1,0 +1,29 @@
+//! Runs a Spin application from its `spin.toml` on wasmtime: HTTP and cron triggers, key-value stores, variables,
+//! and, where asked for, a test world around them. Knows nothing of what the application does.
+
+mod app;
+mod artifact;
+mod bindings;
+mod cron;
+mod engine;
+mod error;
+mod guest;
+mod http;
+mod keyvalue;
+mod limits;
+mod log;
+mod manifest;
+mod outbound;
+mod route;
+mod send;
+mod start;
+mod store;
+mod variables;
+mod world;
+
+pub use self::error::StartError;
+pub use self::http::tls::TlsFiles;
+pub use self::limits::Limits;
+pub use self::log::{Log, LogConfig, LogFormat};
+pub use self::start::{HostConfig, Running, start};
+pub use self::world::WorldConfig;

@@ -1,0 +1,149 @@
+//! `runtime-config.toml`: which label is kept where. A label nobody configured does not exist, except
+//! `default`, which is Spin's SQLite file in the state directory.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::{Table, Value};
+
+use super::memory::Memory;
+use super::redis::Redis;
+use super::sqlite::Sqlite;
+use super::{Backend, Store, Stores};
+use crate::error::StartError;
+use crate::limits::Limits;
+use crate::world::World;
+use crate::world::replica::Replica;
+
+/// Spin's name for the file behind `default`.
+const DEFAULT_FILE: &str = "sqlite_key_value.db";
+
+enum Kind {
+    File(PathBuf),
+    Memory,
+    /// The URL, which may hold a password.
+    Redis(String),
+    Replica { of: String, lag: Duration },
+}
+
+/// Opens every store.
+pub(crate) fn open_stores(
+    config: Option<&Path>,
+    state_dir: &Path,
+    limits: &Limits,
+    world: Option<&Arc<World>>,
+) -> Result<Stores, StartError> {
+    let mut kinds = BTreeMap::new();
+    if let Some(path) = config {
+        let fault = |reason: String| StartError::RuntimeConfig { path: path.to_owned(), reason };
+        let text = std::fs::read_to_string(path).map_err(|e| fault(format!("cannot be read: {e}")))?;
+        kinds = parse(&text, path.parent().unwrap_or(Path::new(".")), world.is_some()).map_err(fault)?;
+    }
+    kinds.entry("default".into()).or_insert_with(|| Kind::File(state_dir.join(DEFAULT_FILE)));
+
+    let mut files: HashMap<PathBuf, Arc<Sqlite>> = HashMap::new();
+    let mut by_label = HashMap::new();
+    let store = |label: &str, backend| Store {
+        label: label.into(),
+        backend: Arc::new(backend),
+        key_bytes_max: limits.store_key_bytes_max,
+        value_bytes_max: limits.store_value_bytes_max,
+        time_max: limits.store_time_max,
+        world: world.cloned(),
+    };
+    for (label, kind) in &kinds {
+        let backend = match kind {
+            Kind::File(path) => {
+                let file = match files.get(path) {
+                    Some(file) => file.clone(),
+                    None => Arc::new(Sqlite::open(path).map_err(|e| StartError::store(label, e))?),
+                };
+                files.insert(path.clone(), file.clone());
+                Backend::Sqlite(file)
+            }
+            Kind::Memory => Backend::Memory(Memory::new(label)),
+            Kind::Redis(url) => Backend::Redis(Redis::new(label, url, limits.store_time_max).map_err(|e| StartError::store(label, e))?),
+            Kind::Replica { .. } => continue,
+        };
+        by_label.insert(label.clone(), Arc::new(store(label, backend)));
+    }
+    for (label, kind) in &kinds {
+        let (Kind::Replica { of, lag }, Some(world)) = (kind, world) else { continue };
+        let fault = |reason: String| StartError::store(label, reason);
+        let primary = by_label.get(of).ok_or_else(|| fault(format!("`of = \"{of}\"` names no store that is no replica itself")))?;
+        let (followers, snapshot) = match &*primary.backend {
+            Backend::Memory(memory) => (memory.followers(), Vec::new()),
+            Backend::Sqlite(file) => (file.followers(), file.snapshot(of).map_err(|e| fault(e.0))?),
+            // What was in Redis before the host began is not seen; test runs begin empty.
+            Backend::Redis(redis) => (redis.followers(), Vec::new()),
+            Backend::Replica(_) => return Err(fault(format!("`of = \"{of}\"` is a replica; name its primary"))),
+        };
+        let replica = Arc::new(Replica::new(*lag, snapshot, world.clock.clone()));
+        followers.add(of, &replica);
+        by_label.insert(label.clone(), Arc::new(store(label, Backend::Replica(replica))));
+    }
+    Ok(Stores { by_label, files: files.into_values().collect() })
+}
+
+fn parse(text: &str, base: &Path, test_world: bool) -> Result<BTreeMap<String, Kind>, String> {
+    let mut root: Table = text.parse().map_err(|e: toml::de::Error| e.message().to_owned())?;
+    let stores = match root.remove("key_value_store") {
+        None => Table::new(),
+        Some(Value::Table(stores)) => stores,
+        Some(_) => return Err("`key_value_store` must be tables, as in `[key_value_store.default]`".into()),
+    };
+    root.remove("state_dir");
+    if let Some(unknown) = root.keys().next() {
+        return Err(format!("`{unknown}` is not supported by this host, which knows `[key_value_store.LABEL]` alone"));
+    }
+    let mut kinds = BTreeMap::new();
+    for (label, value) in stores {
+        let at = format!("[key_value_store.{label}]");
+        let Value::Table(mut table) = value else { return Err(format!("`{at}` must be a table")) };
+        let mut text = |name: &str| match table.remove(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(format!("`{at} {name}` must be a string")),
+        };
+        let kind = match text("type")?.as_deref() {
+            Some("spin") => text("path")?.map_or(Kind::Memory, |path| Kind::File(base.join(path))),
+            Some("redis") => Kind::Redis(text("url")?.ok_or_else(|| format!("`{at} url` is missing"))?),
+            Some("replica") if test_world => {
+                let of = text("of")?.ok_or_else(|| format!("`{at} of` is missing: the label it follows"))?;
+                let lag = table.remove("lag_ms").and_then(|lag| lag.as_integer()).and_then(|ms| u64::try_from(ms).ok());
+                let lag = lag.ok_or_else(|| format!("`{at} lag_ms` is missing: a number of milliseconds"))?;
+                Kind::Replica { of, lag: Duration::from_millis(lag) }
+            }
+            Some("replica") => return Err(format!("`{at} type = \"replica\"` exists in the test world only")),
+            Some(other) => return Err(format!("`{at} type` is `{other}`; this host has \"spin\" (SQLite) and \"redis\"")),
+            None => return Err(format!("`{at} type` is missing: \"spin\" (SQLite) or \"redis\"")),
+        };
+        if let Some(unknown) = table.keys().next() {
+            return Err(format!("{at} has `{unknown}`, which this type of store does not know"));
+        }
+        kinds.insert(label, kind);
+    }
+    Ok(kinds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_named_and_passwords_are_not() {
+        for (text, part) in [
+            ("[sqlite_database.x]\ntype = \"spin\"", "`sqlite_database` is not supported"),
+            ("[key_value_store.a]\ntype = \"azure\"", "is `azure`"),
+            ("[key_value_store.a]\ntype = \"redis\"", "url` is missing"),
+            ("[key_value_store.a]\ntype = \"replica\"\nof = \"b\"\nlag_ms = 1", "test world only"),
+            ("[key_value_store.a]\ntype = \"redis\"\nurl = \"redis://:hunter2@h\"\nother = 1", "has `other`"),
+            ("[key_value_store.a]\ntype = \"redis\"\nurl = redis://:hunter2@h", ""),
+        ] {
+            let seen = parse(text, Path::new("/"), false).map(|_| ()).unwrap_err();
+            assert!(seen.contains(part) && !seen.contains("hunter2"), "{text}: {seen}");
+        }
+    }
+}
