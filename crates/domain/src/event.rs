@@ -94,6 +94,12 @@ actions! {
     ClaimReplayed = "claim.replay",
     /// Calls without a valid credential were refused; counted per source and minute.
     AnonymousRefused = "admin.refuse",
+    /// Applications were looked at; in the log only where it was refused.
+    ApplicationRead = "application.read",
+    /// Keys were looked at; in the log only where it was refused.
+    KeyRead = "key.read",
+    /// The log was looked at; in the log only where it was refused.
+    AuditRead = "audit.read",
     /// The rings, the signing key and the root key were made.
     Initialised = "keyward.init",
 }

@@ -75,6 +75,18 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         }
     }
 
+    /// The outcome of `request` where it has one. Reserves nothing: for requests that have a single winner anyway.
+    ///
+    /// # Errors
+    /// As [`Ledger::begin`].
+    pub async fn peek(&self, request: &IdempotentRequest) -> Result<Option<Box<str>>> {
+        let found = self.outcome(request).await?;
+        Ok(match self.replay(request, found)? {
+            Some(Begun::Replay(result)) => Some(result),
+            _ => None,
+        })
+    }
+
     /// The stored outcome and its revision; `Some((revision, None))` where a request was refused or its outcome is too old.
     async fn outcome(&self, request: &IdempotentRequest) -> Result<Option<(u64, Option<StoredOutcome>)>> {
         let Some(sealed) = self.kv.get(&request.store_key).await? else { return Ok(None) };
@@ -110,6 +122,11 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
 }
 
 impl Reservation {
+    /// For whoever won the right to execute `request` elsewhere, so that nobody else writes its outcome.
+    pub fn of_winner<C: Clock>(request: IdempotentRequest, clock: &C) -> Self {
+        Self { request, turn: Turn { revision: 1, granted_ms: clock.monotonic_ms() } }
+    }
+
     /// Puts the outcome into the commit that it belongs to.
     pub fn fulfil<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         self,

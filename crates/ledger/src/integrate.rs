@@ -275,7 +275,7 @@ fn overdue(gap: Gap, now: Timestamp) -> bool {
 }
 
 /// The lists that an event has a place in, with the id of the thing where the list is of things.
-fn places(event: &Event) -> Vec<(String, String)> {
+pub fn places(event: &Event) -> Vec<(String, String)> {
     let mut places = vec![(lists::events_of_action(event.action), String::new())];
     if let Some(application) = event.target.application {
         places.push((lists::events_of_application(application), String::new()));
@@ -291,7 +291,7 @@ fn places(event: &Event) -> Vec<(String, String)> {
 }
 
 /// The lists of things that an event makes longer.
-pub(crate) fn things(event: &Event) -> Vec<(String, String)> {
+pub fn things(event: &Event) -> Vec<(String, String)> {
     let mut things = Vec::new();
     if event.outcome != Outcome::Done {
         return things;

@@ -14,6 +14,6 @@ mod turn;
 pub use batch::{Batch, KvWrite};
 pub use commit::{Draft, Tickets, Writes};
 pub use idempotency::{Begun, IdempotentRequest, Reservation};
-pub use integrate::Progress;
+pub use integrate::{Progress, places, things};
 pub use ledger::Ledger;
 pub use turn::Turn;

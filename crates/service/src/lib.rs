@@ -1,1 +1,28 @@
-//! keyward-service.
+//! The use cases that change things, and the lists that show them: generic over store, clock and randomness.
+//!
+//! INVARIANT: knows nothing of HTTP or Wasm; every change goes through the ledger's commit, with its event.
+
+mod answer;
+mod applications;
+mod attempt;
+mod audit;
+pub mod bootstrap;
+mod caller;
+mod claims;
+mod keys;
+mod list;
+mod revocations;
+mod service;
+mod view;
+
+pub use answer::{Answer, Body};
+pub use applications::{ApplicationChange, NewApplication};
+pub use attempt::Attempt;
+pub use audit::EventFilter;
+pub use caller::{Caller, scope};
+pub use claims::{ClaimedKey, Presented, TakeClaim};
+pub use keys::{IssuedKey, KeyChange, NewKey};
+pub use list::{List, Page};
+pub use revocations::Reason;
+pub use service::Service;
+pub use view::{ApplicationView, ClaimView, KeyView, LookupView, RevocationView};

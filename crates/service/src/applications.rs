@@ -1,0 +1,309 @@
+//! Applications: create, look, list, change, suspend.
+
+use crate::answer::Answer;
+use crate::attempt::Attempt;
+use crate::caller::scope;
+use crate::list::{List, Page};
+use crate::service::{REPLAY_S, Service};
+use crate::view::ApplicationView;
+use keyward_crypto::SecretText;
+use keyward_domain::application::{Application, Details, KEYWARD_NAME, Status};
+use keyward_domain::error::FieldError;
+use keyward_domain::event::{Action, EventId, Outcome};
+use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::text::{check_name, check_reason};
+use keyward_domain::{ApplicationId, Code, Error, Result, token};
+use keyward_ledger::{KvWrite, Turn};
+use keyward_records::projection::lists;
+use keyward_records::{KvCount, KvRead, NameRecord};
+use serde::Deserialize;
+
+/// The most contacts of one application.
+const CONTACTS_MAX: usize = 16;
+
+/// What an application is made of.
+#[derive(Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewApplication {
+    /// What people call it; unique.
+    pub name: String,
+    /// What its tokens start with; `kw` by default.
+    #[serde(default)]
+    pub prefix: Option<String>,
+    /// Whom to reach about its keys.
+    #[serde(default)]
+    pub contacts: Vec<String>,
+}
+
+/// What changes; what is absent stays.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApplicationChange {
+    /// Its name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Its contacts.
+    #[serde(default)]
+    pub contacts: Option<Vec<String>>,
+    /// Whether its keys work.
+    #[serde(default)]
+    pub status: Option<Status>,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+impl NewApplication {
+    fn check(&self) -> Result<()> {
+        let mut errors: Vec<FieldError> = Vec::new();
+        errors.extend(check_name("name", &self.name).err());
+        errors.extend(self.prefix.as_deref().and_then(|prefix| check_prefix(prefix).err()));
+        errors.extend(check_contacts(&self.contacts));
+        if errors.is_empty() { Ok(()) } else { Err(errors.into()) }
+    }
+}
+
+impl ApplicationChange {
+    fn check(&self) -> Result<()> {
+        let mut errors: Vec<FieldError> = Vec::new();
+        errors.extend(self.name.as_deref().and_then(|name| check_name("name", name).err()));
+        errors.extend(self.contacts.as_deref().map(check_contacts).unwrap_or_default());
+        errors.extend(self.reason.as_deref().and_then(|reason| check_reason("reason", reason).err()));
+        if self.name.is_none() && self.contacts.is_none() && self.status.is_none() {
+            errors.push(FieldError::new(
+                "",
+                "changes nothing",
+                "at least one of `name`, `contacts`, `status`",
+            ));
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors.into()) }
+    }
+
+    fn names(&self) -> Vec<String> {
+        let given = [
+            ("name", self.name.is_some()),
+            ("contacts", self.contacts.is_some()),
+            ("status", self.status.is_some()),
+        ];
+        given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name.to_owned()).collect()
+    }
+}
+
+fn check_prefix(prefix: &str) -> Result<(), FieldError> {
+    if matches!(prefix, token::PREFIX_RENEWAL | token::PREFIX_CLAIM) {
+        Err(FieldError::new("prefix", "is reserved", "any other 2 to 12 of `[a-z0-9]`"))
+    } else if token::is_prefix(prefix) {
+        Ok(())
+    } else {
+        Err(FieldError::new("prefix", "is no prefix of tokens", "2 to 12 of `[a-z0-9]`"))
+    }
+}
+
+fn check_contacts(contacts: &[String]) -> Vec<FieldError> {
+    if contacts.len() > CONTACTS_MAX {
+        return vec![FieldError::new(
+            "contacts",
+            format!("has {} entries", contacts.len()),
+            "at most 16 contacts",
+        )];
+    }
+    let check = |(index, contact): (usize, &String)| {
+        check_name("contacts", contact).err().map(|mut error| {
+            error.field = format!("contacts[{index}]");
+            error
+        })
+    };
+    contacts.iter().enumerate().filter_map(check).collect()
+}
+
+impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
+    /// Creates an application.
+    ///
+    /// # Errors
+    /// Invalid fields, a missing scope, a taken name; where the store does not answer.
+    pub async fn create_application(
+        &self,
+        attempt: &Attempt,
+        new: NewApplication,
+    ) -> Result<Answer<ApplicationView>> {
+        attempt.caller.require(scope::APPS_WRITE)?;
+        new.check()?;
+        if let Some(text) = self.begin(attempt, "applications.create", &new, REPLAY_S).await? {
+            return Ok(Answer::Replayed(SecretText::new(text.into())));
+        }
+        let id = ApplicationId::from_bytes(self.rng.bytes());
+        attempt.aim(Some(id), None);
+        let (turn, name) = self.reserve_name(attempt, &new.name, id).await?;
+        let now = self.clock.now();
+        let event = EventId { epoch: self.ledger.epoch(), seq: 0 };
+        let mut application = Application { id, status: Status::Active, generation: 1, revision: 1, event };
+        let details = Details {
+            id,
+            name: new.name,
+            prefix: new.prefix.unwrap_or_else(|| token::PREFIX_DEFAULT.to_owned()),
+            contacts: new.contacts,
+            created_at: now,
+            revision: 1,
+        };
+        let reservation = attempt.take_reservation();
+        let view = self
+            .ledger
+            .commit(vec![attempt.draft(Outcome::Done, None, None)], |tickets, writes| {
+                application.event = tickets.event(0);
+                writes.new_application(&application, &details);
+                writes.name(&name, turn);
+                let view = ApplicationView::of(&application, &details);
+                if let Some(reservation) = reservation {
+                    let text = serde_json::to_string(&view).unwrap_or_default();
+                    reservation.fulfil(text, now, writes);
+                }
+                Ok(view)
+            })
+            .await?;
+        Ok(Answer::Fresh(view))
+    }
+
+    /// The name's record with `id` as its owner, and the turn to write it.
+    async fn reserve_name(
+        &self,
+        attempt: &Attempt,
+        name: &str,
+        id: ApplicationId,
+    ) -> Result<(Turn, NameRecord)> {
+        let taken = || Error::new(Code::NameTaken, "another application has this name; choose another");
+        if name == KEYWARD_NAME {
+            return Err(Error::new(
+                Code::NameTaken,
+                "`keyward` is the built-in application; choose another name",
+            ));
+        }
+        let (turn, mut record) = self.ledger.name_turn(name).await?;
+        if record.owner.application.is_some_and(|owner| owner != id) {
+            attempt.unused_name(record, turn);
+            return Err(taken());
+        }
+        record.owner.application = Some(id);
+        record.owner.revision = turn.revision();
+        Ok((turn, record))
+    }
+
+    /// One application.
+    ///
+    /// # Errors
+    /// A missing scope, no such application; where the store does not answer.
+    pub async fn application(&self, attempt: &Attempt, id: ApplicationId) -> Result<ApplicationView> {
+        attempt.caller.require_at(scope::APPS_READ, id, "application")?;
+        self.application_view(id).await?.ok_or_else(|| Error::not_found("application"))
+    }
+
+    async fn application_view(&self, id: ApplicationId) -> Result<Option<ApplicationView>> {
+        let reader = self.read();
+        let (application, details) = futures::join!(reader.application(id), reader.details(id));
+        Ok(application?
+            .zip(details?)
+            .map(|(application, details)| ApplicationView::of(&application, &details)))
+    }
+
+    /// The applications that the caller may see, newest first.
+    ///
+    /// # Errors
+    /// A missing scope, a bad cursor; where the store does not answer.
+    pub async fn applications(&self, attempt: &Attempt, page: &Page) -> Result<List<ApplicationView>> {
+        let (ids, next_cursor) = match attempt.caller.applications_with(scope::APPS_READ) {
+            Some(some) if some.is_empty() => {
+                attempt.caller.require(scope::APPS_READ)?;
+                (some, None)
+            }
+            // At most as many as a key has scopes: one page.
+            Some(some) => (some, None),
+            None => self.things(lists::APPLICATIONS, page).await?,
+        };
+        let views = futures::future::join_all(ids.into_iter().map(|id| self.application_view(id))).await;
+        let items = views.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
+        Ok(List { items, next_cursor })
+    }
+
+    /// Changes an application; `if_match` is the revision that the caller saw.
+    ///
+    /// # Errors
+    /// Invalid fields, a missing scope, no such application, another revision, a taken name; where the store does not answer.
+    pub async fn change_application(
+        &self,
+        attempt: &Attempt,
+        id: ApplicationId,
+        change: ApplicationChange,
+        if_match: Option<u64>,
+    ) -> Result<ApplicationView> {
+        attempt.caller.require_at(scope::APPS_WRITE, id, "application")?;
+        change.check()?;
+        if id == ApplicationId::KEYWARD && (change.name.is_some() || change.status.is_some()) {
+            return Err(Error::new(
+                Code::Forbidden,
+                "the built-in application keeps its name and stays active: its keys administer all others",
+            ));
+        }
+        // Looked at before a turn is taken: there is no turn at what does not exist.
+        let known = self.read().application(id).await?.ok_or_else(|| Error::not_found("application"))?;
+        check_revision(if_match, known.revision)?;
+        let (turn, mut application, mut details) = self.ledger.application_turn(id).await?;
+        if let Err(error) = check_revision(if_match, application.revision) {
+            attempt.unused_application(application, details, turn);
+            return Err(error);
+        }
+        let names = match self.rename(attempt, &details, change.name.as_deref()).await {
+            Ok(names) => names,
+            Err(error) => {
+                attempt.unused_application(application, details, turn);
+                return Err(error);
+            }
+        };
+        if let Some(status) = change.status.filter(|status| *status != application.status) {
+            attempt.act(match status {
+                Status::Active => Action::ApplicationResumed,
+                Status::Suspended => Action::ApplicationSuspended,
+            });
+        }
+        let mut draft = attempt.draft(Outcome::Done, change.reason.clone(), Some(application.event));
+        draft.detail = change.names();
+        (application.revision, details.revision) = (turn.revision(), turn.revision());
+        application.status = change.status.unwrap_or(application.status);
+        details.name = change.name.unwrap_or(details.name);
+        details.contacts = change.contacts.unwrap_or(details.contacts);
+        self.ledger
+            .commit(vec![draft], |tickets, writes| {
+                application.event = tickets.event(0);
+                writes.application(&application, &details, turn);
+                for (turn, name) in names {
+                    writes.name(&name, turn);
+                }
+                Ok(ApplicationView::of(&application, &details))
+            })
+            .await
+    }
+
+    /// The name records that a renaming writes: the new one taken, the old one free again.
+    async fn rename(
+        &self,
+        attempt: &Attempt,
+        details: &Details,
+        name: Option<&str>,
+    ) -> Result<Vec<(Turn, NameRecord)>> {
+        let Some(name) = name.filter(|name| *name != details.name) else { return Ok(Vec::new()) };
+        let new = self.reserve_name(attempt, name, details.id).await?;
+        let (turn, mut old) = self.ledger.name_turn(&details.name).await?;
+        old.owner.application = old.owner.application.filter(|owner| *owner != details.id);
+        old.owner.revision = turn.revision();
+        Ok(vec![new, (turn, old)])
+    }
+}
+
+/// Refuses where the caller saw another revision.
+pub(crate) fn check_revision(if_match: Option<u64>, revision: u64) -> Result<()> {
+    match if_match {
+        Some(seen) if seen != revision => Err(Error::new(
+            Code::RevisionMismatch,
+            format!("If-Match names revision {seen}; the current one is {revision}: read it again"),
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,189 @@
+//! One attempt of one caller: what it tries on which target, and what must be given back where it is refused.
+
+use crate::caller::Caller;
+use crate::service::Service;
+use keyward_domain::application::{Application, Details};
+use keyward_domain::error::Blame;
+use keyward_domain::event::{Action, EventId, Outcome, Target};
+use keyward_domain::key::Key;
+use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::{ApplicationId, Error, KeyId, Result};
+use keyward_ledger::{Begun, Draft, IdempotentRequest, KvWrite, Reservation, Turn};
+use keyward_records::{KvCount, KvRead, NameRecord};
+use std::cell::{Cell, RefCell};
+
+/// A turn that was taken and is not used: its record is written unchanged, so that nobody waits for it.
+enum Unused {
+    Key(Box<Key>, Turn),
+    Application(Box<(Application, Details)>, Turn),
+    Name(NameRecord, Turn),
+}
+
+/// One attempt.
+pub struct Attempt {
+    pub(crate) caller: Caller,
+    action: Cell<Action>,
+    target: Cell<Target>,
+    reads: bool,
+    reservation: RefCell<Option<Reservation>>,
+    unused: RefCell<Vec<Unused>>,
+}
+
+impl Attempt {
+    /// An attempt to change something.
+    pub const fn to_change(caller: Caller, action: Action, target: Target) -> Self {
+        Self::new(caller, action, target, false)
+    }
+
+    /// An attempt to look at something; in the log only where a scope is missing.
+    pub const fn to_read(caller: Caller, action: Action, target: Target) -> Self {
+        Self::new(caller, action, target, true)
+    }
+
+    const fn new(caller: Caller, action: Action, target: Target, reads: bool) -> Self {
+        Self {
+            caller,
+            action: Cell::new(action),
+            target: Cell::new(target),
+            reads,
+            reservation: RefCell::new(None),
+            unused: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// Who calls.
+    pub const fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// The attempt turned out to be about this.
+    pub(crate) fn aim(&self, application: Option<ApplicationId>, key: Option<KeyId>) {
+        self.target.set(Target { application, key });
+    }
+
+    pub(crate) fn act(&self, action: Action) {
+        self.action.set(action);
+    }
+
+    pub(crate) fn draft(&self, outcome: Outcome, reason: Option<String>, previous: Option<EventId>) -> Draft {
+        Draft {
+            action: self.action.get(),
+            outcome,
+            target: self.target.get(),
+            actor: self.caller.actor.clone(),
+            source: self.caller.source.clone(),
+            request: Some(self.caller.request),
+            reason,
+            detail: Vec::new(),
+            previous,
+        }
+    }
+
+    pub(crate) fn unused_key(&self, key: Key, turn: Turn) {
+        self.unused.borrow_mut().push(Unused::Key(Box::new(key), turn));
+    }
+
+    pub(crate) fn unused_application(&self, application: Application, details: Details, turn: Turn) {
+        self.unused.borrow_mut().push(Unused::Application(Box::new((application, details)), turn));
+    }
+
+    pub(crate) fn unused_name(&self, name: NameRecord, turn: Turn) {
+        self.unused.borrow_mut().push(Unused::Name(name, turn));
+    }
+
+    /// The reservation of an idempotent attempt, for its commit.
+    pub(crate) fn take_reservation(&self) -> Option<Reservation> {
+        self.reservation.borrow_mut().take()
+    }
+
+    pub(crate) fn put_reservation(&self, reservation: Reservation) {
+        *self.reservation.borrow_mut() = Some(reservation);
+    }
+}
+
+impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
+    /// Begins an idempotent attempt: the text of the result where there is one already. Without an Idempotency-Key there is none.
+    pub(crate) async fn begin(
+        &self,
+        attempt: &Attempt,
+        route: &'static str,
+        body: &impl serde::Serialize,
+        lifetime_s: i64,
+    ) -> Result<Option<Box<str>>> {
+        let Some(request) = idempotent_request(&attempt.caller, route, body, lifetime_s) else {
+            return Ok(None);
+        };
+        match self.ledger.begin(&request).await? {
+            Begun::Replay(result) => Ok(Some(result)),
+            Begun::Fresh(reservation) => {
+                attempt.put_reservation(reservation);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Ends an attempt: a refusal becomes an event, and what it held is given back in the same commit.
+    ///
+    /// # Errors
+    /// That of the attempt; or, where its refusal could not be recorded, that of the store.
+    pub async fn settle<T>(&self, attempt: &Attempt, result: Result<T>) -> Result<T> {
+        let error = match result {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        let refused = matches!(error.code.blame(), Blame::Caller | Blame::Conflict);
+        let unused = std::mem::take(&mut *attempt.unused.borrow_mut());
+        let recorded = attempt.caller.is_admin() && (!attempt.reads || error.missing_scope.is_some());
+        if refused && (recorded || !unused.is_empty()) {
+            self.record_refusal(attempt, &error, unused).await?;
+        }
+        Err(error)
+    }
+
+    async fn record_refusal(&self, attempt: &Attempt, error: &Error, unused: Vec<Unused>) -> Result<()> {
+        let mut draft = attempt.draft(Outcome::Refused, Some(error.code.as_str().to_owned()), None);
+        draft.detail.extend(error.missing_scope.iter().map(ToString::to_string));
+        draft.detail.extend(error.fields.iter().map(|field| field.field.clone()));
+        let reservation = attempt.take_reservation();
+        self.ledger
+            .commit(vec![draft], |tickets, writes| {
+                for unused in unused {
+                    match unused {
+                        Unused::Key(mut key, turn) => {
+                            (key.revision, key.event) = (turn.revision(), tickets.event(0));
+                            writes.key(&key, turn);
+                        }
+                        Unused::Application(records, turn) => {
+                            let (mut application, mut details) = *records;
+                            (application.revision, application.event) = (turn.revision(), tickets.event(0));
+                            details.revision = turn.revision();
+                            writes.application(&application, &details, turn);
+                        }
+                        Unused::Name(mut name, turn) => {
+                            name.owner.revision = turn.revision();
+                            writes.name(&name, turn);
+                        }
+                    }
+                }
+                if let Some(reservation) = reservation {
+                    reservation.release(writes);
+                }
+                Ok(())
+            })
+            .await
+    }
+}
+
+/// The request under the caller's Idempotency-Key, if it came with one.
+pub(crate) fn idempotent_request(
+    caller: &Caller,
+    route: &'static str,
+    body: &impl serde::Serialize,
+    lifetime_s: i64,
+) -> Option<IdempotentRequest> {
+    let key = caller.idempotency_key.as_ref()?;
+    let who = caller.actor.key.map(|key| key.as_bytes().to_vec()).unwrap_or_default();
+    let body = keyward_crypto::Zeroizing::new(serde_json::to_vec(body).unwrap_or_default());
+    let key = keyward_crypto::SecretText::new(key.expose().to_owned());
+    Some(IdempotentRequest::new(&who, route, key, &body, lifetime_s))
+}

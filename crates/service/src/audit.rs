@@ -1,0 +1,123 @@
+//! The log as people look at it: a page of events by whom, on what, when; or one event.
+
+use crate::attempt::Attempt;
+use crate::caller::scope;
+use crate::list::{List, Page};
+use crate::service::Service;
+use keyward_domain::event::{Action, Actor, ActorKind, Event, EventId, Outcome, Source, Target};
+use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::{ApplicationId, Error, KeyId, RequestId, Result, Timestamp};
+use keyward_ledger::{Draft, KvWrite};
+use keyward_records::projection::lists;
+use keyward_records::{KvCount, KvRead, names};
+
+/// Which events; what is absent restricts nothing.
+#[derive(Default)]
+pub struct EventFilter {
+    /// About this application or its keys.
+    pub application: Option<ApplicationId>,
+    /// About this key.
+    pub key: Option<KeyId>,
+    /// Caused with this key.
+    pub actor: Option<KeyId>,
+    /// Of this action.
+    pub action: Option<Action>,
+    /// Not before.
+    pub since: Option<Timestamp>,
+    /// Before.
+    pub until: Option<Timestamp>,
+}
+
+impl EventFilter {
+    fn matches(&self, event: &Event) -> bool {
+        self.application.is_none_or(|id| event.target.application == Some(id))
+            && self.key.is_none_or(|id| event.target.key == Some(id))
+            && self.actor.is_none_or(|id| event.actor.key == Some(id))
+            && self.action.is_none_or(|action| event.action == action)
+            && self.since.is_none_or(|since| event.at >= since)
+            && self.until.is_none_or(|until| event.at < until)
+    }
+
+    /// The projected list that has the fewest events beside those asked for.
+    fn list(&self) -> Option<String> {
+        self.key
+            .map(lists::events_of_key)
+            .or_else(|| self.actor.map(lists::events_by))
+            .or_else(|| self.application.map(lists::events_of_application))
+            .or_else(|| self.action.map(lists::events_of_action))
+    }
+}
+
+impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
+    /// Events, newest first. Whoever may see some applications' events only, must name one of them.
+    ///
+    /// # Errors
+    /// A missing scope; where the store does not answer.
+    pub async fn audit_events(
+        &self,
+        attempt: &Attempt,
+        filter: &EventFilter,
+        page: &Page,
+    ) -> Result<List<Event>> {
+        match filter.application {
+            Some(application) => attempt.caller.require_at(scope::AUDIT_READ, application, "application")?,
+            None => attempt.caller.require(scope::AUDIT_READ).map_err(|mut error| {
+                error.detail.push_str("; name one of your applications with `?application=`");
+                error
+            })?,
+        }
+        let list = filter.list();
+        let (items, next_cursor) = self.events(list.as_deref(), page, |event| filter.matches(event)).await?;
+        Ok(List { items, next_cursor })
+    }
+
+    /// One event.
+    ///
+    /// # Errors
+    /// A missing scope, no such event; where the store does not answer.
+    pub async fn audit_event(&self, attempt: &Attempt, id: EventId) -> Result<Event> {
+        let everywhere = attempt.caller.require(scope::AUDIT_READ);
+        if everywhere.is_err()
+            && attempt.caller.applications_with(scope::AUDIT_READ).is_some_and(|some| some.is_empty())
+        {
+            everywhere?;
+        }
+        let event = self.read().event(id).await?.ok_or_else(|| Error::not_found("event"))?;
+        match event.target.application {
+            Some(application) => attempt.caller.require_at(scope::AUDIT_READ, application, "event")?,
+            None => attempt.caller.require(scope::AUDIT_READ).map_err(|_| Error::not_found("event"))?,
+        }
+        Ok(event)
+    }
+
+    /// Counts `count` calls that were refused for want of a credential, of one source in one minute (minutes since 1970). Whoever
+    /// counts first writes the one event of that source and minute; the counter has the number.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn record_anonymous(
+        &self,
+        source: &str,
+        minute: i64,
+        count: i64,
+        request: RequestId,
+    ) -> Result<()> {
+        let digest = keyward_crypto::digest::framed("keyward/anonymous", &[source.as_bytes()]);
+        let total = self.kv.increment(&names::counter::anonymous(minute, &digest), count).await?;
+        if total != count {
+            return Ok(());
+        }
+        let draft = Draft {
+            action: Action::AnonymousRefused,
+            outcome: Outcome::Refused,
+            target: Target::default(),
+            actor: Actor { kind: ActorKind::Anonymous, key: None, principal: None },
+            source: Source { client_addr: Some(source.to_owned()), user_agent: None },
+            request: Some(request),
+            reason: Some("unauthenticated".to_owned()),
+            detail: vec![format!("minute {minute}")],
+            previous: None,
+        };
+        self.ledger.commit(vec![draft], |_, _| Ok(())).await
+    }
+}

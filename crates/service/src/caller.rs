@@ -1,0 +1,127 @@
+//! Who calls, and what they may do. What a key narrowed to one application may not see does not exist for it.
+
+use keyward_crypto::SecretText;
+use keyward_domain::event::{Actor, ActorKind, Source};
+use keyward_domain::key::Environment;
+use keyward_domain::scope::{Scope, ScopeSet};
+use keyward_domain::{ApplicationId, Code, Error, KeyId, RequestId, Result};
+use keyward_verify::Verified;
+
+/// The scopes of administration.
+pub mod scope {
+    /// See applications.
+    pub const APPS_READ: &str = "apps:read";
+    /// Create, change and suspend applications.
+    pub const APPS_WRITE: &str = "apps:write";
+    /// See keys.
+    pub const KEYS_READ: &str = "keys:read";
+    /// Issue keys, edit them, reissue their claims.
+    pub const KEYS_WRITE: &str = "keys:write";
+    /// Revoke keys, one or all of an application.
+    pub const KEYS_REVOKE: &str = "keys:revoke";
+    /// Ask whether tokens pass.
+    pub const KEYS_VERIFY: &str = "keys:verify";
+    /// See the log.
+    pub const AUDIT_READ: &str = "audit:read";
+}
+
+/// Who calls.
+pub struct Caller {
+    pub(crate) actor: Actor,
+    pub(crate) scopes: ScopeSet,
+    pub(crate) source: Source,
+    pub(crate) request: RequestId,
+    pub(crate) idempotency_key: Option<SecretText>,
+}
+
+impl Caller {
+    /// An admin: the holder of a live key of the built-in application.
+    ///
+    /// # Errors
+    /// [`Code::Unauthenticated`] where the key is another application's or a test key.
+    pub fn admin(
+        verified: &Verified,
+        source: Source,
+        request: RequestId,
+        idempotency_key: Option<SecretText>,
+    ) -> Result<Self> {
+        let key = verified.key();
+        if !key.is_administrative() || key.environment != Environment::Live {
+            return Err(Error::new(
+                Code::Unauthenticated,
+                "the credential is no live key of the application `keyward`; administration takes such a key",
+            ));
+        }
+        let actor = Actor { kind: ActorKind::Admin, key: Some(key.id), principal: key.principal.clone() };
+        Ok(Self { actor, scopes: key.scopes.clone(), source, request, idempotency_key })
+    }
+
+    /// Somebody whose only credential is what the request itself carries: a ticket or a token.
+    pub fn holder(source: Source, request: RequestId, idempotency_key: Option<SecretText>) -> Self {
+        let actor = Actor { kind: ActorKind::Holder, key: None, principal: None };
+        Self { actor, scopes: ScopeSet::default(), source, request, idempotency_key }
+    }
+
+    /// Keyward itself.
+    pub(crate) fn system(request: RequestId) -> Self {
+        let actor = Actor { kind: ActorKind::System, key: None, principal: None };
+        Self { actor, scopes: ScopeSet::default(), source: Source::default(), request, idempotency_key: None }
+    }
+
+    /// The key that was presented.
+    pub const fn key(&self) -> Option<KeyId> {
+        self.actor.key
+    }
+
+    pub(crate) const fn is_admin(&self) -> bool {
+        matches!(self.actor.kind, ActorKind::Admin)
+    }
+
+    /// Passes where the caller holds `pattern` for everything.
+    pub(crate) fn require(&self, pattern: &'static str) -> Result<()> {
+        let needed = Scope::fixed(pattern);
+        if self.scopes.allows(&needed) { Ok(()) } else { Err(Error::missing_scope(needed)) }
+    }
+
+    /// Passes where the caller holds `pattern` for `application`. Who holds it for others only, does not see this one.
+    pub(crate) fn require_at(
+        &self,
+        pattern: &'static str,
+        application: ApplicationId,
+        what: &str,
+    ) -> Result<()> {
+        let needed = Scope::fixed(pattern).at(application);
+        if self.scopes.allows(&needed) {
+            Ok(())
+        } else if self.applications_with(pattern).is_some_and(|some| some.is_empty()) {
+            Err(Error::missing_scope(needed))
+        } else {
+            Err(Error::not_found(what))
+        }
+    }
+
+    /// For which applications the caller holds `pattern`; `None` for all of them.
+    pub(crate) fn applications_with(&self, pattern: &'static str) -> Option<Vec<ApplicationId>> {
+        if self.scopes.allows(&Scope::fixed(pattern)) {
+            return None;
+        }
+        let mut some: Vec<ApplicationId> = self
+            .scopes
+            .iter()
+            .filter_map(|held| held.application().filter(|id| held.covers(&Scope::fixed(pattern).at(*id))))
+            .collect();
+        some.sort_unstable();
+        some.dedup();
+        Some(some)
+    }
+
+    /// Whoever touches a key of `keyward` must hold every scope of it; nobody grants what they lack.
+    pub(crate) fn require_superset(&self, application: ApplicationId, scopes: &ScopeSet) -> Result<()> {
+        match self.scopes.first_missing(scopes) {
+            Some(missing) if application == ApplicationId::KEYWARD => {
+                Err(Error::missing_scope(missing.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+}

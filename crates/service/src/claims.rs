@@ -1,0 +1,268 @@
+//! Claims: look, and take. Taking mints the secret; it exists nowhere before and is stored nowhere after.
+
+use crate::answer::{Answer, Body};
+use crate::attempt::{Attempt, idempotent_request};
+use crate::keys::claim_id;
+use crate::service::Service;
+use crate::view::{ClaimView, NamedApplication, NamedKey};
+use keyward_crypto::{SecretText, digest};
+use keyward_domain::claim::{CLAIM_REPLAY_S, Claim, State};
+use keyward_domain::event::{Action, EventId, Outcome};
+use keyward_domain::key::{Environment, Key, Version};
+use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::{ApplicationId, ClaimId, Code, Error, KeyId, Result, Timestamp, token};
+use keyward_ledger::{IdempotentRequest, KvWrite, Reservation};
+use keyward_records::{KvCount, KvRead, names};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// How long a second request with the same Idempotency-Key waits for the first, in milliseconds.
+const TWIN_WAIT_MS: u64 = 5_000;
+/// Pause between looks, in milliseconds.
+const TWIN_PAUSE_MS: u64 = 25;
+
+/// The ticket that a claim is taken with.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TakeClaim {
+    /// The ticket.
+    #[serde(deserialize_with = "secret")]
+    pub ticket: SecretText,
+}
+
+/// A token that somebody has in hand.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Presented {
+    /// The token.
+    #[serde(deserialize_with = "secret")]
+    pub token: SecretText,
+}
+
+/// Reads a secret field.
+///
+/// # Errors
+/// Where it is no text.
+pub(crate) fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretText, D::Error> {
+    String::deserialize(deserializer).map(SecretText::new)
+}
+
+/// A minted token and whose it is.
+pub struct ClaimedKey {
+    id: KeyId,
+    name: String,
+    application: ApplicationId,
+    environment: Environment,
+    version: u16,
+    expires_at: Option<Timestamp>,
+    token: SecretText,
+    event: EventId,
+}
+
+impl Body for ClaimedKey {
+    fn to_json(&self) -> SecretText {
+        #[derive(Serialize)]
+        struct Wire<'a> {
+            key: WireKey<'a>,
+            token: &'a str,
+            event: EventId,
+        }
+        #[derive(Serialize)]
+        struct WireKey<'a> {
+            id: KeyId,
+            name: &'a str,
+            application: ApplicationId,
+            environment: Environment,
+            version: u16,
+            expires_at: Option<Timestamp>,
+        }
+        let key = WireKey {
+            id: self.id,
+            name: &self.name,
+            application: self.application,
+            environment: self.environment,
+            version: self.version,
+            expires_at: self.expires_at,
+        };
+        Wire { key, token: self.token.expose(), event: self.event }.to_json()
+    }
+}
+
+impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
+    /// For whom a claim is, until when, taken or not: for whoever holds its id.
+    ///
+    /// # Errors
+    /// No such claim; where the store does not answer.
+    pub async fn claim(&self, id: ClaimId) -> Result<ClaimView> {
+        let reader = self.read();
+        let claim = reader.claim(id).await?.ok_or_else(|| Error::not_found("claim"))?;
+        let (key, details, flag) =
+            futures::join!(reader.key(claim.key), reader.details(claim.application), reader.flag(claim.key));
+        let (key, details) = key?.zip(details?).ok_or_else(|| Error::damaged("a claim"))?;
+        let alive = matches!(flag?, Some(None));
+        Ok(ClaimView {
+            id,
+            state: state(&claim, &key, alive, self.clock.now()),
+            application: NamedApplication { id: details.id, name: details.name },
+            key: NamedKey { id: key.id, name: key.name, environment: key.environment },
+            expires_at: claim.expires_at,
+        })
+    }
+
+    /// Takes a claim: the first to come mints the secret, every other is refused, and the second is an alarm.
+    ///
+    /// # Errors
+    /// A text that is no ticket, no such claim, one that is taken or gone; where the store does not answer.
+    pub async fn take_claim(&self, attempt: &Attempt, take: &TakeClaim) -> Result<Answer<ClaimedKey>> {
+        let claim = self.find_claim(&take.ticket).await?;
+        attempt.aim(Some(claim.application), Some(claim.key));
+        let request = idempotent_request(&attempt.caller, "claims.take", &claim.id, CLAIM_REPLAY_S);
+        if let Some(request) = &request
+            && let Some(text) = self.ledger.peek(request).await?
+        {
+            return Ok(Answer::Replayed(SecretText::new(text.into())));
+        }
+        let key = self.read().key(claim.key).await?.ok_or_else(|| Error::damaged("a claim"))?;
+        let alive = matches!(self.read().flag(claim.key).await?, Some(None));
+        let under_way = match state(&claim, &key, alive, self.clock.now()) {
+            State::Open => true,
+            State::Taken => false,
+            State::Expired => return Err(gone("its 15 minutes are over")),
+            State::Void => return Err(gone("another claim took its place, or the key is no more")),
+        };
+        // The first ticket wins. A lost reply burns the claim, which an admin reissues: better than a secret minted twice.
+        match self.kv.increment(&names::counter::claim(claim.id), 1).await? {
+            1 => self.mint(attempt, &claim, request).await.map(Answer::Fresh),
+            place => self.taken(attempt, &key, place, request, under_way).await,
+        }
+    }
+
+    async fn find_claim(&self, ticket: &SecretText) -> Result<Claim> {
+        let not_a_ticket = |expected: String| Error::field("ticket", "is not a claim's ticket", expected);
+        match token::parse(ticket.expose()) {
+            Ok(parsed) if parsed.prefix == token::PREFIX_CLAIM => {}
+            Ok(_) => return Err(not_a_ticket("a text that starts with `kwc_`".to_owned())),
+            Err(malformed) => return Err(not_a_ticket(format!("a whole ticket: {malformed}"))),
+        }
+        let ticket_digest = digest::sha256(ticket.expose().as_bytes());
+        let claim = self.read().claim(claim_id(&ticket_digest)).await?;
+        claim
+            .filter(|claim| claim.ticket_digest == digest::hex(&ticket_digest))
+            .ok_or_else(|| Error::not_found("claim"))
+    }
+
+    /// The winner's part. Whatever goes wrong from here on burns the claim.
+    async fn mint(
+        &self,
+        attempt: &Attempt,
+        claim: &Claim,
+        request: Option<IdempotentRequest>,
+    ) -> Result<ClaimedKey> {
+        let (turn, mut key) = self.ledger.key_turn(claim.key).await?;
+        let alive = matches!(self.read().flag(claim.key).await?, Some(None));
+        let now = self.clock.now();
+        if state(claim, &key, alive, now) != State::Open {
+            attempt.unused_key(key, turn);
+            return Err(gone("it changed at the same moment; ask for a new claim"));
+        }
+        let secret = keyward_crypto::SecretBytes::new(self.rng.bytes::<32>());
+        let token = SecretText::new(token::render(
+            &key.prefix,
+            key.environment,
+            key.id.as_bytes(),
+            claim.version,
+            secret.expose(),
+        ));
+        let pepper = self.rings.peppers.active();
+        let mac = self
+            .rings
+            .peppers
+            .mac(pepper, token.expose())
+            .map_err(|_| Error::internal("the active pepper is not in its ring"))?;
+        let draft = attempt.draft(Outcome::Done, None, Some(key.event));
+        key.versions.push(Version { number: claim.version, pepper, mac, claimed_at: now });
+        key.claim = None;
+        key.revision = turn.revision();
+        self.ledger
+            .commit(vec![draft], |tickets, writes| {
+                key.event = tickets.event(0);
+                writes.key(&key, turn);
+                let claimed = ClaimedKey {
+                    id: key.id,
+                    name: key.name.clone(),
+                    application: key.application,
+                    environment: key.environment,
+                    version: claim.version,
+                    expires_at: key.expires_at,
+                    token,
+                    event: key.event,
+                };
+                if let Some(request) = request {
+                    let text = claimed.to_json().expose().to_owned();
+                    Reservation::of_winner(request, self.clock).fulfil(text, now, writes);
+                }
+                Ok(claimed)
+            })
+            .await
+    }
+
+    /// Everybody else's part: the answer of the same request, or a refusal; the second to come raises the alarm.
+    async fn taken(
+        &self,
+        attempt: &Attempt,
+        key: &Key,
+        place: i64,
+        request: Option<IdempotentRequest>,
+        under_way: bool,
+    ) -> Result<Answer<ClaimedKey>> {
+        let patience_ms = if under_way { TWIN_WAIT_MS } else { 0 };
+        if let Some(request) = &request
+            && let Some(text) = self.await_twin(request, patience_ms).await?
+        {
+            return Ok(Answer::Replayed(SecretText::new(text.into())));
+        }
+        if place == 2 {
+            attempt.act(Action::ClaimReplayed);
+            let draft = attempt.draft(Outcome::Alarm, None, Some(key.event));
+            self.ledger.commit(vec![draft], |_, _| Ok(())).await?;
+        }
+        Err(Error::new(
+            Code::ClaimTaken,
+            "the claim was taken before; if that was not you, have the key revoked; if its answer was lost, ask for a new claim",
+        ))
+    }
+
+    /// The outcome of a request with the same Idempotency-Key that may be under way.
+    async fn await_twin(&self, request: &IdempotentRequest, patience_ms: u64) -> Result<Option<Box<str>>> {
+        let started_ms = self.clock.monotonic_ms();
+        loop {
+            if let Some(text) = self.ledger.peek(request).await? {
+                return Ok(Some(text));
+            }
+            if self.clock.monotonic_ms().saturating_sub(started_ms) >= patience_ms {
+                return Ok(None);
+            }
+            self.clock.sleep_ms(TWIN_PAUSE_MS).await;
+        }
+    }
+}
+
+/// Where a claim stands, by its key's record.
+fn state(claim: &Claim, key: &Key, alive: bool, now: Timestamp) -> State {
+    match &key.claim {
+        Some(open) if open.id == claim.id => {
+            if !alive || key.expired(now) {
+                State::Void
+            } else if now >= claim.expires_at {
+                State::Expired
+            } else {
+                State::Open
+            }
+        }
+        None if key.version(claim.version).is_some() => State::Taken,
+        _ => State::Void,
+    }
+}
+
+fn gone(why: &str) -> Error {
+    Error::new(Code::ClaimGone, format!("the claim can no longer be taken: {why}; ask for a new one"))
+}

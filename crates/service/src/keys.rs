@@ -1,0 +1,588 @@
+//! Keys: issue, look, list, change, reissue a claim, look up by token.
+
+use crate::answer::{Answer, Body};
+use crate::applications::check_revision;
+use crate::attempt::Attempt;
+use crate::caller::scope;
+use crate::list::{List, Page};
+use crate::service::{REPLAY_S, Service};
+use crate::view::{KeyView, LookupView};
+use keyward_crypto::{SecretText, digest};
+use keyward_domain::application::Application;
+use keyward_domain::claim::{CLAIM_LIFETIME_S, Claim};
+use keyward_domain::error::FieldError;
+use keyward_domain::event::{EventId, Outcome};
+use keyward_domain::key::{EXPIRES_IN_S_MAX, Environment, Key, OpenClaim, Rules};
+use keyward_domain::network::NetworkRule;
+use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::scope::ScopeSet;
+use keyward_domain::text::check_name;
+use keyward_domain::{ApplicationId, ClaimId, Code, Error, KeyId, Result, Timestamp, token};
+use keyward_ledger::KvWrite;
+use keyward_records::projection::lists;
+use keyward_records::{KvCount, KvRead};
+use keyward_verify::{ApplicationCache, Demand, Verdict, Verifier};
+use serde::{Deserialize, Serialize};
+
+/// The version that a key starts with.
+const FIRST_VERSION: u16 = 1;
+
+/// Restrictions, as a request writes them.
+#[derive(Deserialize, Serialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct NewRules {
+    /// Networks from which the key may be used.
+    #[serde(default)]
+    pub network: Vec<String>,
+}
+
+/// What a key is made of.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewKey {
+    /// Whom it is for.
+    pub application: String,
+    /// What people call it.
+    pub name: String,
+    /// Live or test.
+    pub environment: Environment,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// How long it lives, in seconds; without end where it is absent.
+    #[serde(default)]
+    pub expires_in_s: Option<i64>,
+    /// What restricts it beyond scopes.
+    #[serde(default)]
+    pub rules: NewRules,
+    /// The person or workload that events name: for keys of `keyward`, and only for those.
+    #[serde(default)]
+    pub principal: Option<String>,
+}
+
+/// What changes; what is absent stays.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyChange {
+    /// Its name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Its scopes, all of them.
+    #[serde(default)]
+    pub scopes: Option<Vec<String>>,
+    /// Its rules, all of them.
+    #[serde(default)]
+    pub rules: Option<NewRules>,
+    /// Switched off, or on again.
+    #[serde(default)]
+    pub disabled: Option<bool>,
+}
+
+/// A checked [`NewKey`].
+struct Checked {
+    application: ApplicationId,
+    scopes: ScopeSet,
+    rules: Rules,
+}
+
+impl NewKey {
+    fn check(&self) -> Result<Checked> {
+        let mut errors: Vec<FieldError> = Vec::new();
+        let application = self.application.parse::<ApplicationId>();
+        if let Err(error) = application {
+            errors.push(FieldError::new("application", "is not an application's id", error.to_string()));
+        }
+        errors.extend(check_name("name", &self.name).err());
+        let scopes = ScopeSet::parse("scopes", &self.scopes).unwrap_or_else(|found| {
+            errors.extend(found);
+            ScopeSet::default()
+        });
+        let administrative = application == Ok(ApplicationId::KEYWARD);
+        if !administrative {
+            errors.extend(narrowed(&scopes));
+        }
+        let rules = check_rules(&self.rules, &mut errors);
+        match self.expires_in_s {
+            Some(seconds) if seconds <= 0 => errors.push(FieldError::new(
+                "expires_in_s",
+                "lies in the past",
+                "1 to 315360000 seconds, or nothing for a key without end",
+            )),
+            Some(seconds) if seconds > EXPIRES_IN_S_MAX => errors.push(FieldError::new(
+                "expires_in_s",
+                "is more than ten years",
+                "1 to 315360000 seconds, or nothing for a key without end",
+            )),
+            _ => {}
+        }
+        match &self.principal {
+            Some(principal) if administrative => errors.extend(check_name("principal", principal).err()),
+            None if administrative => errors.push(FieldError::new(
+                "principal",
+                "is missing",
+                "the person or workload that a key of `keyward` stands for",
+            )),
+            Some(_) => {
+                errors.push(FieldError::new(
+                    "principal",
+                    "is given",
+                    "no principal: only keys of `keyward` have one",
+                ));
+            }
+            None => {}
+        }
+        if administrative && self.environment == Environment::Test {
+            errors.push(FieldError::new(
+                "environment",
+                "is `test`",
+                "`live`: keys of `keyward` administer for real",
+            ));
+        }
+        match application {
+            Ok(application) if errors.is_empty() => Ok(Checked { application, scopes, rules }),
+            _ => Err(errors.into()),
+        }
+    }
+}
+
+impl KeyChange {
+    fn names(&self) -> Vec<String> {
+        let given = [
+            ("name", self.name.is_some()),
+            ("scopes", self.scopes.is_some()),
+            ("rules", self.rules.is_some()),
+            ("disabled", self.disabled.is_some()),
+        ];
+        given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// The key as it is after the change, but for revision and event.
+    fn apply(&self, key: &Key) -> Result<Key> {
+        let mut errors: Vec<FieldError> = Vec::new();
+        let mut changed = key.clone();
+        if self.names().is_empty() {
+            errors.push(FieldError::new(
+                "",
+                "changes nothing",
+                "at least one of `name`, `scopes`, `rules`, `disabled`",
+            ));
+        }
+        if let Some(name) = &self.name {
+            errors.extend(check_name("name", name).err());
+            changed.name.clone_from(name);
+        }
+        if let Some(scopes) = &self.scopes {
+            match ScopeSet::parse("scopes", scopes) {
+                Ok(scopes) => changed.scopes = scopes,
+                Err(found) => errors.extend(found),
+            }
+            if !key.is_administrative() {
+                errors.extend(narrowed(&changed.scopes));
+            }
+        }
+        if let Some(rules) = &self.rules {
+            changed.rules = check_rules(rules, &mut errors);
+        }
+        changed.disabled = self.disabled.unwrap_or(key.disabled);
+        if errors.is_empty() { Ok(changed) } else { Err(errors.into()) }
+    }
+}
+
+/// Narrowing to an application is for administration alone.
+fn narrowed(scopes: &ScopeSet) -> Option<FieldError> {
+    let some = scopes.iter().any(|scope| scope.application().is_some());
+    some.then(|| {
+        FieldError::new(
+            "scopes",
+            "has a scope with `@`",
+            "scopes without `@`: only keys of `keyward` are narrowed",
+        )
+    })
+}
+
+fn check_rules(rules: &NewRules, errors: &mut Vec<FieldError>) -> Rules {
+    let network = NetworkRule::parse("rules.network", &rules.network).unwrap_or_else(|found| {
+        errors.extend(found);
+        NetworkRule::default()
+    });
+    Rules { network }
+}
+
+/// A fresh claim: the record, what the key's record says of it, and the ticket for whoever takes it.
+struct FreshClaim {
+    record: Claim,
+    open: OpenClaim,
+    ticket: SecretText,
+}
+
+/// A key with the claim for its version.
+pub struct IssuedKey {
+    key: KeyView,
+    claim: OpenClaim,
+    ticket: SecretText,
+    public_url: String,
+    event: EventId,
+}
+
+impl Body for IssuedKey {
+    fn to_json(&self) -> SecretText {
+        #[derive(Serialize)]
+        struct Wire<'a> {
+            key: &'a KeyView,
+            claim: WireClaim<'a>,
+            event: EventId,
+        }
+        #[derive(Serialize)]
+        struct WireClaim<'a> {
+            id: ClaimId,
+            ticket: &'a str,
+            url: &'a str,
+            expires_at: Timestamp,
+        }
+        let ticket = self.ticket.expose();
+        // In the fragment, which browsers send to nobody.
+        let url = SecretText::new(format!("{}/claim#{ticket}", self.public_url));
+        let claim =
+            WireClaim { id: self.claim.id, ticket, url: url.expose(), expires_at: self.claim.expires_at };
+        Wire { key: &self.key, claim, event: self.event }.to_json()
+    }
+}
+
+impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
+    /// Issues a key, with a claim for its first version. No secret exists yet.
+    ///
+    /// # Errors
+    /// Invalid fields, a missing scope, no such application; where the store does not answer.
+    pub async fn issue_key(&self, attempt: &Attempt, new: NewKey) -> Result<Answer<IssuedKey>> {
+        // Whom it is for decides who may: an id that cannot be read is nobody's, so the scope must be held for all.
+        match new.application.parse::<ApplicationId>() {
+            Ok(application) => {
+                attempt.aim(Some(application), None);
+                attempt.caller.require_at(scope::KEYS_WRITE, application, "application")?;
+            }
+            Err(_)
+                if attempt
+                    .caller
+                    .applications_with(scope::KEYS_WRITE)
+                    .is_some_and(|some| some.is_empty()) =>
+            {
+                attempt.caller.require(scope::KEYS_WRITE)?;
+            }
+            Err(_) => {}
+        }
+        let checked = new.check()?;
+        attempt.caller.require_superset(checked.application, &checked.scopes)?;
+        if let Some(text) = self.begin(attempt, "keys.issue", &new, REPLAY_S).await? {
+            return Ok(Answer::Replayed(SecretText::new(text.into())));
+        }
+        let reader = self.read();
+        let (application, details) =
+            futures::join!(reader.application(checked.application), reader.details(checked.application));
+        let (application, details) =
+            application?.zip(details?).ok_or_else(|| Error::not_found("application"))?;
+        let generation = self.living_generation(&application).await?;
+
+        let now = self.clock.now();
+        let id = KeyId::from_bytes(self.rng.bytes());
+        attempt.aim(Some(application.id), Some(id));
+        let claim = self.fresh_claim(id, application.id, new.environment, FIRST_VERSION, now);
+        let mut key = Key {
+            id,
+            application: application.id,
+            generation,
+            prefix: details.prefix,
+            environment: new.environment,
+            name: new.name,
+            principal: new.principal,
+            scopes: checked.scopes,
+            rules: checked.rules,
+            expires_at: new.expires_in_s.map(|seconds| now.plus_s(seconds)),
+            disabled: false,
+            created_at: now,
+            versions: Vec::new(),
+            claim: Some(claim.open.clone()),
+            revision: 1,
+            event: application.event,
+        };
+        let reservation = attempt.take_reservation();
+        let draft = attempt.draft(Outcome::Done, None, None);
+        let issued = self
+            .ledger
+            .commit(vec![draft], |tickets, writes| {
+                key.event = tickets.event(0);
+                writes.new_key(&key);
+                writes.claim(&claim.record);
+                let issued = self.issued(&key, claim, now);
+                if let Some(reservation) = reservation {
+                    reservation.fulfil(issued.to_json().expose().to_owned(), now, writes);
+                }
+                Ok(issued)
+            })
+            .await?;
+        Ok(Answer::Fresh(issued))
+    }
+
+    fn issued(&self, key: &Key, claim: FreshClaim, now: Timestamp) -> IssuedKey {
+        IssuedKey {
+            key: KeyView::of(key, None, false, now),
+            claim: claim.open,
+            ticket: claim.ticket,
+            public_url: self.public_url.to_owned(),
+            event: key.event,
+        }
+    }
+
+    /// The generation in which an application's new keys are issued: the first that is not killed.
+    pub(crate) async fn living_generation(&self, application: &Application) -> Result<u32> {
+        let mut generation = application.generation;
+        while self.read().generation_killed(application.id, generation).await? {
+            generation = generation.saturating_add(1);
+        }
+        Ok(generation)
+    }
+
+    fn fresh_claim(
+        &self,
+        key: KeyId,
+        application: ApplicationId,
+        environment: Environment,
+        version: u16,
+        now: Timestamp,
+    ) -> FreshClaim {
+        let ticket = SecretText::new(token::render(
+            token::PREFIX_CLAIM,
+            environment,
+            &self.rng.bytes(),
+            version,
+            &self.rng.bytes(),
+        ));
+        let ticket_digest = digest::sha256(ticket.expose().as_bytes());
+        let id = claim_id(&ticket_digest);
+        let expires_at = now.plus_s(CLAIM_LIFETIME_S);
+        FreshClaim {
+            record: Claim {
+                id,
+                ticket_digest: digest::hex(&ticket_digest),
+                key,
+                application,
+                version,
+                expires_at,
+            },
+            open: OpenClaim { id, version, expires_at },
+            ticket,
+        }
+    }
+
+    /// One key.
+    ///
+    /// # Errors
+    /// A missing scope, no such key; where the store does not answer.
+    pub async fn key(&self, attempt: &Attempt, id: KeyId) -> Result<KeyView> {
+        let key = self.visible_key(attempt, scope::KEYS_READ, id).await?;
+        self.key_view(&key).await
+    }
+
+    /// The key, where the caller holds `pattern` for its application.
+    pub(crate) async fn visible_key(
+        &self,
+        attempt: &Attempt,
+        pattern: &'static str,
+        id: KeyId,
+    ) -> Result<Key> {
+        if attempt.caller.applications_with(pattern).is_some_and(|some| some.is_empty()) {
+            attempt.caller.require(pattern)?;
+        }
+        let key = self.read().key(id).await?.ok_or_else(|| Error::not_found("key"))?;
+        attempt.aim(Some(key.application), Some(id));
+        attempt.caller.require_at(pattern, key.application, "key")?;
+        Ok(key)
+    }
+
+    pub(crate) async fn key_view(&self, key: &Key) -> Result<KeyView> {
+        let reader = self.read();
+        let (flag, killed) =
+            futures::join!(reader.flag(key.id), reader.generation_killed(key.application, key.generation));
+        let tombstone = flag?.flatten();
+        Ok(KeyView::of(key, tombstone.as_ref(), killed?, self.clock.now()))
+    }
+
+    /// The keys of one application, newest first.
+    ///
+    /// # Errors
+    /// A missing scope, a bad cursor; where the store does not answer.
+    pub async fn keys(
+        &self,
+        attempt: &Attempt,
+        application: ApplicationId,
+        page: &Page,
+    ) -> Result<List<KeyView>> {
+        attempt.caller.require_at(scope::KEYS_READ, application, "application")?;
+        self.read().application(application).await?.ok_or_else(|| Error::not_found("application"))?;
+        let (ids, next_cursor) = self.things::<KeyId>(&lists::keys_of(application), page).await?;
+        let views =
+            futures::future::join_all(ids.into_iter().map(async |id| match self.read().key(id).await? {
+                Some(key) => self.key_view(&key).await.map(Some),
+                None => Ok(None),
+            }))
+            .await;
+        let items = views.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
+        Ok(List { items, next_cursor })
+    }
+
+    /// Changes a key; `if_match` is the revision that the caller saw.
+    ///
+    /// # Errors
+    /// Invalid fields, a missing scope, no such key, a revoked one, another revision; where the store does not answer.
+    pub async fn change_key(
+        &self,
+        attempt: &Attempt,
+        id: KeyId,
+        change: KeyChange,
+        if_match: Option<u64>,
+    ) -> Result<KeyView> {
+        let known = self.visible_key(attempt, scope::KEYS_WRITE, id).await?;
+        self.check_change(attempt, &known, &change, if_match).await?;
+        let (turn, key) = self.ledger.key_turn(id).await?;
+        let mut changed = match self.check_change(attempt, &key, &change, if_match).await {
+            Ok(changed) => changed,
+            Err(error) => {
+                attempt.unused_key(key, turn);
+                return Err(error);
+            }
+        };
+        changed.revision = turn.revision();
+        let mut draft = attempt.draft(Outcome::Done, None, Some(key.event));
+        draft.detail = change.names();
+        let now = self.clock.now();
+        self.ledger
+            .commit(vec![draft], |tickets, writes| {
+                changed.event = tickets.event(0);
+                writes.key(&changed, turn);
+                Ok(KeyView::of(&changed, None, false, now))
+            })
+            .await
+    }
+
+    async fn check_change(
+        &self,
+        attempt: &Attempt,
+        key: &Key,
+        change: &KeyChange,
+        if_match: Option<u64>,
+    ) -> Result<Key> {
+        attempt.caller.require_superset(key.application, &key.scopes)?;
+        let changed = change.apply(key)?;
+        attempt.caller.require_superset(key.application, &changed.scopes)?;
+        check_revision(if_match, key.revision)?;
+        self.require_alive(key).await?;
+        Ok(changed)
+    }
+
+    /// Refuses where the key is dead.
+    pub(crate) async fn require_alive(&self, key: &Key) -> Result<()> {
+        let reader = self.read();
+        let (flag, killed) =
+            futures::join!(reader.flag(key.id), reader.generation_killed(key.application, key.generation));
+        match flag? {
+            Some(None) if !killed? => Ok(()),
+            _ => Err(Error::new(Code::Revoked, "the key is revoked, for good; issue a new one")),
+        }
+    }
+
+    /// A new claim in the place of one that was not taken.
+    ///
+    /// # Errors
+    /// A missing scope, no such key, a key that is claimed or dead; where the store does not answer.
+    pub async fn reissue_claim(&self, attempt: &Attempt, id: KeyId) -> Result<Answer<IssuedKey>> {
+        let known = self.visible_key(attempt, scope::KEYS_WRITE, id).await?;
+        self.check_reissue(attempt, &known).await?;
+        if let Some(text) = self.begin(attempt, "keys.claims", &id, REPLAY_S).await? {
+            return Ok(Answer::Replayed(SecretText::new(text.into())));
+        }
+        let (turn, mut key) = self.ledger.key_turn(id).await?;
+        let version = match self.check_reissue(attempt, &key).await {
+            Ok(version) => version,
+            Err(error) => {
+                attempt.unused_key(key, turn);
+                return Err(error);
+            }
+        };
+        let now = self.clock.now();
+        let claim = self.fresh_claim(id, key.application, key.environment, version, now);
+        let draft = attempt.draft(Outcome::Done, None, Some(key.event));
+        let reservation = attempt.take_reservation();
+        key.claim = Some(claim.open.clone());
+        key.revision = turn.revision();
+        let issued = self
+            .ledger
+            .commit(vec![draft], |tickets, writes| {
+                key.event = tickets.event(0);
+                writes.key(&key, turn);
+                writes.claim(&claim.record);
+                let issued = self.issued(&key, claim, now);
+                if let Some(reservation) = reservation {
+                    reservation.fulfil(issued.to_json().expose().to_owned(), now, writes);
+                }
+                Ok(issued)
+            })
+            .await?;
+        Ok(Answer::Fresh(issued))
+    }
+
+    /// The version that a new claim would mint.
+    async fn check_reissue(&self, attempt: &Attempt, key: &Key) -> Result<u16> {
+        attempt.caller.require_superset(key.application, &key.scopes)?;
+        self.require_alive(key).await?;
+        if key.expired(self.clock.now()) {
+            return Err(Error::new(Code::StateConflict, "the key has expired; issue a new one"));
+        }
+        match &key.claim {
+            Some(open) => Ok(open.version),
+            None => Err(Error::new(
+                Code::StateConflict,
+                "the key has been claimed; if its token is lost, revoke the key and issue a new one",
+            )),
+        }
+    }
+
+    /// Whose a token is, for an admin with the token in hand. The look-up is an event: somebody has seen a secret.
+    ///
+    /// # Errors
+    /// A missing scope, a text that is no token, a token of no key that the caller may see; where the store does not answer.
+    pub async fn lookup(&self, attempt: &Attempt, text: &SecretText) -> Result<LookupView> {
+        if attempt.caller.applications_with(scope::KEYS_READ).is_some_and(|some| some.is_empty()) {
+            attempt.caller.require(scope::KEYS_READ)?;
+        }
+        let (key, version) = self.key_of_token(text).await?;
+        attempt.caller.require_at(scope::KEYS_READ, key.application, "token")?;
+        attempt.aim(Some(key.application), Some(key.id));
+        let view = self.key_view(&key).await?;
+        let draft = attempt.draft(Outcome::Done, None, Some(key.event));
+        self.ledger.commit(vec![draft], |_, _| Ok(LookupView { key: view, version })).await
+    }
+
+    /// The key whose secret `text` is, alive or dead.
+    pub(crate) async fn key_of_token(&self, text: &SecretText) -> Result<(Key, u16)> {
+        if let Err(malformed) = token::parse(text.expose()) {
+            return Err(Error::field("token", "is not a token", malformed.to_string()));
+        }
+        let applications = ApplicationCache::default();
+        let verifier =
+            Verifier::new(self.kv, &self.rings.records, &self.rings.peppers, &applications, self.clock);
+        match verifier.verify(text.expose(), &Demand::default()).await? {
+            Verdict::Accepted(verified) => {
+                let version = verified.version();
+                Ok((verified.into_key(), version))
+            }
+            Verdict::Refused(refusal) => {
+                let (key, version) = refusal.key.ok_or_else(|| Error::not_found("token"))?;
+                Ok((*key, version))
+            }
+        }
+    }
+}
+
+/// A claim's id: the first 16 bytes of its ticket's digest, so that whoever holds the ticket can find the claim. The ticket
+/// carries 256 random bits, so its digest gives nothing away.
+pub(crate) fn claim_id(ticket_digest: &[u8; 32]) -> ClaimId {
+    ClaimId::from_bytes(*ticket_digest.first_chunk::<16>().unwrap_or(&[0; 16]))
+}

@@ -1,0 +1,134 @@
+//! Revocations: one key, all keys of an application, or the very token that somebody found. They wait for nobody's turn.
+
+use crate::attempt::Attempt;
+use crate::caller::scope;
+use crate::service::Service;
+use crate::view::{GenerationRevocation, Named, RevocationView};
+use keyward_crypto::SecretText;
+use keyward_domain::error::Blame;
+use keyward_domain::event::{Action, EventId, Outcome};
+use keyward_domain::key::Key;
+use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::text::check_reason;
+use keyward_domain::{ApplicationId, Code, Error, KeyId, Result};
+use keyward_ledger::KvWrite;
+use keyward_records::{KvCount, KvRead, Tombstone};
+
+/// Why something is revoked.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reason {
+    /// In words.
+    pub reason: String,
+}
+
+/// The reason in the tombstone of a key that was revoked with its own token.
+const REPORTED: &str = "revoked by whoever held its token";
+
+impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
+    /// Revokes a key, for good. A key that is dead already stays as it is, and the answer is the one of its death.
+    ///
+    /// # Errors
+    /// No reason, a missing scope, no such key; where the store does not answer.
+    pub async fn revoke_key(&self, attempt: &Attempt, id: KeyId, reason: &str) -> Result<RevocationView> {
+        let previous = match self.visible_key(attempt, scope::KEYS_REVOKE, id).await {
+            Ok(key) => {
+                attempt.caller.require_superset(key.application, &key.scopes)?;
+                Some(key)
+            }
+            // A damaged record must not keep a key from being revoked: whoever may revoke all keys may revoke this one.
+            Err(error) if error.code.blame() == Blame::Integrity => {
+                attempt.caller.require(scope::KEYS_REVOKE)?;
+                attempt.aim(None, Some(id));
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        check_reason("reason", reason)?;
+        self.kill(attempt, id, previous.as_ref().map(|key| key.event), reason).await
+    }
+
+    /// Revokes the key whose living token this is: the token itself is the proof.
+    ///
+    /// # Errors
+    /// A text that is no token, or no key's; where the store does not answer.
+    pub async fn report_token(&self, attempt: &Attempt, text: &SecretText) -> Result<RevocationView> {
+        let (key, version) = self.key_of_token(text).await?;
+        attempt.aim(Some(key.application), Some(key.id));
+        if self.version_is_dead(&key, version).await? {
+            return Err(Error::new(Code::Revoked, "this version of the key is dead already"));
+        }
+        self.kill(attempt, key.id, Some(key.event), REPORTED).await
+    }
+
+    /// Whether a version was killed while its key lives on.
+    async fn version_is_dead(&self, key: &Key, version: u16) -> Result<bool> {
+        let kill = self.kv.get(&keyward_records::names::version_kill(key.id, version)).await?;
+        Ok(kill.is_some() && matches!(self.read().flag(key.id).await?, Some(None)))
+    }
+
+    async fn kill(
+        &self,
+        attempt: &Attempt,
+        id: KeyId,
+        previous: Option<EventId>,
+        reason: &str,
+    ) -> Result<RevocationView> {
+        match self.read().flag(id).await {
+            Ok(Some(Some(tombstone))) => return Ok(RevocationView::of(&tombstone)),
+            Ok(Some(None)) => {}
+            Ok(None) => return Err(Error::not_found("key")),
+            // A damaged tombstone is dead as it is; a proper one takes its place.
+            Err(error) if error.code.blame() == Blame::Integrity => {}
+            Err(error) => return Err(error),
+        }
+        let draft = attempt.draft(Outcome::Done, Some(reason.to_owned()), previous);
+        let by = draft.actor.clone();
+        let at = self.clock.now();
+        self.ledger
+            .commit(vec![draft], |tickets, writes| {
+                let tombstone =
+                    Tombstone { key: id, at, by, reason: reason.to_owned(), event: tickets.event(0) };
+                writes.tombstone(&tombstone);
+                Ok(RevocationView::of(&tombstone))
+            })
+            .await
+    }
+
+    /// Revokes all keys that an application has had so far. Keys issued later are of the next generation and live.
+    ///
+    /// # Errors
+    /// No reason, a missing scope, no such application; where the store does not answer.
+    pub async fn revoke_application(
+        &self,
+        attempt: &Attempt,
+        id: ApplicationId,
+        reason: &str,
+    ) -> Result<RevocationView> {
+        attempt.caller.require_at(scope::KEYS_REVOKE, id, "application")?;
+        check_reason("reason", reason)?;
+        if id == ApplicationId::KEYWARD {
+            return Err(Error::new(
+                Code::Forbidden,
+                "revoking every key of `keyward` would lock everybody out; revoke its keys one by one",
+            ));
+        }
+        attempt.act(Action::ApplicationRevoked);
+        let application =
+            self.read().application(id).await?.ok_or_else(|| Error::not_found("application"))?;
+        let generation = self.living_generation(&application).await?;
+        let draft = attempt.draft(Outcome::Done, Some(reason.to_owned()), Some(application.event));
+        let revoked_at = self.clock.now();
+        self.ledger
+            .commit(vec![draft], |tickets, writes| {
+                writes.generation_kill(id, generation, tickets.event(0));
+                Ok(RevocationView::Generation(GenerationRevocation {
+                    application: Named { id },
+                    generation,
+                    revoked_at,
+                    event: tickets.event(0),
+                }))
+            })
+            .await
+    }
+}

@@ -1,0 +1,224 @@
+//! What the outside sees of records. No MAC, no ticket and no token has a place in any of these.
+
+use keyward_domain::application::{Application, Details, Status};
+use keyward_domain::event::EventId;
+use keyward_domain::key::{Environment, Key, Rules};
+use keyward_domain::scope::ScopeSet;
+use keyward_domain::{ApplicationId, ClaimId, KeyId, Timestamp};
+use keyward_records::Tombstone;
+use serde::Serialize;
+
+/// An application.
+#[derive(Serialize)]
+pub struct ApplicationView {
+    id: ApplicationId,
+    name: String,
+    prefix: String,
+    contacts: Vec<String>,
+    status: Status,
+    generation: u32,
+    created_at: Timestamp,
+    /// Also its ETag.
+    pub revision: u64,
+    event: EventId,
+}
+
+impl ApplicationView {
+    pub(crate) fn of(application: &Application, details: &Details) -> Self {
+        Self {
+            id: application.id,
+            name: details.name.clone(),
+            prefix: details.prefix.clone(),
+            contacts: details.contacts.clone(),
+            status: application.status,
+            generation: application.generation,
+            created_at: details.created_at,
+            revision: application.revision,
+            event: application.event,
+        }
+    }
+}
+
+/// How a key stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Unclaimed,
+    Active,
+    Disabled,
+    Expired,
+    Revoked,
+}
+
+/// A key.
+#[derive(Serialize)]
+pub struct KeyView {
+    id: KeyId,
+    application: ApplicationId,
+    name: String,
+    environment: Environment,
+    prefix: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal: Option<String>,
+    scopes: ScopeSet,
+    rules: Rules,
+    state: State,
+    disabled: bool,
+    created_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    versions: Vec<VersionView>,
+    claim: Option<OpenClaimView>,
+    revoked: Option<RevokedView>,
+    generation: u32,
+    /// Also its ETag.
+    pub revision: u64,
+    event: EventId,
+}
+
+#[derive(Serialize)]
+struct VersionView {
+    version: u16,
+    claimed_at: Timestamp,
+}
+
+#[derive(Serialize)]
+struct OpenClaimView {
+    id: ClaimId,
+    version: u16,
+    expires_at: Timestamp,
+}
+
+/// What is left of a revoked key.
+#[derive(Serialize)]
+struct RevokedView {
+    at: Timestamp,
+    by: keyward_domain::event::Actor,
+    reason: String,
+    event: EventId,
+}
+
+impl KeyView {
+    /// `tombstone` where the key itself is revoked; `killed` where its generation is.
+    pub(crate) fn of(key: &Key, tombstone: Option<&Tombstone>, killed: bool, now: Timestamp) -> Self {
+        let state = if tombstone.is_some() || killed {
+            State::Revoked
+        } else if key.expired(now) {
+            State::Expired
+        } else if key.disabled {
+            State::Disabled
+        } else if key.versions.is_empty() {
+            State::Unclaimed
+        } else {
+            State::Active
+        };
+        Self {
+            id: key.id,
+            application: key.application,
+            name: key.name.clone(),
+            environment: key.environment,
+            prefix: key.prefix.clone(),
+            principal: key.principal.clone(),
+            scopes: key.scopes.clone(),
+            rules: key.rules.clone(),
+            state,
+            disabled: key.disabled,
+            created_at: key.created_at,
+            expires_at: key.expires_at,
+            versions: key
+                .versions
+                .iter()
+                .map(|version| VersionView { version: version.number, claimed_at: version.claimed_at })
+                .collect(),
+            claim: key.claim.as_ref().map(|claim| OpenClaimView {
+                id: claim.id,
+                version: claim.version,
+                expires_at: claim.expires_at,
+            }),
+            revoked: tombstone.map(|tombstone| RevokedView {
+                at: tombstone.at,
+                by: tombstone.by.clone(),
+                reason: tombstone.reason.clone(),
+                event: tombstone.event,
+            }),
+            generation: key.generation,
+            revision: key.revision,
+            event: key.event,
+        }
+    }
+}
+
+/// A claim, to whoever holds its id.
+#[derive(Serialize)]
+pub struct ClaimView {
+    pub(crate) id: ClaimId,
+    pub(crate) state: keyward_domain::claim::State,
+    pub(crate) application: NamedApplication,
+    pub(crate) key: NamedKey,
+    pub(crate) expires_at: Timestamp,
+}
+
+/// An application by name.
+#[derive(Serialize)]
+pub(crate) struct NamedApplication {
+    pub(crate) id: ApplicationId,
+    pub(crate) name: String,
+}
+
+/// A key by name.
+#[derive(Serialize)]
+pub(crate) struct NamedKey {
+    pub(crate) id: KeyId,
+    pub(crate) name: String,
+    pub(crate) environment: Environment,
+}
+
+/// Only an id.
+#[derive(Serialize)]
+pub(crate) struct Named<T> {
+    pub(crate) id: T,
+}
+
+/// What a revocation did.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub enum RevocationView {
+    /// One key.
+    Key(KeyRevocation),
+    /// All keys that an application had so far.
+    Generation(GenerationRevocation),
+}
+
+/// One key died.
+#[derive(Serialize)]
+pub struct KeyRevocation {
+    pub(crate) key: Named<KeyId>,
+    pub(crate) revoked_at: Timestamp,
+    pub(crate) event: EventId,
+}
+
+/// All keys of a generation died.
+#[derive(Serialize)]
+pub struct GenerationRevocation {
+    pub(crate) application: Named<ApplicationId>,
+    pub(crate) generation: u32,
+    pub(crate) revoked_at: Timestamp,
+    pub(crate) event: EventId,
+}
+
+impl RevocationView {
+    pub(crate) fn of(tombstone: &Tombstone) -> Self {
+        Self::Key(KeyRevocation {
+            key: Named { id: tombstone.key },
+            revoked_at: tombstone.at,
+            event: tombstone.event,
+        })
+    }
+}
+
+/// Whose a token is.
+#[derive(Serialize)]
+pub struct LookupView {
+    pub(crate) key: KeyView,
+    /// Which version the token is.
+    pub(crate) version: u16,
+}
