@@ -127,9 +127,11 @@ pub fn deny(journal: &mut Journal, install: bool) -> Outcome {
         }
     }
     journal.step(STEP, || {
+        // Warnings, duplicate versions above all, are left out: a page of them on each run would be read by nobody.
+        // `cargo deny check bans` tells them.
         steps::must(
             steps::command(program)
-                .args(["check", "--hide-inclusion-graph"])
+                .args(["--log-level", "error", "check", "--hide-inclusion-graph"])
                 .args(["licenses", "bans", "sources"]),
         )
     })
