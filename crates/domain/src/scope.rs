@@ -2,7 +2,7 @@
 //!
 //! Scopes of administration may be narrowed to one application: `keys:write@app_...`.
 
-use crate::error::FieldError;
+use crate::error::{Error, FieldError};
 use crate::id::ApplicationId;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -145,6 +145,17 @@ impl<'de> Deserialize<'de> for Scope {
     }
 }
 
+/// For which applications a scope is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// For all.
+    Everywhere,
+    /// For these, in order, each once.
+    Some(Vec<ApplicationId>),
+    /// For none.
+    Nowhere,
+}
+
 /// The scopes that a key holds: sorted, each once, at most [`SCOPES_MAX`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -182,6 +193,50 @@ impl ScopeSet {
     /// The first scope of `other` that none held here covers; `None` where `self` is a superset.
     pub fn first_missing<'a>(&self, other: &'a Self) -> Option<&'a Scope> {
         other.0.iter().find(|needed| !self.allows(needed))
+    }
+
+    /// Where `needed` is held.
+    pub fn reach(&self, needed: &Scope) -> Reach {
+        if self.allows(needed) {
+            return Reach::Everywhere;
+        }
+        let narrowed = |held: &Scope| held.application().filter(|id| held.covers(&needed.clone().at(*id)));
+        let mut some: Vec<ApplicationId> = self.0.iter().filter_map(narrowed).collect();
+        some.sort_unstable();
+        some.dedup();
+        if some.is_empty() { Reach::Nowhere } else { Reach::Some(some) }
+    }
+
+    /// Passes where `needed` is held for every application.
+    ///
+    /// # Errors
+    /// [`crate::Code::InsufficientScope`].
+    pub fn require(&self, needed: &Scope) -> Result<(), Error> {
+        if self.allows(needed) { Ok(()) } else { Err(Error::missing_scope(needed.clone())) }
+    }
+
+    /// Passes where `needed` is held for some application at least: what comes before the application is known.
+    ///
+    /// # Errors
+    /// [`crate::Code::InsufficientScope`].
+    pub fn require_somewhere(&self, needed: &Scope) -> Result<(), Error> {
+        match self.reach(needed) {
+            Reach::Nowhere => Err(Error::missing_scope(needed.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Passes where `needed` is held for `application`. For whoever holds it for others only, there is no such `what`.
+    ///
+    /// # Errors
+    /// [`crate::Code::InsufficientScope`] and [`crate::Code::NotFound`].
+    pub fn require_at(&self, needed: &Scope, application: ApplicationId, what: &str) -> Result<(), Error> {
+        match self.reach(needed) {
+            Reach::Everywhere => Ok(()),
+            Reach::Some(some) if some.contains(&application) => Ok(()),
+            Reach::Some(_) => Err(Error::not_found(what)),
+            Reach::Nowhere => Err(Error::missing_scope(needed.clone())),
+        }
     }
 
     /// In order.
@@ -289,6 +344,22 @@ mod tests {
         let errors = ScopeSet::parse("scopes", &["a:b", "A", ""]).expect_err("two are wrong");
         assert_eq!(errors.iter().map(|e| e.field.as_str()).collect::<Vec<_>>(), ["scopes[1]", "scopes[2]"]);
         assert!(ScopeSet::parse("scopes", &vec!["a"; 65]).is_err());
+    }
+
+    #[test]
+    fn what_a_narrowed_holder_may_not_see_does_not_exist() {
+        let (mine, other) = (ApplicationId::from_bytes([1; 16]), ApplicationId::from_bytes([2; 16]));
+        let read = Scope::fixed("keys:read");
+        let at_mine = ScopeSet::from_iter([scope("keys:*").at(mine)]);
+        let (all, none) = (ScopeSet::from_iter([scope("keys:*")]), ScopeSet::from_iter([scope("apps:read")]));
+        let code = |set: &ScopeSet, app| set.require_at(&read, app, "key").map_err(|e| e.code);
+        assert_eq!((code(&all, mine), code(&at_mine, mine)), (Ok(()), Ok(())));
+        assert_eq!(code(&at_mine, other), Err(crate::Code::NotFound));
+        assert_eq!(code(&none, mine), Err(crate::Code::InsufficientScope));
+        assert_eq!(at_mine.require(&read).map_err(|e| e.code), Err(crate::Code::InsufficientScope));
+        assert!(at_mine.require_somewhere(&read).is_ok() && none.require_somewhere(&read).is_err());
+        assert_eq!(at_mine.reach(&read), Reach::Some(vec![mine]));
+        assert_eq!((all.reach(&read), none.reach(&read)), (Reach::Everywhere, Reach::Nowhere));
     }
 
     fn any_scope() -> impl Strategy<Value = Scope> {

@@ -2,12 +2,11 @@
 //! what the administrator wants; it says who they are and what they hold.
 
 use crate::request::Incoming;
-use keyward_domain::event::{Actor, ActorKind};
-use keyward_domain::key::{Environment, Key};
+use keyward_domain::key::Environment;
 use keyward_domain::network::NetworkRule;
 use keyward_domain::ports::Clock;
-use keyward_domain::scope::{Scope, ScopeSet};
-use keyward_domain::{ApplicationId, Code, Error, KeyId, Result};
+use keyward_domain::scope::ScopeSet;
+use keyward_domain::{ApplicationId, Code, Error, Result};
 use keyward_records::KvRead;
 use keyward_verify::{ApplicationCache, Demand, RefusalCode, Verdict, Verified, Verifier};
 use std::rc::Rc;
@@ -49,85 +48,18 @@ thread_local! {
 
 /// An administrator, by the key presented. Only [`authenticate`] makes one.
 pub struct Admin {
-    key: Key,
-    version: u16,
+    verified: Verified,
 }
 
 impl Admin {
-    /// The key presented.
-    pub const fn key(&self) -> &Key {
-        &self.key
-    }
-
-    /// Its id.
-    pub const fn id(&self) -> KeyId {
-        self.key.id
-    }
-
-    /// Which of its versions was presented.
-    pub const fn version(&self) -> u16 {
-        self.version
-    }
-
-    /// The person or workload that events name.
-    pub fn principal(&self) -> &str {
-        self.key.principal.as_deref().unwrap_or_default()
+    /// The proof that the key passed.
+    pub const fn verified(&self) -> &Verified {
+        &self.verified
     }
 
     /// What it may do.
-    pub const fn scopes(&self) -> &ScopeSet {
-        &self.key.scopes
-    }
-
-    /// As events name it.
-    pub fn actor(&self) -> Actor {
-        Actor { kind: ActorKind::Admin, key: Some(self.key.id), principal: self.key.principal.clone() }
-    }
-
-    /// Refuses whoever does not hold `scope` for every application.
-    ///
-    /// # Errors
-    /// [`Code::InsufficientScope`].
-    pub fn require(&self, scope: &'static str) -> Result<()> {
-        let needed = Scope::fixed(scope);
-        if self.key.scopes.allows(&needed) { Ok(()) } else { Err(Error::missing_scope(needed)) }
-    }
-
-    /// Refuses whoever does not hold `scope` for `application`. Who holds it for another application alone learns nothing: 404
-    /// as if there were no such `what`.
-    ///
-    /// # Errors
-    /// [`Code::NotFound`] and [`Code::InsufficientScope`].
-    pub fn require_at(&self, scope: &'static str, application: ApplicationId, what: &str) -> Result<()> {
-        let needed = Scope::fixed(scope).at(application);
-        if self.key.scopes.allows(&needed) {
-            Ok(())
-        } else if self.holds_somewhere(scope) {
-            Err(Error::not_found(what))
-        } else {
-            Err(Error::missing_scope(Scope::fixed(scope)))
-        }
-    }
-
-    /// Refuses whoever holds `scope` for no application at all: what comes before the application is known.
-    ///
-    /// # Errors
-    /// [`Code::InsufficientScope`].
-    pub fn require_somewhere(&self, scope: &'static str) -> Result<()> {
-        if self.holds_somewhere(scope) { Ok(()) } else { Err(Error::missing_scope(Scope::fixed(scope))) }
-    }
-
-    /// Whether it holds `scope` for `application`: what a list shows.
-    pub fn holds_at(&self, scope: &'static str, application: ApplicationId) -> bool {
-        self.key.scopes.allows(&Scope::fixed(scope).at(application))
-    }
-
-    fn holds_somewhere(&self, scope: &'static str) -> bool {
-        let needed = Scope::fixed(scope);
-        self.key.scopes.iter().any(|held| match held.application() {
-            None => held.covers(&needed),
-            Some(application) => held.covers(&needed.clone().at(application)),
-        })
+    pub fn scopes(&self) -> &ScopeSet {
+        &self.verified.key().scopes
     }
 }
 
@@ -169,7 +101,7 @@ pub async fn authenticate<K: KvRead, C: Clock>(
         client_address: incoming.client_address(trust.trusted_proxies),
     };
     match verify(token.expose(), &demand, kv, trust, clock).await? {
-        Verdict::Accepted(verified) => Ok(Admin::from(verified)),
+        Verdict::Accepted(verified) => Ok(Admin { verified }),
         Verdict::Refused(refusal) => {
             let detail = match refusal.code {
                 RefusalCode::Expired => "the key has expired",
@@ -180,12 +112,5 @@ pub async fn authenticate<K: KvRead, C: Clock>(
             };
             Err(Error::new(Code::Unauthenticated, detail))
         }
-    }
-}
-
-impl From<Verified> for Admin {
-    fn from(verified: Verified) -> Self {
-        let version = verified.version();
-        Self { key: verified.into_key(), version }
     }
 }

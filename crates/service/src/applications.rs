@@ -11,6 +11,7 @@ use keyward_domain::application::{Application, Details, KEYWARD_NAME, Status};
 use keyward_domain::error::FieldError;
 use keyward_domain::event::{Action, EventId, Outcome};
 use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::scope::Reach;
 use keyward_domain::text::{check_name, check_reason};
 use keyward_domain::{ApplicationId, Code, Error, Result, token};
 use keyward_ledger::{KvWrite, Turn};
@@ -209,14 +210,11 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// # Errors
     /// A missing scope, a bad cursor; where the store does not answer.
     pub async fn applications(&self, attempt: &Attempt, page: &Page) -> Result<List<ApplicationView>> {
-        let (ids, next_cursor) = match attempt.caller.applications_with(scope::APPS_READ) {
-            Some(some) if some.is_empty() => {
-                attempt.caller.require(scope::APPS_READ)?;
-                (some, None)
-            }
+        attempt.caller.require_somewhere(scope::APPS_READ)?;
+        let (ids, next_cursor) = match attempt.caller.reach(scope::APPS_READ) {
             // At most as many as a key has scopes: one page.
-            Some(some) => (some, None),
-            None => self.things(lists::APPLICATIONS, page).await?,
+            Reach::Some(some) => (some, None),
+            _ => self.things(lists::APPLICATIONS, page).await?,
         };
         let views = futures::future::join_all(ids.into_iter().map(|id| self.application_view(id))).await;
         let items = views.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;

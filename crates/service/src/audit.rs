@@ -76,12 +76,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// # Errors
     /// A missing scope, no such event; where the store does not answer.
     pub async fn audit_event(&self, attempt: &Attempt, id: EventId) -> Result<Event> {
-        let everywhere = attempt.caller.require(scope::AUDIT_READ);
-        if everywhere.is_err()
-            && attempt.caller.applications_with(scope::AUDIT_READ).is_some_and(|some| some.is_empty())
-        {
-            everywhere?;
-        }
+        attempt.caller.require_somewhere(scope::AUDIT_READ)?;
         let event = self.read().event(id).await?.ok_or_else(|| Error::not_found("event"))?;
         match event.target.application {
             Some(application) => attempt.caller.require_at(scope::AUDIT_READ, application, "event")?,

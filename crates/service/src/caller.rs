@@ -3,7 +3,7 @@
 use keyward_crypto::SecretText;
 use keyward_domain::event::{Actor, ActorKind, Source};
 use keyward_domain::key::Environment;
-use keyward_domain::scope::{Scope, ScopeSet};
+use keyward_domain::scope::{Reach, Scope, ScopeSet};
 use keyward_domain::{ApplicationId, Code, Error, KeyId, RequestId, Result};
 use keyward_verify::Verified;
 
@@ -77,42 +77,29 @@ impl Caller {
         matches!(self.actor.kind, ActorKind::Admin)
     }
 
-    /// Passes where the caller holds `pattern` for everything.
+    /// As [`ScopeSet::require`].
     pub(crate) fn require(&self, pattern: &'static str) -> Result<()> {
-        let needed = Scope::fixed(pattern);
-        if self.scopes.allows(&needed) { Ok(()) } else { Err(Error::missing_scope(needed)) }
+        self.scopes.require(&Scope::fixed(pattern))
     }
 
-    /// Passes where the caller holds `pattern` for `application`. Who holds it for others only, does not see this one.
+    /// As [`ScopeSet::require_somewhere`].
+    pub(crate) fn require_somewhere(&self, pattern: &'static str) -> Result<()> {
+        self.scopes.require_somewhere(&Scope::fixed(pattern))
+    }
+
+    /// As [`ScopeSet::require_at`].
     pub(crate) fn require_at(
         &self,
         pattern: &'static str,
         application: ApplicationId,
         what: &str,
     ) -> Result<()> {
-        let needed = Scope::fixed(pattern).at(application);
-        if self.scopes.allows(&needed) {
-            Ok(())
-        } else if self.applications_with(pattern).is_some_and(|some| some.is_empty()) {
-            Err(Error::missing_scope(needed))
-        } else {
-            Err(Error::not_found(what))
-        }
+        self.scopes.require_at(&Scope::fixed(pattern), application, what)
     }
 
-    /// For which applications the caller holds `pattern`; `None` for all of them.
-    pub(crate) fn applications_with(&self, pattern: &'static str) -> Option<Vec<ApplicationId>> {
-        if self.scopes.allows(&Scope::fixed(pattern)) {
-            return None;
-        }
-        let mut some: Vec<ApplicationId> = self
-            .scopes
-            .iter()
-            .filter_map(|held| held.application().filter(|id| held.covers(&Scope::fixed(pattern).at(*id))))
-            .collect();
-        some.sort_unstable();
-        some.dedup();
-        Some(some)
+    /// As [`ScopeSet::reach`].
+    pub(crate) fn reach(&self, pattern: &'static str) -> Reach {
+        self.scopes.reach(&Scope::fixed(pattern))
     }
 
     /// Whoever touches a key of `keyward` must hold every scope of it; nobody grants what they lack.

@@ -253,21 +253,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// # Errors
     /// Invalid fields, a missing scope, no such application; where the store does not answer.
     pub async fn issue_key(&self, attempt: &Attempt, new: NewKey) -> Result<Answer<IssuedKey>> {
-        // Whom it is for decides who may: an id that cannot be read is nobody's, so the scope must be held for all.
+        // Whom it is for decides who may; an id that cannot be read is told to whoever may issue at all.
         match new.application.parse::<ApplicationId>() {
             Ok(application) => {
                 attempt.aim(Some(application), None);
                 attempt.caller.require_at(scope::KEYS_WRITE, application, "application")?;
             }
-            Err(_)
-                if attempt
-                    .caller
-                    .applications_with(scope::KEYS_WRITE)
-                    .is_some_and(|some| some.is_empty()) =>
-            {
-                attempt.caller.require(scope::KEYS_WRITE)?;
-            }
-            Err(_) => {}
+            Err(_) => attempt.caller.require_somewhere(scope::KEYS_WRITE)?,
         }
         let checked = new.check()?;
         attempt.caller.require_superset(checked.application, &checked.scopes)?;
@@ -388,9 +380,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         pattern: &'static str,
         id: KeyId,
     ) -> Result<Key> {
-        if attempt.caller.applications_with(pattern).is_some_and(|some| some.is_empty()) {
-            attempt.caller.require(pattern)?;
-        }
+        attempt.caller.require_somewhere(pattern)?;
         let key = self.read().key(id).await?.ok_or_else(|| Error::not_found("key"))?;
         attempt.aim(Some(key.application), Some(id));
         attempt.caller.require_at(pattern, key.application, "key")?;
@@ -549,9 +539,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// # Errors
     /// A missing scope, a text that is no token, a token of no key that the caller may see; where the store does not answer.
     pub async fn lookup(&self, attempt: &Attempt, text: &SecretText) -> Result<LookupView> {
-        if attempt.caller.applications_with(scope::KEYS_READ).is_some_and(|some| some.is_empty()) {
-            attempt.caller.require(scope::KEYS_READ)?;
-        }
+        attempt.caller.require_somewhere(scope::KEYS_READ)?;
         let (key, version) = self.key_of_token(text).await?;
         attempt.caller.require_at(scope::KEYS_READ, key.application, "token")?;
         attempt.aim(Some(key.application), Some(key.id));
