@@ -2,13 +2,14 @@
 //! It changes no file.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::bail;
 use clap::Args;
 
 use crate::build::{self, WASM_TARGET};
 use crate::floors;
-use crate::metadata::{Follow, Workspace};
+use crate::metadata::{Member, Workspace};
 use crate::steps::{self, Journal, Outcome};
 
 /// What to check beyond the ordinary.
@@ -38,56 +39,59 @@ pub fn floors(journal: &mut Journal) -> Outcome {
     })
 }
 
-/// Which crates a run of clippy looks at. Each set is checked in the profile in which it is built elsewhere.
+/// A set of crates that cargo is called with together, in the profile in which they are built elsewhere.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Set {
-    /// Native, without wasmtime: `dev`.
+pub enum Set {
+    /// All that is tested natively without wasmtime: `dev`. What components share is among them.
     Light,
-    /// Native, with wasmtime: `release`.
+    /// All that links wasmtime: `release`.
     Heavy,
-    /// Wasm.
+    /// All that runs in Wasm: components and what they share.
     Wasm,
 }
 
-fn set_of(workspace: &Workspace, name: &str) -> Set {
-    if workspace.is_wasm(name) {
-        Set::Wasm
-    } else if build::NATIVE_PACKAGES.contains(&name)
-        || workspace.direct(name, Follow::All).any(|to| to == "wasmtime")
-    {
-        Set::Heavy
-    } else {
-        Set::Light
+impl Set {
+    fn holds(self, workspace: &Workspace, member: &Member) -> bool {
+        let is_heavy = build::NATIVE_PACKAGES.contains(&member.name.as_str());
+        match self {
+            Self::Light => !is_heavy && !member.is_component,
+            Self::Heavy => is_heavy,
+            Self::Wasm => workspace.is_wasm(&member.name),
+        }
+    }
+
+    /// `cargo ARGUMENTS -p FIRST -p SECOND ...`
+    pub fn cargo(self, arguments: &[&str]) -> anyhow::Result<Command> {
+        let workspace = Workspace::load()?;
+        let mut cargo = steps::cargo(arguments);
+        for member in workspace.members().filter(|member| self.holds(&workspace, member)) {
+            cargo.args(["-p", &member.name]);
+        }
+        Ok(cargo)
     }
 }
 
-fn clippy_on(workspace: &Workspace, set: Set, flags: &[&str]) -> anyhow::Result<()> {
-    let mut cargo = steps::cargo(["clippy", "--quiet"]);
-    cargo.args(flags);
-    for member in workspace.members().filter(|member| set_of(workspace, &member.name) == set) {
-        cargo.args(["-p", &member.name]);
-    }
-    steps::must(cargo.args(["--", "-D", "warnings"]))
+fn clippy_on(set: Set, flags: &[&str]) -> anyhow::Result<()> {
+    let mut cargo = set.cargo(&["clippy", "--quiet"])?;
+    steps::must(cargo.args(flags).args(["--", "-D", "warnings"]))
 }
 
 /// Clippy on the native crates that do not link wasmtime, their tests too.
 pub fn clippy_light(journal: &mut Journal) -> Outcome {
-    journal.step("clippy: native", || clippy_on(&Workspace::load()?, Set::Light, &["--all-targets"]))
+    journal.step("clippy: native", || clippy_on(Set::Light, &["--all-targets"]))
 }
 
 /// Clippy on components and what they share.
 pub fn clippy_wasm(journal: &mut Journal) -> Outcome {
     journal.step("clippy: components", || {
         build::wasm_target()?;
-        clippy_on(&Workspace::load()?, Set::Wasm, &["--target", WASM_TARGET])
+        clippy_on(Set::Wasm, &["--target", WASM_TARGET])
     })
 }
 
 /// Clippy on the host, the command and the end-to-end tests.
 pub fn clippy_heavy(journal: &mut Journal) -> Outcome {
-    journal.step("clippy: host and command", || {
-        clippy_on(&Workspace::load()?, Set::Heavy, &["--release", "--all-targets"])
-    })
+    journal.step("clippy: host and command", || clippy_on(Set::Heavy, &["--release", "--all-targets"]))
 }
 
 /// Where `--deny` installs it.

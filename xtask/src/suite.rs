@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::build;
-use crate::lint;
+use crate::lint::{self, Set};
 use crate::metadata::Workspace;
 use crate::steps::{self, Journal, Outcome};
 
@@ -136,7 +136,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         lint::deny(&mut journal, true);
     }
     if wanted(Part::Unit) {
-        journal.step("unit tests", || steps::must(&mut steps::cargo(["test", "--quiet"])));
+        journal.step("unit tests", || steps::must(&mut Set::Light.cargo(&["test", "--quiet"])?));
         // The command as a client alone: its tests need neither wasmtime nor a store.
         journal.step("unit tests: command", || {
             steps::must(&mut steps::cargo(["test", "--quiet", "-p", "keyward-cli", "--no-default-features"]))

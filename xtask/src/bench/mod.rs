@@ -265,25 +265,33 @@ async fn count(
     let measured = drive(host.address, 1, within, workload).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let requests = measured.requests() + measured.wrong().values().sum::<u64>();
-    let mut by_operation = BTreeMap::new();
-    collect(&host.calls().await?, "", &mut by_operation);
+    let by_operation = by_operation(&host.calls().await?);
     let per_request =
         by_operation.into_iter().map(|(operation, calls)| (operation, calls as f64 / requests.max(1) as f64));
     report.calls.insert(name, per_request.collect());
     Ok(())
 }
 
-/// Adds up the counters in the host's answer, whatever they are grouped by: the innermost name is the operation.
-fn collect(counters: &Value, name: &str, by_operation: &mut BTreeMap<String, u64>) {
-    match counters {
-        Value::Number(count) => {
-            *by_operation.entry(name.to_owned()).or_default() += count.as_u64().unwrap_or(0)
+/// The host's counters, `{"stores": {LABEL: {OPERATION: COUNT}}}`, summed over stores.
+fn by_operation(calls: &Value) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    let stores = calls.get("stores").and_then(Value::as_object);
+    for counts in stores.into_iter().flat_map(|stores| stores.values()).filter_map(Value::as_object) {
+        for (operation, count) in counts {
+            *sums.entry(operation.clone()).or_default() += count.as_u64().unwrap_or(0);
         }
-        Value::Object(fields) => {
-            for (inner, value) in fields {
-                collect(value, inner, by_operation);
-            }
-        }
-        _ => {}
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::by_operation;
+
+    #[test]
+    fn store_calls_are_summed_over_stores() {
+        let calls = serde_json::json!({"total": 6, "stores": {"default": {"get": 3, "set_many": 1}, "usage": {"get": 2}}});
+        let sums: Vec<(String, u64)> = by_operation(&calls).into_iter().collect();
+        assert_eq!(sums, [("get".to_owned(), 5), ("set_many".to_owned(), 1)]);
     }
 }
