@@ -5,20 +5,14 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-/// 32 bytes take 43 characters: ceil(32 * 8 / 6).
-const TEXT_CHARS_OF_32_BYTES: usize = 43;
-
-/// The text of 32 bytes.
+/// The text of a key, a thumbprint or a point.
 pub(crate) fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// Exactly 32 bytes, or nothing: another length, padding, another alphabet and stray trailing bits are all refused.
 pub(crate) fn decode_32(text: &str) -> Option<Zeroizing<[u8; 32]>> {
-    if text.len() != TEXT_CHARS_OF_32_BYTES {
-        return None;
-    }
-    // The decoder wants room for whole groups of three bytes, hence a buffer longer than 32.
+    // The decoder wants room for whole groups of three bytes, hence a buffer longer than 32; what needs more is refused.
     let mut buffer = Zeroizing::new([0_u8; 36]);
     let decoded_bytes = URL_SAFE_NO_PAD.decode_slice(text, buffer.as_mut_slice()).ok()?;
     let decoded = buffer.get(..decoded_bytes)?;
@@ -42,6 +36,7 @@ mod tests {
             "".to_owned(),
             encode(&[1; 31]),
             encode(&[1; 33]),
+            encode(&[1; 64]),
             format!("{text}="),
             text.replace('_', "/"),
             // The last character carries two bits beyond byte 32; both must be zero.
