@@ -1,1 +1,43 @@
-//! validation.
+//! May this token pass? Two faces: `/v1/authorize` for gateways, answered in headers alone, and `POST /v1/keys/verify`.
+//!
+//! INVARIANT: this component writes no record: it cannot reach the ledger. It counts use, after the answer.
+
+mod authorize;
+mod key_check;
+#[cfg(test)]
+mod tests;
+mod usage;
+
+use keyward_guest::{Incoming, Response, Route, SpinKv, WasiClock, problem, route, variables};
+
+keyward_guest::serve!(handle);
+
+const AUTHORIZE: &str = "/v1/authorize";
+const ROUTES: &[Route<()>] = &[Route::post("/v1/keys/verify", ())];
+
+async fn handle(incoming: &Incoming) -> Response {
+    // By hand: the hot path comes first, and takes every method and every path below it, since some gateways append theirs.
+    match incoming.path().strip_prefix(AUTHORIZE) {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => gateway(incoming).await,
+        _ => route::serve(ROUTES, incoming, async |(), _| key_check(incoming).await).await,
+    }
+}
+
+async fn gateway(incoming: &Incoming) -> Response {
+    let answer = async {
+        let configured = variables::validation().await?;
+        let (kv, trust) = (SpinKv::default(), (&*configured).into());
+        let (response, counted) = authorize::answer(incoming, &kv, trust, &WasiClock).await?;
+        usage::count(counted, &configured.usage_store);
+        Ok(response)
+    };
+    answer.await.unwrap_or_else(|error| problem::headers_alone(&error, incoming.presents_credential()))
+}
+
+async fn key_check(incoming: &Incoming) -> keyward_domain::Result<Response> {
+    let configured = variables::validation().await?;
+    let (kv, trust) = (SpinKv::default(), (&*configured).into());
+    let (response, counted) = key_check::answer(incoming, &kv, trust, &WasiClock).await?;
+    usage::count(counted, &configured.usage_store);
+    Ok(response)
+}

@@ -1,0 +1,101 @@
+//! The face for gateways: 204, 401, 403, 429, 400 or 503, in headers alone. A body after an `await` would leave in a second
+//! segment and wait for the peer's delayed acknowledgement where the listener does not set TCP_NODELAY.
+
+use crate::usage::Counted;
+use keyward_domain::key::{Environment, Key};
+use keyward_domain::ports::Clock;
+use keyward_domain::scope::Scope;
+use keyward_domain::{ApplicationId, Code, Result};
+use keyward_guest::admin::{Trust, verify};
+use keyward_guest::query::{Query, invalid};
+use keyward_guest::{Incoming, Response, problem};
+use keyward_records::KvRead;
+use keyward_verify::{Demand, Refusal, RefusalCode, Verdict};
+
+/// The header that says why.
+const REFUSAL_CODE: &str = "keyward-code";
+
+/// What the gateway's configuration asks for, in the query.
+struct Asked {
+    scopes: Vec<Scope>,
+    environment: Option<Environment>,
+    application: Option<ApplicationId>,
+}
+
+impl Asked {
+    /// Reads the query. Other parameters are left alone: some gateways append the caller's own.
+    fn parse(query: &Query) -> Result<Self> {
+        let scopes = query.all("scope").map(|text| {
+            Scope::parse(text).map_err(|error| {
+                let finding = error.into_field("scope");
+                invalid("scope", &finding.reason, &finding.expected)
+            })
+        });
+        let environment = match query.one("environment")? {
+            None => None,
+            Some(text) => Some(
+                Environment::from_text(text)
+                    .ok_or_else(|| invalid("environment", "is not valid", "`live` or `test`"))?,
+            ),
+        };
+        Ok(Self {
+            scopes: scopes.collect::<Result<_>>()?,
+            environment,
+            application: query.parsed("application", "the id of an application")?,
+        })
+    }
+}
+
+/// Answers one gateway, and says what is to be counted.
+///
+/// # Errors
+/// Where the request is wrong, the store silent or a ring not up to date.
+pub(crate) async fn answer<K: KvRead, C: Clock>(
+    incoming: &Incoming,
+    kv: &K,
+    trust: Trust<'_>,
+    clock: &C,
+) -> Result<(Response, Option<Counted>)> {
+    let credential = incoming.credential()?;
+    let asked = Asked::parse(incoming.query()?)?;
+    let Some(token) = credential else {
+        return Ok((refused(RefusalCode::NotFound, None, false), None));
+    };
+    let demand = Demand {
+        scopes: &asked.scopes,
+        environment: asked.environment,
+        application: asked.application,
+        client_address: incoming.client_address(trust.trusted_proxies),
+    };
+    let verdict = verify(token.expose(), &demand, kv, trust, clock).await?;
+    let counted = Counted::of(&verdict, clock.now());
+    let response = match verdict {
+        Verdict::Accepted(verified) => accepted(verified.key(), verified.version()),
+        Verdict::Refused(Refusal { code, missing_scope, .. }) => {
+            refused(code, missing_scope.map(|scope| scope.to_string()), true)
+        }
+    };
+    Ok((response, counted))
+}
+
+fn accepted(key: &Key, version: u16) -> Response {
+    Response::empty(204)
+        .with("keyward-key-id", &key.id.to_string())
+        .with("keyward-key-version", &version.to_string())
+        .with("keyward-application", &key.application.to_string())
+        .with("keyward-environment", key.environment.as_str())
+        .with("keyward-scopes", &key.scopes.joined())
+}
+
+fn refused(code: RefusalCode, missing_scope: Option<String>, presented: bool) -> Response {
+    let response = Response::empty(code.status()).with(REFUSAL_CODE, code.as_str());
+    let problem_code = match code.status() {
+        401 => Code::Unauthenticated,
+        403 => Code::Forbidden,
+        _ => return response.with("retry-after", "1"),
+    };
+    match problem::challenge(problem_code, missing_scope, presented) {
+        Some(challenge) => response.with("www-authenticate", &challenge),
+        None => response,
+    }
+}

@@ -1,0 +1,335 @@
+//! Both faces against a store in memory: what is answered, what is read, what is counted.
+
+use crate::{authorize, key_check};
+use keyward_crypto::{Peppers, Ring, RingDocument, Sealer};
+use keyward_domain::application::{Application, Status};
+use keyward_domain::event::EventId;
+use keyward_domain::key::{Environment, Key, Rules, Version};
+use keyward_domain::network::NetworkRule;
+use keyward_domain::ports::Clock;
+use keyward_domain::scope::ScopeSet;
+use keyward_domain::{ApplicationId, Code, KeyId, RequestId, Result, Timestamp, token};
+use keyward_guest::admin::Trust;
+use keyward_guest::{Incoming, Method, Response};
+use keyward_records::{KvRead, LIVE, StoreError, names, seal};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+
+const NOW: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
+const EVENT: EventId = EventId { epoch: 1, seq: 1 };
+const PARTNER: ApplicationId = ApplicationId::from_bytes([2; 16]);
+const OTHER: ApplicationId = ApplicationId::from_bytes([3; 16]);
+
+struct Fixed;
+
+impl Clock for Fixed {
+    fn now(&self) -> Timestamp {
+        NOW
+    }
+    fn monotonic_ms(&self) -> u64 {
+        // Each test has its own world: nothing held by another may be believed.
+        thread_local!(static MS: Cell<u64> = const { Cell::new(0) });
+        MS.with(|ms| ms.replace(ms.get() + 1_000))
+    }
+    async fn sleep_ms(&self, _: u64) {}
+}
+
+struct World {
+    values: RefCell<HashMap<String, Vec<u8>>>,
+    reads: RefCell<Vec<String>>,
+    silent: Cell<bool>,
+    records: Sealer,
+    peppers: Peppers,
+    no_proxies: NetworkRule,
+}
+
+impl KvRead for World {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.reads.borrow_mut().push(key.to_owned());
+        if self.silent.get() { Err(StoreError) } else { Ok(self.values.borrow().get(key).cloned()) }
+    }
+}
+
+fn ring(byte: u8) -> String {
+    RingDocument::generate([byte; 32], "2026-01-31T08:00:00Z").expect("ring").to_json().expose().to_owned()
+}
+
+impl World {
+    fn new() -> Self {
+        let world = Self {
+            values: RefCell::default(),
+            reads: RefCell::default(),
+            silent: Cell::new(false),
+            records: Sealer::new(Ring::parse("records_keyring", &ring(1)).expect("ring")),
+            peppers: Peppers::parse(&ring(2)).expect("peppers"),
+            no_proxies: NetworkRule::default(),
+        };
+        for id in [ApplicationId::KEYWARD, PARTNER, OTHER] {
+            let application =
+                Application { id, status: Status::Active, generation: 1, revision: 1, event: EVENT };
+            let sealed = seal(&world.records, &application, [0; 12]).expect("seals");
+            world.put(&names::application(id), sealed);
+        }
+        world
+    }
+
+    fn put(&self, key: &str, value: Vec<u8>) {
+        self.values.borrow_mut().insert(key.to_owned(), value);
+    }
+
+    /// Stores a live key, changed as wanted, and gives its token.
+    fn issue(&self, byte: u8, scopes: &[&str], change: impl FnOnce(&mut Key)) -> String {
+        let mut key = Key {
+            id: KeyId::from_bytes([byte; 16]),
+            application: PARTNER,
+            generation: 1,
+            prefix: "kw".into(),
+            environment: Environment::Live,
+            name: "n".into(),
+            principal: None,
+            scopes: ScopeSet::parse("scopes", scopes).expect("scopes"),
+            rules: Rules::default(),
+            expires_at: None,
+            disabled: false,
+            created_at: NOW,
+            versions: vec![],
+            claim: None,
+            revision: 1,
+            event: EVENT,
+        };
+        change(&mut key);
+        let token = token::render(&key.prefix, key.environment, key.id.as_bytes(), 1, &[byte; 32]);
+        let mac = self.peppers.mac(1, &token).expect("pepper");
+        key.versions = vec![Version { number: 1, pepper: 1, mac, claimed_at: NOW }];
+        self.put(&names::key(key.id), seal(&self.records, &key, [byte; 12]).expect("seals"));
+        self.put(&names::flag(key.id), LIVE.to_vec());
+        token
+    }
+
+    fn trust(&self) -> Trust<'_> {
+        Trust { records: &self.records, peppers: &self.peppers, trusted_proxies: &self.no_proxies }
+    }
+
+    /// What `/v1/authorize` answers, and whether use is counted as accepted or refused.
+    fn authorize(&self, target: &str, fields: &[(&str, &str)]) -> Result<(Response, bool)> {
+        self.reads.borrow_mut().clear();
+        let incoming = request(Method::Get, target, fields, "");
+        let answered = now(authorize::answer(&incoming, self, self.trust(), &Fixed));
+        answered.map(|(response, counted)| (response, counted.is_some()))
+    }
+
+    fn with_token(&self, target: &str, token: &str) -> (Response, bool) {
+        self.authorize(target, &[("x-api-key", token)]).expect("answered")
+    }
+
+    fn check(&self, admin: &str, body: &serde_json::Value) -> Result<serde_json::Value> {
+        let bearer = format!("Bearer {admin}");
+        let fields = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let incoming = request(Method::Post, "/v1/keys/verify", &fields, &body.to_string());
+        let (response, _) = now(key_check::answer(&incoming, self, self.trust(), &Fixed))?;
+        assert_eq!(response.status(), 200);
+        Ok(serde_json::from_slice(response.body()).expect("JSON"))
+    }
+}
+
+fn request(method: Method, target: &str, fields: &[(&str, &str)], body: &str) -> Incoming {
+    let fields = fields.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect();
+    Incoming::from_parts(RequestId::from_bytes([1; 16]), method, target, fields, body.as_bytes().to_vec())
+}
+
+/// A store in memory never waits.
+fn now<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    match future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+        std::task::Poll::Ready(value) => value,
+        std::task::Poll::Pending => panic!("waits"),
+    }
+}
+
+fn told(response: &Response) -> (u16, &str, &str) {
+    let field = |name| response.field(name).unwrap_or_default();
+    (response.status(), field("keyward-code"), field("www-authenticate"))
+}
+
+const INVALID: &str = "Bearer realm=\"keyward\", error=\"invalid_token\"";
+
+#[test]
+fn a_good_token_is_answered_in_headers_alone() {
+    let world = World::new();
+    let token = world.issue(7, &["orders:read", "orders:write"], |_| ());
+    let (response, counted) = world.with_token(
+        "/v1/authorize/orders/7?scope=orders:read&scope=orders:write&environment=live&page=2",
+        &token,
+    );
+    assert_eq!((response.status(), response.body(), counted), (204, &b""[..], true));
+    for (name, value) in [
+        ("keyward-key-id", KeyId::from_bytes([7; 16]).to_string()),
+        ("keyward-key-version", "1".into()),
+        ("keyward-application", PARTNER.to_string()),
+        ("keyward-environment", "live".into()),
+        ("keyward-scopes", "orders:read orders:write".into()),
+        ("cache-control", "no-store".into()),
+    ] {
+        assert_eq!(response.field(name), Some(value.as_str()), "{name}");
+    }
+    assert_eq!(response.field("keyward-code"), None);
+}
+
+#[test]
+fn garbage_is_refused_without_a_read_or_a_count() {
+    let world = World::new();
+    let token = world.issue(7, &[], |_| ());
+    let mistyped = token.replacen('7', "8", 1) + "x";
+    let basic = [("authorization", "Basic a2V5")];
+    for (fields, challenge) in [
+        (&[][..], "Bearer realm=\"keyward\""),
+        (&basic, "Bearer realm=\"keyward\""),
+        (&[("x-api-key", mistyped.as_str())], INVALID),
+        (&[("authorization", "Bearer \0\u{1b}")], INVALID),
+    ] {
+        let (response, counted) = world.authorize("/v1/authorize", fields).expect("answered");
+        assert_eq!(told(&response), (401, "NOT_FOUND", challenge));
+        assert!(!counted && world.reads.borrow().is_empty());
+    }
+}
+
+#[test]
+fn an_unknown_id_and_a_wrong_secret_are_told_alike() {
+    let world = World::new();
+    world.issue(7, &[], |_| ());
+    let answers = [7_u8, 8].map(|id| {
+        let forged = token::render("kw", Environment::Live, &[id; 16], 1, &[99; 32]);
+        let (response, counted) = world.with_token("/v1/authorize", &forged);
+        assert!(!counted);
+        let reads =
+            world.reads.borrow().iter().map(|read| read.get(..2).map(str::to_owned)).collect::<Vec<_>>();
+        (response, reads)
+    });
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(told(&answers[0].0), (401, "NOT_FOUND", INVALID));
+    assert_eq!(answers[0].1.len(), 3);
+}
+
+#[test]
+fn only_a_right_secret_learns_why() {
+    let world = World::new();
+    let scope = "Bearer realm=\"keyward\", error=\"insufficient_scope\", scope=\"orders:write\"";
+    let plain = "Bearer realm=\"keyward\"";
+    let home = Rules { network: NetworkRule::parse("network", &["192.0.2.0/24"]).expect("network") };
+    type Change = Box<dyn FnOnce(&mut Key)>;
+    let cases: Vec<(&str, Change, (u16, &str, &str))> = vec![
+        ("?scope=orders:read&scope=orders:write", Box::new(|_| ()), (403, "INSUFFICIENT_SCOPE", scope)),
+        ("?environment=test", Box::new(|_| ()), (403, "FORBIDDEN", plain)),
+        ("?application=app_0000000000000000000000", Box::new(|_| ()), (403, "FORBIDDEN", plain)),
+        ("", Box::new(move |key| key.rules = home), (403, "FORBIDDEN", plain)),
+        ("", Box::new(|key| key.expires_at = Some(NOW)), (401, "EXPIRED", INVALID)),
+        ("", Box::new(|key| key.disabled = true), (401, "DISABLED", INVALID)),
+    ];
+    for (index, (query, change, expected)) in cases.into_iter().enumerate() {
+        let token = world.issue(20 + u8::try_from(index).expect("few"), &["orders:read"], change);
+        let (response, counted) = world.with_token(&format!("/v1/authorize{query}"), &token);
+        assert_eq!(told(&response), expected, "{query}");
+        assert!(counted, "a refused use of a known key is counted");
+    }
+    let token = world.issue(50, &[], |_| ());
+    world.put(&names::flag(KeyId::from_bytes([50; 16])), b"x".to_vec());
+    assert_eq!(told(&world.with_token("/v1/authorize", &token).0), (401, "REVOKED", INVALID));
+    let token = world.issue(51, &[], |_| ());
+    world.put(&names::version_kill(KeyId::from_bytes([51; 16]), 1), b"x".to_vec());
+    assert_eq!(told(&world.with_token("/v1/authorize", &token).0), (401, "REVOKED", INVALID));
+}
+
+#[test]
+fn what_is_wrong_with_the_request_is_400_and_a_silent_store_503() {
+    let world = World::new();
+    let token = world.issue(7, &[], |_| ());
+    let bearer = format!("Bearer {token}");
+    let code =
+        |target: &str, fields: &[(&str, &str)]| world.authorize(target, fields).map_err(|e| e.code).err();
+    let both = [("authorization", bearer.as_str()), ("x-api-key", token.as_str())];
+    assert_eq!(code("/v1/authorize", &both), Some(Code::MisplacedCredential));
+    assert_eq!(code(&format!("/v1/authorize?q={token}"), &[]), Some(Code::MisplacedCredential));
+    assert_eq!(code(&format!("/v1/authorize/{token}"), &both[..1]), Some(Code::MisplacedCredential));
+    for query in
+        ["scope=A", "scope=", "environment=prod", "application=x", "environment=live&environment=test", "a=%"]
+    {
+        assert_eq!(
+            code(&format!("/v1/authorize?{query}"), &both[..1]),
+            Some(Code::InvalidParameter),
+            "{query}"
+        );
+    }
+    world.silent.set(true);
+    assert_eq!(code("/v1/authorize", &both[..1]), Some(Code::StoreUnavailable));
+}
+
+#[test]
+fn whoever_holds_the_scope_may_ask_about_a_token() {
+    let world = World::new();
+    let admin = |byte, scopes: &[&str]| {
+        world.issue(byte, scopes, |key| {
+            key.application = ApplicationId::KEYWARD;
+            key.principal = Some("ops".into());
+        })
+    };
+    let (all, narrowed, none) = (
+        admin(100, &["keys:*"]),
+        admin(101, &[&format!("keys:verify@{PARTNER}")]),
+        admin(102, &["keys:read"]),
+    );
+    let good = world.issue(7, &["orders:read"], |key| key.name = "<b>\r\n".into());
+    let others = world.issue(8, &["orders:read"], |key| key.application = OTHER);
+    let known = serde_json::json!({
+        "valid": true, "code": "VALID", "application": {"id": PARTNER}, "scopes": ["orders:read"],
+        "key": {"id": KeyId::from_bytes([7; 16]), "name": "<b>\r\n", "environment": "live", "version": 1, "expires_at": null},
+    });
+    let nothing = serde_json::json!({"valid": false, "code": "NOT_FOUND", "key": null, "application": null, "scopes": []});
+    for asking in [&all, &narrowed] {
+        assert_eq!(world.check(asking, &serde_json::json!({"token": good})), Ok(known.clone()));
+        assert_eq!(world.check(asking, &serde_json::json!({"token": "x"})), Ok(nothing.clone()));
+    }
+    assert_eq!(
+        world.check(&narrowed, &serde_json::json!({"token": others})),
+        Ok(nothing),
+        "another tenant's key"
+    );
+    let lacking =
+        world.check(&all, &serde_json::json!({"token": good, "scopes": ["orders:write"]})).expect("answered");
+    assert_eq!((&lacking["valid"], &lacking["code"]), (&false.into(), &"INSUFFICIENT_SCOPE".into()));
+
+    let code = |token: &str, body| world.check(token, &body).map_err(|e| e.code).err();
+    let body = serde_json::json!({"token": good});
+    assert_eq!(code(&none, body.clone()), Some(Code::InsufficientScope));
+    assert_eq!(
+        code(&good, body.clone()),
+        Some(Code::Unauthenticated),
+        "a partner's key is no administrator's"
+    );
+    assert_eq!(code("", body), Some(Code::Unauthenticated));
+    for bad in [
+        serde_json::json!({}),
+        serde_json::json!({"token": 1}),
+        serde_json::json!({"token": good, "scopes": ["A"]}),
+        serde_json::json!({"token": good, "client_ip": "home"}),
+        serde_json::json!({"token": good, "more": 1}),
+    ] {
+        assert_eq!(code(&all, bad.clone()), Some(Code::InvalidField), "{bad}");
+    }
+}
+
+#[test]
+fn the_network_rule_sees_the_address_that_the_caller_of_verify_names() {
+    let world = World::new();
+    let admin = world.issue(100, &["*"], |key| key.application = ApplicationId::KEYWARD);
+    let rule = NetworkRule::parse("network", &["192.0.2.0/24"]).expect("network");
+    let token = world.issue(7, &[], |key| key.rules.network = rule);
+    for (address, code) in [
+        (Some("192.0.2.9"), "VALID"),
+        (Some("::ffff:192.0.2.9"), "VALID"),
+        (Some("198.51.100.1"), "FORBIDDEN"),
+        (None, "FORBIDDEN"),
+    ] {
+        let told = world.check(&admin, &serde_json::json!({"token": token, "client_ip": address}));
+        assert_eq!(told.expect("answered")["code"], code, "{address:?}");
+    }
+}
