@@ -2,7 +2,6 @@
 
 /// What guests import from this host beyond WASI.
 pub mod imports {
-    #![expect(missing_docs, reason = "generated from wit/")]
     wasmtime::component::bindgen!({
         path: "wit",
         world: "imports",
@@ -24,7 +23,6 @@ pub mod imports {
 
 /// What the cron trigger calls in a guest.
 pub mod cron {
-    #![expect(missing_docs, reason = "generated from wit/")]
     wasmtime::component::bindgen!({
         path: "wit",
         world: "cron",

@@ -30,8 +30,6 @@ pub struct Manifest {
 pub struct VariableDeclaration {
     /// Its default; a required variable has none.
     pub default: Option<String>,
-    /// Whether its value must stay out of every output.
-    pub secret: bool,
 }
 
 /// One `[[trigger.http]]`.
@@ -156,7 +154,8 @@ fn parse_variables(tables: Fields) -> Result<BTreeMap<String, VariableDeclaratio
         check_variable_name(&name).map_err(|e| format!("`[variables] {name}`: {e}"))?;
         let mut table = Fields::of(format!("[variables] {name}"), value)?;
         let required = table.boolean("required")?.unwrap_or(false);
-        let secret = table.boolean("secret")?.unwrap_or(false);
+        // No value is ever printed, so that a secret one needs no other treatment.
+        table.boolean("secret")?;
         let default = table.string("default")?;
         table.take("description");
         table.finish("required, secret, default, description")?;
@@ -165,7 +164,7 @@ fn parse_variables(tables: Fields) -> Result<BTreeMap<String, VariableDeclaratio
             (false, None) => return Err(format!("`[variables] {name}` needs `required = true` or a `default`")),
             _ => {}
         }
-        variables.insert(name, VariableDeclaration { default, secret });
+        variables.insert(name, VariableDeclaration { default });
     }
     Ok(variables)
 }
@@ -470,7 +469,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(manifest.http.len(), 4);
-        assert!(manifest.variables["secret_one"].secret);
+        assert!(manifest.variables["secret_one"].default.is_none());
         assert_eq!(manifest.components["front"].source, Path::new("/app/target/front.wasm"));
         assert!(manifest.components.contains_key("inline-http-3"));
         assert!(matches!(&manifest.http[2].answer, Answer::Static(s) if s.status == 404 && s.body == "no"));

@@ -91,10 +91,6 @@ macro_rules! call {
 }
 
 impl Store {
-    pub(crate) fn label(&self) -> &str {
-        &self.label
-    }
-
     pub(crate) async fn get(&self, component: &str, key: &str) -> Result<Option<Vec<u8>>> {
         self.check_key(key)?;
         // The hot path: a local read is answered without a timer.

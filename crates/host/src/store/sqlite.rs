@@ -100,10 +100,6 @@ impl Sqlite {
         })
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub(crate) fn followers(&self) -> &Followers {
         &self.followers
     }
