@@ -47,6 +47,14 @@ impl Measured {
         Ok(Self { latency_us, elapsed_s: 0.0, wrong: BTreeMap::new() })
     }
 
+    /// A made-up measurement: so many answers, each after so long.
+    #[cfg(test)]
+    pub fn made_up(requests: u64, latency_us: u64, elapsed_s: f64) -> Self {
+        let mut measured = Self { elapsed_s, ..Self::none().unwrap() };
+        measured.latency_us.record_n(latency_us, requests).unwrap();
+        measured
+    }
+
     /// Adds another measurement of the same thing, taken at another time.
     pub fn add(&mut self, other: &Self) -> anyhow::Result<()> {
         self.merge(other)?;

@@ -48,6 +48,9 @@ pub struct Options {
     /// The bare components alone
     #[arg(long)]
     floor: bool,
+    /// Measure what was built before
+    #[arg(long)]
+    no_build: bool,
     /// Leave the state directory and the host's log where they are
     #[arg(long)]
     keep: bool,
@@ -61,23 +64,28 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     if options.seconds == 0 || options.keys == 0 || options.connections.contains(&0) {
         bail!("--seconds, --keys and --connections are 1 or more");
     }
-    let mut journal = Journal::default();
-    if options.floor {
-        build::native(&mut journal)?;
-    } else {
-        build::everything(&mut journal)?;
+    if !options.no_build {
+        let mut journal = Journal::default();
+        if options.floor {
+            build::native(&mut journal)?;
+        } else {
+            build::everything(&mut journal)?;
+        }
+        build::components(&mut journal, &build::BENCH_COMPONENTS)?;
     }
-    build::components(&mut journal, &build::BENCH_COMPONENTS)?;
 
     let cast = if options.floor { Cast::Floor } else { Cast::Keyward };
     let stage = Stage::set(cast)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let measured = LocalSet::new().block_on(&runtime, measure(&options, &stage, cast));
     // A failed run leaves the host's log to look at.
-    if measured.is_ok() && !options.keep {
+    let report =
+        measured.with_context(|| format!("the host's log and state are in {}", stage.folder().display()))?;
+    if options.keep {
+        eprintln!("the host's log and state are in {}", stage.folder().display());
+    } else {
         stage.clear()?;
     }
-    let report = measured?;
     print!("{}", report.render());
     if let Some(path) = &options.json {
         let text = serde_json::to_string_pretty(&report.to_json())?;

@@ -184,6 +184,18 @@ impl Report {
         }
         text.push('\n');
         text.push_str(&sizes.render());
+        // With the bare components alone there is nothing to hold against a bar.
+        if self.bars().iter().any(|bar| bar.seen.is_some()) {
+            text.push('\n');
+            text.push_str(&self.render_bars());
+        }
+        for missing in &self.missing {
+            text.push_str(&format!("\n  {}: {missing}\n", paint(Colour::Yellow, "not measured")));
+        }
+        text
+    }
+
+    fn render_bars(&self) -> String {
         let mut bars = Table::new(&["bar", "seen", "wanted", ""]);
         for bar in self.bars() {
             let sign = if bar.is_minimum { ">=" } else { "<=" };
@@ -198,12 +210,7 @@ impl Report {
                 },
             ]);
         }
-        text.push('\n');
-        text.push_str(&bars.render());
-        for missing in &self.missing {
-            text.push_str(&format!("\n  {}: {missing}\n", paint(Colour::Yellow, "not measured")));
-        }
-        text
+        bars.render()
     }
 
     /// The same for a program. Units are in the names.
@@ -232,5 +239,36 @@ impl Report {
             .collect();
         let sizes: BTreeMap<&str, u64> = self.sizes_bytes.iter().copied().collect();
         json!({ "rows": rows, "store_calls_per_request": self.calls, "sizes_bytes": sizes, "bars": bars, "not_measured": self.missing })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_met_missed_or_not_measured() {
+        let mut report = Report::default();
+        for (place, name, requests, latency_us) in
+            [(0, "hello", 1000, 100), (1, "three-read", 500, 200), (2, "authorize", 450, 900)]
+        {
+            report.rows.insert((16, place, name), Measured::made_up(requests, latency_us, 1.0));
+        }
+        report
+            .calls
+            .insert("issue", BTreeMap::from([("set_many".to_owned(), 1.0), ("increment".to_owned(), 2.0)]));
+        let bars: Vec<(String, Option<bool>)> =
+            report.bars().into_iter().map(|bar| (bar.what.clone(), bar.is_met())).collect();
+        let met =
+            |what: &str| bars.iter().find(|(name, _)| name.starts_with(what)).map(|(_, met)| *met).unwrap();
+        assert_eq!(met("authorize / three reads, req/s"), Some(true));
+        assert_eq!(met("authorize / hello, req/s"), Some(true));
+        assert_eq!(met("authorize / hello, p99"), Some(false));
+        assert_eq!(met("authorize beside"), None);
+        assert_eq!(met("set_many per issue"), Some(true));
+        assert_eq!(met("increment per issue"), Some(false));
+        assert_eq!(met("validation.wasm"), None);
+        assert_eq!(report.to_json()["rows"].as_array().unwrap().len(), 3);
+        assert!(report.render().contains("MISSED"));
     }
 }

@@ -64,6 +64,11 @@ impl Stage {
         Ok(stage)
     }
 
+    /// Where everything of this run lies.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     fn state_dir(&self) -> PathBuf {
         self.folder.join("state")
     }
@@ -99,9 +104,7 @@ impl Stage {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         let mut host = Host { child, address, control };
-        host.wait_until_ready()
-            .await
-            .with_context(|| format!("the host did not start; its log: {}", log_path.display()))?;
+        host.wait_until_ready().await.context("the host did not start")?;
         Ok(host)
     }
 
