@@ -1,1 +1,91 @@
-//! issuance.
+//! Applications, keys and claims: how a key comes to be and reaches whoever it is for.
+//!
+//! A route, the use case behind it, its answer: nothing is decided here.
+
+mod applications;
+mod claim_page;
+mod claims;
+mod health;
+mod keys;
+
+use keyward_control::Plane;
+use keyward_domain::{ApplicationId, ClaimId, KeyId, Result};
+use keyward_guest::{Incoming, Params, Response, Route, route, variables};
+
+keyward_guest::serve!(handle);
+
+#[derive(Clone, Copy)]
+enum Op {
+    CreateApplication,
+    ListApplications,
+    ShowApplication,
+    ChangeApplication,
+    IssueKey,
+    ListKeys,
+    ShowKey,
+    ChangeKey,
+    ReissueClaim,
+    TakeClaim,
+    ShowClaim,
+    ClaimPage,
+    SigningKeys,
+    Alive,
+    Ready,
+}
+
+const ROUTES: &[Route<Op>] = &[
+    Route::post("/v1/applications", Op::CreateApplication),
+    Route::get("/v1/applications", Op::ListApplications),
+    Route::get("/v1/applications/{id}", Op::ShowApplication),
+    Route::patch("/v1/applications/{id}", Op::ChangeApplication),
+    Route::post("/v1/keys", Op::IssueKey),
+    Route::get("/v1/keys", Op::ListKeys),
+    Route::get("/v1/keys/{id}", Op::ShowKey),
+    Route::patch("/v1/keys/{id}", Op::ChangeKey),
+    Route::post("/v1/keys/{id}/claims", Op::ReissueClaim),
+    Route::post("/v1/claims", Op::TakeClaim),
+    Route::get("/v1/claims/{id}", Op::ShowClaim),
+    Route::get("/claim", Op::ClaimPage),
+    Route::get("/.well-known/keyward/jwks.json", Op::SigningKeys),
+    Route::get("/healthz", Op::Alive),
+    Route::get("/readyz", Op::Ready),
+];
+
+async fn handle(incoming: &Incoming) -> Response {
+    route::serve(ROUTES, incoming, async |op, params| run(op, incoming, &params).await).await
+}
+
+async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Response> {
+    // What needs no store comes first.
+    match op {
+        Op::Alive => return health::alive(),
+        Op::ClaimPage => return Ok(claim_page::page()),
+        Op::SigningKeys => {
+            let issuance = variables::issuance().await?;
+            let jwks = issuance.signing_keys.jwks().into_bytes();
+            return Ok(Response::bytes(200, "application/jwk-set+json", jwks));
+        }
+        _ => {}
+    }
+    let issuance = variables::issuance().await?;
+    let plane = Plane::open().await?.at(&issuance.public_url);
+    match op {
+        Op::CreateApplication => applications::create(&plane, incoming).await,
+        Op::ListApplications => applications::list(&plane, incoming).await,
+        Op::ShowApplication => {
+            applications::show(&plane, incoming, params.id::<ApplicationId>(0, "application")).await
+        }
+        Op::ChangeApplication => {
+            applications::change(&plane, incoming, params.id::<ApplicationId>(0, "application")).await
+        }
+        Op::IssueKey => keys::issue(&plane, incoming).await,
+        Op::ListKeys => keys::list(&plane, incoming).await,
+        Op::ShowKey => keys::show(&plane, incoming, params.id::<KeyId>(0, "key")).await,
+        Op::ChangeKey => keys::change(&plane, incoming, params.id::<KeyId>(0, "key")).await,
+        Op::ReissueClaim => keys::reissue(&plane, incoming, params.id::<KeyId>(0, "key")).await,
+        Op::TakeClaim => claims::take(&plane, &issuance, incoming).await,
+        Op::ShowClaim => claims::show(&plane, params.id::<ClaimId>(0, "claim")?).await,
+        Op::Ready => health::ready(&plane).await,
+        Op::Alive | Op::ClaimPage | Op::SigningKeys => health::alive(),
+    }
+}

@@ -1,1 +1,82 @@
-//! revocation.
+//! How a key ends: one key, all keys of an application, or the token that somebody found; and whose a token in hand is.
+
+use keyward_control::Plane;
+use keyward_domain::event::{Action, Target};
+use keyward_domain::{ApplicationId, KeyId, Result};
+use keyward_guest::{Incoming, Params, Response, Route, route};
+use keyward_service::{Presented, Reason};
+
+keyward_guest::serve!(handle);
+
+#[derive(Clone, Copy)]
+enum Op {
+    RevokeKey,
+    RevokeApplication,
+    Report,
+    LookUp,
+}
+
+const ROUTES: &[Route<Op>] = &[
+    Route::post("/v1/keys/{id}/revoke", Op::RevokeKey),
+    Route::post("/v1/applications/{id}/revoke", Op::RevokeApplication),
+    Route::post("/v1/revocations", Op::Report),
+    Route::post("/v1/keys/lookup", Op::LookUp),
+];
+
+async fn handle(incoming: &Incoming) -> Response {
+    route::serve(ROUTES, incoming, async |op, params| run(op, incoming, &params).await).await
+}
+
+async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Response> {
+    let plane = Plane::open().await?;
+    match op {
+        Op::RevokeKey => revoke_key(&plane, incoming, params.id(0, "key")).await,
+        Op::RevokeApplication => revoke_application(&plane, incoming, params.id(0, "application")).await,
+        Op::Report => report(&plane, incoming).await,
+        Op::LookUp => look_up(&plane, incoming).await,
+    }
+}
+
+async fn revoke_key(plane: &Plane, incoming: &Incoming, id: Result<KeyId>) -> Result<Response> {
+    let target = Target { application: None, key: id.as_ref().ok().copied() };
+    plane
+        .change(incoming, Action::KeyRevoked, target, async |service, attempt| {
+            let id = id?;
+            let Reason { reason } = incoming.json().await?;
+            Response::json(200, &service.revoke_key(attempt, id, &reason).await?)
+        })
+        .await
+}
+
+async fn revoke_application(
+    plane: &Plane,
+    incoming: &Incoming,
+    id: Result<ApplicationId>,
+) -> Result<Response> {
+    let target = Target { application: id.as_ref().ok().copied(), key: None };
+    plane
+        .change(incoming, Action::ApplicationRevoked, target, async |service, attempt| {
+            let id = id?;
+            let Reason { reason } = incoming.json().await?;
+            Response::json(200, &service.revoke_application(attempt, id, &reason).await?)
+        })
+        .await
+}
+
+async fn report(plane: &Plane, incoming: &Incoming) -> Result<Response> {
+    plane
+        .hold(incoming, Action::KeyReported, async |service, attempt| {
+            let Presented { token } = incoming.json().await?;
+            Response::json(200, &service.report_token(attempt, &token).await?)
+        })
+        .await
+}
+
+async fn look_up(plane: &Plane, incoming: &Incoming) -> Result<Response> {
+    plane
+        .change(incoming, Action::KeyLookedUp, Target::default(), async |service, attempt| {
+            let Presented { token } = incoming.json().await?;
+            Response::json(200, &service.lookup(attempt, &token).await?)
+        })
+        .await
+}

@@ -1,0 +1,106 @@
+"use strict";
+(() => {
+  const at = (id) => document.getElementById(id);
+  const ticket = location.hash.slice(1);
+  // The ticket leaves the address bar and the history at once; it lives in this page alone.
+  history.replaceState(null, "", location.pathname);
+
+  const say = (text, bad) => {
+    at("message").textContent = text;
+    at("message").className = bad ? "bad" : "";
+  };
+
+  const DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+  // The claim's id is the first 16 bytes of the ticket's SHA-256, in base62.
+  const claimId = async () => {
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(ticket)));
+    let number = digest.slice(0, 16).reduce((sum, byte) => sum * 256n + BigInt(byte), 0n);
+    let text = "";
+    for (let i = 0; i < 22; i += 1) {
+      text = DIGITS[Number(number % 62n)] + text;
+      number /= 62n;
+    }
+    return "clm_" + text;
+  };
+
+  const REFUSED = {
+    "claim-taken": "This link has been used before. If that was not you, tell whoever sent it at once: the key must be revoked. If you lost the key, ask for a new link.",
+    "claim-gone": "This link is over: it was not used within 15 minutes, or a newer one took its place. Ask whoever sent it for a new one.",
+    "not-found": "This link is not known here. Ask whoever sent it for a new one.",
+    "invalid-field": "This link is not whole: part of it was cut off or mistyped. Copy it again, to its very end.",
+  };
+  const STATES = { taken: "claim-taken", expired: "claim-gone", void: "claim-gone" };
+
+  const show = (claim) => {
+    at("application").textContent = claim.application.name;
+    at("key").textContent = claim.key.name;
+    at("environment").textContent = claim.key.environment;
+    at("expires").textContent = new Date(claim.expires_at).toLocaleString();
+    at("facts").hidden = false;
+  };
+
+  const look = async () => {
+    if (!/^kwc_(live|test)_[0-9A-Za-z]{73}$/.test(ticket)) {
+      say(ticket ? REFUSED["invalid-field"] : "There is no ticket in this link. Open the link exactly as it was sent to you.", true);
+      return;
+    }
+    // Without a secure context the browser cannot compute digests: then the page claims without telling for whom.
+    if (globalThis.crypto && crypto.subtle) {
+      const answer = await fetch("v1/claims/" + (await claimId()));
+      const body = await answer.json();
+      if (!answer.ok) {
+        say(REFUSED[body.code] || body.detail, true);
+        return;
+      }
+      show(body);
+      if (STATES[body.state]) {
+        say(REFUSED[STATES[body.state]], true);
+        return;
+      }
+    }
+    at("claim").disabled = false;
+  };
+
+  const once = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  const post = () => fetch("v1/claims", {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "Idempotency-Key": once },
+    body: JSON.stringify({ ticket }),
+  });
+
+  const take = async () => {
+    at("claim").disabled = true;
+    say("Making the key…");
+    // A lost answer can be had again with the same Idempotency-Key.
+    const answer = await post().catch(post);
+    const body = await answer.json();
+    if (!answer.ok) {
+      say(REFUSED[body.code] || body.detail, true);
+      at("claim").disabled = answer.status < 500;
+      return;
+    }
+    say("");
+    at("lead").hidden = true;
+    at("claim").hidden = true;
+    at("token").textContent = body.token;
+    at("result").hidden = false;
+    at("token").focus();
+  };
+
+  const failed = () => {
+    say("Keyward cannot be reached. Check your connection and try again.", true);
+    at("claim").disabled = false;
+  };
+
+  at("claim").addEventListener("click", () => take().catch(failed));
+  at("copy").addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(at("token").textContent);
+      at("copied").textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(at("token"));
+      at("copied").textContent = "Selected: press Ctrl+C";
+    }
+  });
+  look().catch(failed);
+})();

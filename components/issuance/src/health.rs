@@ -1,0 +1,53 @@
+//! `/healthz` and `/readyz`: whether the process answers, and whether its store can carry Keyward.
+
+use keyward_control::Plane;
+use keyward_domain::Result;
+use keyward_domain::ports::Clock;
+use keyward_guest::Response;
+use keyward_ledger::StoreKind;
+use serde::Serialize;
+use std::cell::Cell;
+
+/// How long a probe of the store is believed, in milliseconds: readiness is asked often, by anybody, and a probe writes.
+const BELIEVED_MS: u64 = 5_000;
+
+thread_local! {
+    static PROBED: Cell<Option<(u64, StoreKind)>> = const { Cell::new(None) };
+}
+
+#[derive(Serialize)]
+struct Alive {
+    status: &'static str,
+}
+
+#[derive(Serialize)]
+struct Ready {
+    status: &'static str,
+    store: Store,
+}
+
+#[derive(Serialize)]
+struct Store {
+    kind: &'static str,
+    unique_tickets: bool,
+    batch: bool,
+}
+
+pub(crate) fn alive() -> Result<Response> {
+    Response::json(200, &Alive { status: "ok" })
+}
+
+pub(crate) async fn ready(plane: &Plane) -> Result<Response> {
+    let now_ms = plane.clock().monotonic_ms();
+    let believed = PROBED.get().filter(|(at_ms, _)| now_ms.saturating_sub(*at_ms) < BELIEVED_MS);
+    let kind = match believed {
+        Some((_, kind)) => kind,
+        None => {
+            let kind = plane.service().ledger().probe().await?;
+            PROBED.set(Some((now_ms, kind)));
+            kind
+        }
+    };
+    let store = Store { kind: kind.as_str(), unique_tickets: true, batch: true };
+    Response::json(200, &Ready { status: "ok", store })
+}
