@@ -15,12 +15,17 @@ pub struct Response {
     status: u16,
     fields: Vec<(String, Vec<u8>)>,
     body: Vec<u8>,
+    /// Without a length an empty answer would be chunked, and its end leave in a segment of its own.
+    tells_length: bool,
 }
 
 impl Response {
     /// Headers alone, as the hot path answers.
     pub fn empty(status: u16) -> Self {
-        Self { status, fields: Vec::with_capacity(8), body: Vec::new() }.with("cache-control", "no-store")
+        // RFC 9110 section 8.6: a 204 has no length.
+        let tells_length = status != 204;
+        let response = Self { status, fields: Vec::with_capacity(8), body: Vec::new(), tells_length };
+        response.with("cache-control", "no-store")
     }
 
     /// A JSON answer.
@@ -81,6 +86,7 @@ impl Response {
     #[must_use]
     pub fn without_body(mut self) -> Self {
         self.body.clear();
+        self.tells_length = false;
         self
     }
 
@@ -102,7 +108,7 @@ impl Response {
 
     /// Hands the answer to the platform. The body, if any, is written by a task that outlives the call.
     pub fn into_wire(mut self) -> WireResponse {
-        if !self.body.is_empty() {
+        if self.tells_length {
             self.fields.push(("content-length".to_owned(), self.body.len().to_string().into_bytes()));
         }
         let fields = Fields::from_list(&self.fields).unwrap_or_else(|_| {
