@@ -30,13 +30,18 @@ pub(crate) async fn show(plane: &Plane, id: ClaimId) -> Result<Response> {
 fn signed(plane: &Plane, issuance: &Issuance, incoming: &Incoming, response: Response) -> Result<Response> {
     let digest = content_digest(response.body());
     let created = plane.clock().now().unix_s();
+    // Covered where the client sent one: then the answer belongs to this one request and no other.
+    let request_digest = match incoming.headers().single("content-digest") {
+        Ok(Some(value)) => std::str::from_utf8(value).ok().map(str::to_owned),
+        _ => None,
+    };
     let path = format!("{}{}", path_of(&issuance.public_url), incoming.path());
     let headers = issuance
         .signing_keys
         .sign_response(&ResponseToSign {
             method: incoming.method().as_str(),
             path: &path,
-            request_content_digest: None,
+            request_content_digest: request_digest.as_deref(),
             status: response.status(),
             content_digest: &digest,
             created,

@@ -1,1 +1,12 @@
-//! keyward-control.
+//! What the components that change things share on top of `guest`: the writing half of the store, and the way from a request to
+//! a use case: who calls, what they try, and what becomes of a refusal.
+//!
+//! INVARIANT: validation does not depend on this crate.
+
+mod answer;
+mod plane;
+mod store;
+
+pub use answer::{created, fresh_or_replayed};
+pub use plane::{Plane, PlaneService};
+pub use store::ControlKv;

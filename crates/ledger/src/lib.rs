@@ -9,6 +9,7 @@ mod idempotency;
 mod integrate;
 mod ledger;
 pub mod memory;
+mod probe;
 mod turn;
 
 pub use batch::{Batch, KvWrite};
@@ -16,4 +17,5 @@ pub use commit::{Draft, Tickets, Writes};
 pub use idempotency::{Begun, IdempotentRequest, Reservation};
 pub use integrate::{Progress, places, things};
 pub use ledger::Ledger;
+pub use probe::StoreKind;
 pub use turn::Turn;

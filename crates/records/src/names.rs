@@ -77,6 +77,11 @@ pub fn leaves(page: u64) -> String {
     format!("t:l.{page}")
 }
 
+/// What the start-up probe writes.
+pub fn probe(slot: i64, half: char) -> String {
+    format!("p:probe.{slot}.{half}")
+}
+
 /// Counters of control: only ever touched by `increment`.
 pub mod counter {
     use super::{ClaimId, EventId};
@@ -150,6 +155,7 @@ mod tests {
             HEAD.to_owned(),
             list_page(&crate::projection::lists::events_of_key(key_id), u64::MAX),
             leaves(u64::MAX),
+            probe(i64::MIN, 'a'),
             counter::audit(u32::MAX),
             counter::revision(&key(key_id)),
             counter::claim(claim_id),
