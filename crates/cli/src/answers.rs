@@ -109,8 +109,6 @@ pub struct IssuedClaim {
     pub ticket: String,
     /// The link to the page that claims. Secret.
     pub url: String,
-    /// RFC 3339.
-    pub expires_at: String,
 }
 
 /// `POST /v1/claims`. Carries a token.

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use keyward_domain::event::Action;
 use keyward_domain::key::EXPIRES_IN_S_MAX;
 use keyward_domain::scope::Scope;
@@ -138,7 +138,7 @@ pub struct KeyCreate {
 
 /// `keyward key claim`.
 #[derive(Debug, Args)]
-#[group(id = "whereto", required = true, multiple = false, args = ["out", "print"])]
+#[command(group = ArgGroup::new("destination").required(true).args(["out", "print"]))]
 pub struct KeyClaim {
     /// File with the ticket or the claim's link, `-` for standard input; asked for on a terminal unless given
     #[arg(value_name = "FILE")]
@@ -150,7 +150,7 @@ pub struct KeyClaim {
     #[arg(long)]
     pub print: bool,
     /// The thumbprint of the key that must have signed the answer
-    #[arg(long, value_name = "KID")]
+    #[arg(long, value_name = "KID", allow_hyphen_values = true)]
     pub signer: Option<String>,
     /// Ask again for an answer that was lost, within 60 s, by the key that the lost call was made with
     #[arg(long, value_name = "KEY", value_parser = idempotency_key)]

@@ -195,7 +195,7 @@ impl Answer {
 
     /// The request's id, as the server gave it.
     pub fn request_id(&self) -> Option<String> {
-        self.header("keyward-request-id")
+        self.header("keyward-request-id").filter(|id| !id.is_empty())
     }
 
     /// The body as text.

@@ -42,9 +42,12 @@ impl Ending {
     }
 }
 
-/// Why a command did not do its work.
+/// Why a command did not do its work. Boxed: it is rare, and every result would be as large.
 #[derive(Debug)]
-pub struct Failure {
+pub struct Failure(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     /// `None`: the command line.
     blame: Option<Blame>,
     title: String,
@@ -71,19 +74,21 @@ struct Problem {
 impl Failure {
     /// A failure of this blame.
     pub fn new(blame: Blame, title: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Parts {
             blame: Some(blame),
             title: title.into(),
             detail: detail.into(),
             fields: Vec::new(),
             request_id: None,
             advice: None,
-        }
+        }))
     }
 
     /// The command line is wrong in a way that its grammar does not show.
     pub fn command_line(detail: impl Into<String>) -> Self {
-        Self { blame: None, ..Self::new(Blame::Caller, "The command line is wrong", detail) }
+        let mut failure = Self::new(Blame::Caller, "The command line is wrong", detail);
+        failure.0.blame = None;
+        failure
     }
 
     /// A file on this machine cannot be had.
@@ -103,7 +108,7 @@ impl Failure {
             "The answer is not Keyward's",
             format!("{what}; expected Keyward at `{}`", answer.base),
         );
-        failure.request_id = answer.request_id();
+        failure.0.request_id = answer.request_id();
         failure
     }
 
@@ -118,7 +123,7 @@ impl Failure {
         let Some(problem) = problem else {
             let mut failure =
                 Self::not_keyward(answer, &format!("status {} without a problem's details", answer.status));
-            failure.blame = Some(blame_of_status(answer.status));
+            failure.0.blame = Some(blame_of_status(answer.status));
             return failure;
         };
         let code = problem.code.as_deref().and_then(|code| code.parse::<Code>().ok());
@@ -128,48 +133,48 @@ impl Failure {
             .or_else(|| code.map(|code| code.title().to_owned()))
             .unwrap_or_else(|| format!("Status {}", answer.status));
         let mut failure = Self::new(blame, title, problem.detail.unwrap_or_default());
-        failure.fields = problem.errors;
-        failure.request_id = problem.request_id.or_else(|| answer.request_id());
+        failure.0.fields = problem.errors;
+        failure.0.request_id = problem.request_id.or_else(|| answer.request_id());
         failure
     }
 
     /// The same with a last line that says what to do.
     #[must_use]
     pub fn advise(mut self, advice: impl Into<String>) -> Self {
-        self.advice = Some(advice.into());
+        self.0.advice = Some(advice.into());
         self
     }
 
     /// The exit code.
     pub fn exit_code(&self) -> u8 {
-        self.blame.map_or(2, Blame::exit_code)
+        self.0.blame.map_or(2, Blame::exit_code)
     }
 
     /// Who can mend it; `None` for the command line.
     pub fn blame(&self) -> Option<Blame> {
-        self.blame
+        self.0.blame
     }
 
     /// What stands on standard error: the problem in one line, one line per field, the request's id, what to do.
     pub fn render(&self, styles: Styles) -> String {
         let mut out = String::new();
         let [open, close] = styles.error();
-        let _ = write!(out, "{open}error:{close} {}", shown(&self.title));
-        if !self.detail.is_empty() {
-            let _ = write!(out, ": {}", shown(&self.detail));
+        let _ = write!(out, "{open}error:{close} {}", shown(&self.0.title));
+        if !self.0.detail.is_empty() {
+            let _ = write!(out, ": {}", shown(&self.0.detail));
         }
         out.push('\n');
-        for FieldError { field, reason, expected } in &self.fields {
+        for FieldError { field, reason, expected } in &self.0.fields {
             let _ = write!(out, "  `{}` {}", shown(field), shown(reason));
             if !expected.is_empty() {
                 let _ = write!(out, "; expected {}", shown(expected));
             }
             out.push('\n');
         }
-        if let Some(id) = &self.request_id {
+        if let Some(id) = &self.0.request_id {
             let _ = writeln!(out, "  request {}", shown(id));
         }
-        if let Some(advice) = &self.advice {
+        if let Some(advice) = &self.0.advice {
             let _ = writeln!(out, "  {}", shown(advice));
         }
         out

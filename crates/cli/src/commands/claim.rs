@@ -115,12 +115,15 @@ fn take(
     idempotency_key: String,
     signer: Option<&str>,
 ) -> Result<Taken> {
-    if let Err(fault) = keyward_domain::token::parse(ticket.expose()) {
-        return Err(Failure::new(
-            Blame::Caller,
-            "The ticket cannot be used",
-            format!("{fault}; was it copied as a whole?"),
-        ));
+    let fault = match keyward_domain::token::parse(ticket.expose()) {
+        Ok(parsed) if parsed.prefix == keyward_domain::token::PREFIX_CLAIM => None,
+        Ok(_) => {
+            Some("it is a token, and its secret would travel for nothing; expected `kwc_...`".to_owned())
+        }
+        Err(fault) => Some(format!("{fault}; was it copied as a whole?")),
+    };
+    if let Some(fault) = fault {
+        return Err(Failure::new(Blame::Caller, "The ticket cannot be used", fault));
     }
     let published = published_keys(client, signer)?;
     let call = Call::post(ROUTE, &Ticket { ticket: ticket.expose() })?

@@ -45,7 +45,6 @@ impl Run<'_> {
         let styles = self.terminal.styles();
         self.show(&answer, || {
             Ok(card(&issued.key)
-                .field("claim until", Cell::new(&issued.claim.expires_at))
                 .field("claim ticket", Cell::new(&issued.claim.ticket))
                 .field("claim link", Cell::new(&issued.claim.url))
                 .render(styles))
