@@ -42,7 +42,7 @@ pub fn floors(journal: &mut Journal) -> Outcome {
 /// A set of crates that cargo is called with together, in the profile in which they are built elsewhere.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Set {
-    /// All that is tested natively without wasmtime: `dev`. What components share is among them.
+    /// All that is tested natively without wasmtime, components too (their tests run outside Wasm): `dev`.
     Light,
     /// All that links wasmtime: `release`.
     Heavy,
@@ -54,7 +54,7 @@ impl Set {
     fn holds(self, workspace: &Workspace, member: &Member) -> bool {
         let is_heavy = build::NATIVE_PACKAGES.contains(&member.name.as_str());
         match self {
-            Self::Light => !is_heavy && !member.is_component,
+            Self::Light => !is_heavy,
             Self::Heavy => is_heavy,
             Self::Wasm => workspace.is_wasm(&member.name),
         }
@@ -72,7 +72,7 @@ impl Set {
 }
 
 fn clippy_on(set: Set, flags: &[&str]) -> anyhow::Result<()> {
-    let mut cargo = set.cargo(&["clippy", "--quiet"])?;
+    let mut cargo = set.cargo(&["clippy", "--quiet", "--keep-going"])?;
     steps::must(cargo.args(flags).args(["--", "-D", "warnings"]))
 }
 

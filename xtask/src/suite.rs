@@ -136,10 +136,19 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         lint::deny(&mut journal, true);
     }
     if wanted(Part::Unit) {
-        journal.step("unit tests", || steps::must(&mut Set::Light.cargo(&["test", "--quiet"])?));
+        journal.step("unit tests", || {
+            steps::must(&mut Set::Light.cargo(&["test", "--quiet", "--no-fail-fast"])?)
+        });
         // The command as a client alone: its tests need neither wasmtime nor a store.
         journal.step("unit tests: command", || {
-            steps::must(&mut steps::cargo(["test", "--quiet", "-p", "keyward-cli", "--no-default-features"]))
+            steps::must(&mut steps::cargo([
+                "test",
+                "--quiet",
+                "-p",
+                "keyward-cli",
+                "--no-default-features",
+                "--no-fail-fast",
+            ]))
         });
     }
     let mut is_built = true;
