@@ -20,7 +20,7 @@ use tokio::task::LocalSet;
 use crate::build;
 use crate::steps::Journal;
 use load::{Measured, Workload, drive};
-use report::Report;
+use report::{COMMITS_FROM, Report};
 use stage::{Cast, Host, Stage};
 use workloads::{Claim, Claimed, Issue, Revoke};
 
@@ -181,14 +181,14 @@ async fn beside_commits(
         for round in 1..=ROUNDS {
             eprintln!("beside commits at {connections} connections, round {round} of {ROUNDS}");
             let alone = drive(host.address, *connections, length, Rc::clone(&authorize)).await?;
-            note(report, *connections, 10, "authorize alone", &alone)?;
+            note(report, *connections, COMMITS_FROM, "authorize alone", &alone)?;
             let issue = Issue::new(root, application, usize::MAX);
             let (checked, committed) = tokio::try_join!(
                 drive(host.address, *connections, length, Rc::clone(&authorize)),
                 drive(host.address, COMMITTING, length, issue)
             )?;
-            note(report, *connections, 11, "authorize + 4 commits", &checked)?;
-            note(report, *connections, 12, "the 4 that commit", &committed)?;
+            note(report, *connections, COMMITS_FROM + 1, "authorize + 4 commits", &checked)?;
+            note(report, *connections, COMMITS_FROM + 2, "the 4 that commit", &committed)?;
         }
     }
     Ok(())
@@ -207,13 +207,13 @@ async fn mutations(
         eprintln!("mutations at {connections} connections");
         let issue = Issue::new(root, application, usize::MAX);
         let issued = drive(host.address, *connections, length, Rc::clone(&issue) as _).await?;
-        note(report, *connections, 20, "issue", &issued)?;
+        note(report, *connections, COMMITS_FROM + 3, "issue", &issued)?;
         let claim = Claim::new(issue.take_tickets());
         let claimed = drive(host.address, *connections, length, Rc::clone(&claim) as _).await?;
-        note(report, *connections, 21, "claim", &claimed)?;
+        note(report, *connections, COMMITS_FROM + 4, "claim", &claimed)?;
         let revoked =
             drive(host.address, *connections, length, Revoke::new(root, claim.take_claimed())).await?;
-        note(report, *connections, 22, "revoke", &revoked)?;
+        note(report, *connections, COMMITS_FROM + 5, "revoke", &revoked)?;
     }
     Ok(())
 }

@@ -23,6 +23,9 @@ pub const VALIDATION_KB_MAX: f64 = 500.0;
 /// The connections at which the bars on throughput are taken.
 pub const BAR_CONNECTIONS: usize = 16;
 
+/// Where in the order of measuring the cases begin that commit, or run beside commits.
+pub const COMMITS_FROM: usize = 10;
+
 /// One row: a case at a number of connections.
 pub type Rows = BTreeMap<(usize, usize, &'static str), Measured>;
 
@@ -147,9 +150,11 @@ impl Report {
             "/ three reads",
             "unexpected",
         ]);
-        for ((connections, _, case), measured) in &self.rows {
-            let ratio = |floor| {
-                self.ratio(*connections, case, floor).map_or("-".to_owned(), |ratio| format!("{ratio:.2}"))
+        for ((connections, place, case), measured) in &self.rows {
+            // A mutation has no floor: nothing bare does the same.
+            let ratio = |floor| match self.ratio(*connections, case, floor) {
+                Some(ratio) if *place < COMMITS_FROM => format!("{ratio:.2}"),
+                _ => "-".to_owned(),
             };
             let wrong: Vec<String> =
                 measured.wrong().iter().map(|(status, count)| format!("{count} x {status}")).collect();
