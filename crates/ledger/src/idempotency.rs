@@ -59,19 +59,36 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         if let Some(replay) = self.replay(request, self.outcome(request).await?)? {
             return Ok(replay);
         }
+        self.reserve(request.clone(), 0).await
+    }
+
+    /// Reserves the right anew where another turn was waited for so long that the reservation grew old.
+    ///
+    /// # Errors
+    /// As [`Ledger::begin`].
+    pub async fn begin_again(&self, reservation: Reservation) -> Result<Begun> {
+        if !self.is_old(&reservation.turn) {
+            return Ok(Begun::Fresh(reservation));
+        }
+        let Reservation { request, turn } = reservation;
+        self.reserve(request, turn.give_up()).await
+    }
+
+    async fn reserve(&self, request: IdempotentRequest, given_up: u64) -> Result<Begun> {
         let (turn, found) = self
             .turn(
                 &request.store_key,
                 0,
-                async || self.outcome(request).await,
+                given_up,
+                async || self.outcome(&request).await,
                 |(revision, _)| *revision,
                 |(_, outcome)| outcome.as_ref().is_some_and(|outcome| outcome.until > self.clock.now()),
             )
             .await?;
-        match self.replay(request, found)? {
+        match self.replay(&request, found)? {
             // The ticket stays unused, as if its holder had gone silent: nobody needs it, since everybody finds the outcome.
             Some(replay) => Ok(replay),
-            None => Ok(Begun::Fresh(Reservation { request: request.clone(), turn })),
+            None => Ok(Begun::Fresh(Reservation { request, turn })),
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! The stored revision is `birth + ticket`. A writer waits until it finds the revision before its own, decides again on what is
 //! stored, and writes its revision even where it refuses. Whoever is silent for 5 s is stepped over; a writer that was paused for
-//! longer can lose an edit, never a revocation, since what revokes takes no turn.
+//! longer can lose an edit, never a revocation, since what revokes takes no turn. Whoever needs several turns and waited long for
+//! the later ones takes the earlier ones again: a turn is good for as long as no successor can have lost patience.
 
 use crate::batch::KvWrite;
 use crate::ledger::Ledger;
@@ -12,10 +13,17 @@ use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::{ApplicationId, Code, Error, KeyId, Result};
 use keyward_records::{KvCount, KvRead, NameRecord, names};
 
-/// How long a writer waits for each predecessor that has not written, in milliseconds of the monotonic clock.
+/// How long a writer waits for each of up to [`SILENT_COUNT`] predecessors that have not written, in milliseconds of the
+/// monotonic clock.
 const SILENT_MS: u64 = 5_000;
-/// The longest that a writer waits in all, in milliseconds.
+/// Predecessors that are waited for in full. So many silent in a row are dead, not slow.
+const SILENT_COUNT: u64 = 3;
+/// What each further one adds, in milliseconds: two successors never step over the same predecessors together.
+const FURTHER_MS: u64 = 250;
+/// The longest that a writer waits in all while others get on, in milliseconds.
 const WAIT_MS_MAX: u64 = 15_000;
+/// When a turn that waited for another one is taken again, in milliseconds: enough of what a commit may take is left.
+const AGAIN_MS: u64 = 1_000;
 /// Pauses between looks grow up to this, in milliseconds.
 const PAUSE_MS_MAX: u64 = 50;
 /// How often a writer that was stepped over queues again.
@@ -34,6 +42,11 @@ impl Turn {
     pub const fn revision(&self) -> u64 {
         self.revision
     }
+
+    /// The turn as one that a later turn of the same writer need not wait for.
+    pub(crate) const fn give_up(self) -> u64 {
+        self.revision
+    }
 }
 
 /// Records that change for as long as they exist.
@@ -47,10 +60,27 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
     /// # Errors
     /// Where the store does not answer, the record does not open, or there is none.
     pub async fn key_turn(&self, id: KeyId) -> Result<(Turn, Key)> {
+        self.key_turn_after(id, 0).await
+    }
+
+    /// Another turn in the place of one that grew old, and the record as it stands now.
+    ///
+    /// # Errors
+    /// As [`Ledger::key_turn`].
+    pub async fn key_turn_again(&self, id: KeyId, old: Turn) -> Result<(Turn, Key)> {
+        self.key_turn_after(id, old.give_up()).await
+    }
+
+    /// Whether so much time went by that the turn is to be taken again before anything is decided on it.
+    pub fn is_old(&self, turn: &Turn) -> bool {
+        self.clock.monotonic_ms().saturating_sub(turn.granted_ms) > AGAIN_MS
+    }
+
+    async fn key_turn_after(&self, id: KeyId, given_up: u64) -> Result<(Turn, Key)> {
         let reader = self.read();
-        let (turn, key) = self
-            .turn(&names::key(id), 1, async || reader.key(id).await, |key: &Key| key.revision, never)
-            .await?;
+        let read = async || reader.key(id).await;
+        let (turn, key) =
+            self.turn(&names::key(id), 1, given_up, read, |key: &Key| key.revision, never).await?;
         key.map(|key| (turn, key)).ok_or_else(|| Error::not_found("key"))
     }
 
@@ -59,6 +89,26 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
     /// # Errors
     /// Where the store does not answer, a record does not open, or there is none.
     pub async fn application_turn(&self, id: ApplicationId) -> Result<(Turn, Application, Details)> {
+        self.application_turn_after(id, 0).await
+    }
+
+    /// Another turn in the place of one that grew old, and the records as they stand now.
+    ///
+    /// # Errors
+    /// As [`Ledger::application_turn`].
+    pub async fn application_turn_again(
+        &self,
+        id: ApplicationId,
+        old: Turn,
+    ) -> Result<(Turn, Application, Details)> {
+        self.application_turn_after(id, old.give_up()).await
+    }
+
+    async fn application_turn_after(
+        &self,
+        id: ApplicationId,
+        given_up: u64,
+    ) -> Result<(Turn, Application, Details)> {
         let reader = self.read();
         let read = async || {
             let (application, details) = futures::join!(reader.application(id), reader.details(id));
@@ -68,6 +118,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
             .turn(
                 &names::application(id),
                 1,
+                given_up,
                 read,
                 |(application, _): &(Application, Details)| application.revision,
                 never,
@@ -82,12 +133,25 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
     /// # Errors
     /// Where the store does not answer or the record does not open.
     pub async fn name_turn(&self, name: &str) -> Result<(Turn, NameRecord)> {
+        self.name_turn_after(name, 0).await
+    }
+
+    /// Another turn in the place of one that grew old, and the record as it stands now.
+    ///
+    /// # Errors
+    /// As [`Ledger::name_turn`].
+    pub async fn name_turn_again(&self, name: &str, old: Turn) -> Result<(Turn, NameRecord)> {
+        self.name_turn_after(name, old.give_up()).await
+    }
+
+    async fn name_turn_after(&self, name: &str, given_up: u64) -> Result<(Turn, NameRecord)> {
         let store_key = names::name_owner(name);
         let reader = self.read();
         let (turn, found) = self
             .turn(
                 &store_key,
                 0,
+                given_up,
                 async || reader.name(&store_key).await,
                 |record: &NameRecord| record.owner.revision,
                 never,
@@ -101,26 +165,25 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
     }
 
     /// Takes a ticket for the record at `store_key` and waits for its turn. `birth` is the revision at which such records start;
-    /// a record that is `settled` changes no more, so nobody waits for it.
+    /// `given_up` is the turn that this writer had before, 0 for none: where nobody came between, everybody was waited for already.
+    /// A record that is `settled` changes no more, so nobody waits for it.
     pub(crate) async fn turn<T>(
         &self,
         store_key: &str,
         birth: u64,
+        given_up: u64,
         read: impl AsyncFn() -> Result<Option<T>>,
         revision_of: impl Fn(&T) -> u64,
         settled: impl Fn(&T) -> bool,
     ) -> Result<(Turn, Option<T>)> {
         for _ in 0..ATTEMPTS {
             let revision = birth + self.revision_ticket(store_key).await?;
-            if let Some(found) = self.wait_for(revision, birth, &read, &revision_of, &settled).await? {
-                let granted_ms = self.clock.monotonic_ms();
+            let found = self.wait_for(revision, birth, given_up, &read, &revision_of, &settled).await?;
+            if let Some((granted_ms, found)) = found {
                 return Ok((Turn { revision, granted_ms }, found));
             }
         }
-        Err(Error::new(
-            Code::StoreUnavailable,
-            "too many writers at the same record; nothing was changed; repeat later",
-        ))
+        Err(crowded())
     }
 
     async fn revision_ticket(&self, store_key: &str) -> Result<u64> {
@@ -132,39 +195,60 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         u64::try_from(ticket).map_err(|_| Error::damaged("a revision counter"))
     }
 
-    /// What is stored once `revision` is due; `None` where a later one was written already.
+    /// What is stored once `revision` is due, and when it was looked at; `None` where a later one was written already.
     async fn wait_for<T>(
         &self,
         revision: u64,
         birth: u64,
+        given_up: u64,
         read: &impl AsyncFn() -> Result<Option<T>>,
         revision_of: &impl Fn(&T) -> u64,
         settled: &impl Fn(&T) -> bool,
-    ) -> Result<Option<Option<T>>> {
+    ) -> Result<Option<(u64, Option<T>)>> {
         let started_ms = self.clock.monotonic_ms();
-        let (mut progress_ms, mut seen, mut pause_ms) = (started_ms, u64::MAX, 1);
+        let (mut progress_ms, mut seen, mut pause_ms) = (started_ms, None, 1);
+        let mut moves = 0_u32;
         loop {
+            // Counted from before the read: what was read may be as old as that.
+            let now_ms = self.clock.monotonic_ms();
             let found = read().await?;
             if found.as_ref().is_some_and(settled) {
-                return Ok(Some(found));
+                return Ok(Some((now_ms, found)));
             }
             let stored = found.as_ref().map_or(birth, revision_of);
             if stored >= revision {
                 return Ok(None);
             }
-            let now_ms = self.clock.monotonic_ms();
-            if stored != seen {
-                (progress_ms, seen) = (now_ms, stored);
+            if seen != Some(stored) {
+                moves += u32::from(seen.is_some());
+                (progress_ms, seen) = (now_ms, Some(stored));
             }
-            // One wait for each predecessor still missing: otherwise two successors would step over one writer together,
-            // the later of them over the earlier as well.
-            let missing = revision - 1 - stored;
-            let silent = now_ms.saturating_sub(progress_ms) >= SILENT_MS.saturating_mul(missing);
-            if missing == 0 || silent || now_ms.saturating_sub(started_ms) >= WAIT_MS_MAX {
-                return Ok(Some(found));
+            let missing = revision.saturating_sub(1).saturating_sub(stored);
+            if revision.saturating_sub(1) <= stored.max(given_up)
+                || now_ms.saturating_sub(progress_ms) >= patience_ms(missing)
+            {
+                return Ok(Some((now_ms, found)));
+            }
+            // Those before are alive, only many: stepping over them would lose one of their edits or this one.
+            if moves > 0 && now_ms.saturating_sub(started_ms) >= WAIT_MS_MAX {
+                return Err(crowded());
             }
             self.clock.sleep_ms(pause_ms).await;
             pause_ms = (pause_ms * 2).min(PAUSE_MS_MAX);
         }
     }
+}
+
+/// How long `missing` predecessors may be silent before they are stepped over: one wait for each, since otherwise two successors
+/// would step over one writer together, the later of them over the earlier as well.
+fn patience_ms(missing: u64) -> u64 {
+    let further = missing.saturating_sub(SILENT_COUNT);
+    SILENT_MS * missing.min(SILENT_COUNT) + FURTHER_MS.saturating_mul(further)
+}
+
+fn crowded() -> Error {
+    Error::new(
+        Code::StoreUnavailable,
+        "too many writers at the same record; nothing was changed; repeat later",
+    )
 }

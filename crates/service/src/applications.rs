@@ -134,7 +134,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         }
         let id = ApplicationId::from_bytes(self.rng.bytes());
         attempt.aim(Some(id), None);
-        let (turn, name) = self.reserve_name(attempt, &new.name, id).await?;
+        let (mut turn, mut name) = self.reserve_name(attempt, &new.name, id, None).await?;
+        if let Some(text) = self.begin_again(attempt).await? {
+            return Ok(Answer::Replayed(SecretText::new(text.into())));
+        }
+        if self.ledger.is_old(&turn) {
+            (turn, name) = self.reserve_name(attempt, &new.name, id, Some(turn)).await?;
+        }
         let now = self.clock.now();
         let event = EventId { epoch: self.ledger.epoch(), seq: 0 };
         let mut application = Application { id, status: Status::Active, generation: 1, revision: 1, event };
@@ -164,12 +170,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         Ok(Answer::Fresh(view))
     }
 
-    /// The name's record with `id` as its owner, and the turn to write it.
+    /// The name's record with `id` as its owner, and the turn to write it: another one in the place of an `old` one.
     async fn reserve_name(
         &self,
         attempt: &Attempt,
         name: &str,
         id: ApplicationId,
+        old: Option<Turn>,
     ) -> Result<(Turn, NameRecord)> {
         let taken = || Error::new(Code::NameTaken, "another application has this name; choose another");
         if name == KEYWARD_NAME {
@@ -178,7 +185,10 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 "`keyward` is the built-in application; choose another name",
             ));
         }
-        let (turn, mut record) = self.ledger.name_turn(name).await?;
+        let (turn, mut record) = match old {
+            None => self.ledger.name_turn(name).await?,
+            Some(old) => self.ledger.name_turn_again(name, old).await?,
+        };
         if record.owner.application.is_some_and(|owner| owner != id) {
             attempt.unused_name(record, turn);
             return Err(taken());
@@ -243,7 +253,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         // Looked at before a turn is taken: there is no turn at what does not exist.
         let known = self.read().application(id).await?.ok_or_else(|| Error::not_found("application"))?;
         check_revision(if_match, known.revision)?;
-        let (turn, mut application, mut details) = self.ledger.application_turn(id).await?;
+        let (mut turn, mut application, mut details) = self.ledger.application_turn(id).await?;
         if let Err(error) = check_revision(if_match, application.revision) {
             attempt.unused_application(application, details, turn);
             return Err(error);
@@ -255,6 +265,19 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 return Err(error);
             }
         };
+        if self.ledger.is_old(&turn) {
+            let name = details.name;
+            (turn, application, details) = self.ledger.application_turn_again(id, turn).await?;
+            let overtaken =
+                || Error::new(Code::StateConflict, "it changed at the same moment; read it again");
+            let still = check_revision(if_match, application.revision)
+                .and_then(|()| if details.name == name { Ok(()) } else { Err(overtaken()) });
+            if let Err(error) = still {
+                // The names' turns lapse: somebody stepped over them meanwhile, or will.
+                attempt.unused_application(application, details, turn);
+                return Err(error);
+            }
+        }
         if let Some(status) = change.status.filter(|status| *status != application.status) {
             attempt.act(match status {
                 Status::Active => Action::ApplicationResumed,
@@ -287,8 +310,11 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         name: Option<&str>,
     ) -> Result<Vec<(Turn, NameRecord)>> {
         let Some(name) = name.filter(|name| *name != details.name) else { return Ok(Vec::new()) };
-        let new = self.reserve_name(attempt, name, details.id).await?;
+        let mut new = self.reserve_name(attempt, name, details.id, None).await?;
         let (turn, mut old) = self.ledger.name_turn(&details.name).await?;
+        if self.ledger.is_old(&new.0) {
+            new = self.reserve_name(attempt, name, details.id, Some(new.0)).await?;
+        }
         old.owner.application = old.owner.application.filter(|owner| *owner != details.id);
         old.owner.revision = turn.revision();
         Ok(vec![new, (turn, old)])

@@ -122,6 +122,19 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         }
     }
 
+    /// Looks after the reservation of an idempotent attempt that waited for another turn: the text of the result where somebody else
+    /// was faster meanwhile.
+    pub(crate) async fn begin_again(&self, attempt: &Attempt) -> Result<Option<Box<str>>> {
+        let Some(reservation) = attempt.take_reservation() else { return Ok(None) };
+        match self.ledger.begin_again(reservation).await? {
+            Begun::Replay(result) => Ok(Some(result)),
+            Begun::Fresh(reservation) => {
+                attempt.put_reservation(reservation);
+                Ok(None)
+            }
+        }
+    }
+
     /// Ends an attempt: a refusal becomes an event, and what it held is given back in the same commit.
     ///
     /// # Errors

@@ -469,13 +469,18 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
 
     /// Refuses where the key is dead.
     pub(crate) async fn require_alive(&self, key: &Key) -> Result<()> {
+        match self.is_alive(key).await? {
+            true => Ok(()),
+            false => Err(Error::new(Code::Revoked, "the key is revoked, for good; issue a new one")),
+        }
+    }
+
+    /// Whether neither the key nor its generation was killed.
+    pub(crate) async fn is_alive(&self, key: &Key) -> Result<bool> {
         let reader = self.read();
         let (flag, killed) =
             futures::join!(reader.flag(key.id), reader.generation_killed(key.application, key.generation));
-        match flag? {
-            Some(None) if !killed? => Ok(()),
-            _ => Err(Error::new(Code::Revoked, "the key is revoked, for good; issue a new one")),
-        }
+        Ok(matches!(flag?, Some(None)) && !killed?)
     }
 
     /// A new claim in the place of one that was not taken.
@@ -484,11 +489,19 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// A missing scope, no such key, a key that is claimed or dead; where the store does not answer.
     pub async fn reissue_claim(&self, attempt: &Attempt, id: KeyId) -> Result<Answer<IssuedKey>> {
         let known = self.visible_key(attempt, scope::KEYS_WRITE, id).await?;
-        self.check_reissue(attempt, &known).await?;
+        attempt.caller.require_superset(known.application, &known.scopes)?;
+        // Before its state is looked at: a repeated request has the answer that it had, whatever happened since.
         if let Some(text) = self.begin(attempt, "keys.claims", &id, REPLAY_S).await? {
             return Ok(Answer::Replayed(SecretText::new(text.into())));
         }
-        let (turn, mut key) = self.ledger.key_turn(id).await?;
+        self.check_reissue(attempt, &known).await?;
+        let (mut turn, mut key) = self.ledger.key_turn(id).await?;
+        if let Some(text) = self.begin_again(attempt).await? {
+            return Ok(Answer::Replayed(SecretText::new(text.into())));
+        }
+        if self.ledger.is_old(&turn) {
+            (turn, key) = self.ledger.key_turn_again(id, turn).await?;
+        }
         let version = match self.check_reissue(attempt, &key).await {
             Ok(version) => version,
             Err(error) => {
