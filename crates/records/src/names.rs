@@ -101,6 +101,11 @@ pub mod counter {
         format!("c:q:{}", claim.hex())
     }
 
+    /// Who was refused a claim that was taken: the first raises the alarm.
+    pub fn claim_refused(claim: ClaimId) -> String {
+        format!("c:q:{}.refused", claim.hex())
+    }
+
     /// Who extends the log's projections from this event on: the first.
     pub fn tree(from: EventId) -> String {
         format!("c:tree:{}.{}", from.epoch, from.seq)
@@ -159,6 +164,7 @@ mod tests {
             counter::audit(u32::MAX),
             counter::revision(&key(key_id)),
             counter::claim(claim_id),
+            counter::claim_refused(claim_id),
             counter::tree(event_id),
             counter::anonymous(i64::MAX, &[255; 32]),
             usage::hourly(key_id, i64::MAX, true),

@@ -1,7 +1,7 @@
 //! Claims: look, and take. Taking mints the secret; it exists nowhere before and is stored nowhere after.
 
 use crate::answer::{Answer, Body};
-use crate::attempt::{Attempt, idempotent_request};
+use crate::attempt::Attempt;
 use crate::keys::claim_id;
 use crate::service::Service;
 use crate::view::{ClaimView, NamedApplication, NamedKey};
@@ -95,10 +95,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     pub async fn claim(&self, id: ClaimId) -> Result<ClaimView> {
         let reader = self.read();
         let claim = reader.claim(id).await?.ok_or_else(|| Error::not_found("claim"))?;
-        let (key, details, flag) =
-            futures::join!(reader.key(claim.key), reader.details(claim.application), reader.flag(claim.key));
+        let (key, details) = futures::join!(reader.key(claim.key), reader.details(claim.application));
         let (key, details) = key?.zip(details?).ok_or_else(|| Error::damaged("a claim"))?;
-        let alive = matches!(flag?, Some(None));
+        let alive = self.is_alive(&key).await?;
         Ok(ClaimView {
             id,
             state: state(&claim, &key, alive, self.clock.now()),
@@ -115,14 +114,18 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     pub async fn take_claim(&self, attempt: &Attempt, take: &TakeClaim) -> Result<Answer<ClaimedKey>> {
         let claim = self.find_claim(&take.ticket).await?;
         attempt.aim(Some(claim.application), Some(claim.key));
-        let request = idempotent_request(&attempt.caller, "claims.take", &claim.id, CLAIM_REPLAY_S);
+        // Holders have no id of their own: each claim has its own Idempotency-Keys, so that two who chose the same do not meet.
+        let request = attempt.caller.idempotency_key.as_ref().map(|key| {
+            let key = SecretText::new(key.expose().to_owned());
+            IdempotentRequest::new(claim.id.as_bytes(), "claims.take", key, &[], CLAIM_REPLAY_S)
+        });
         if let Some(request) = &request
             && let Some(text) = self.ledger.peek(request).await?
         {
             return Ok(Answer::Replayed(SecretText::new(text.into())));
         }
         let key = self.read().key(claim.key).await?.ok_or_else(|| Error::damaged("a claim"))?;
-        let alive = matches!(self.read().flag(claim.key).await?, Some(None));
+        let alive = self.is_alive(&key).await?;
         let under_way = match state(&claim, &key, alive, self.clock.now()) {
             State::Open => true,
             State::Taken => false,
@@ -130,9 +133,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             State::Void => return Err(gone("another claim took its place, or the key is no more")),
         };
         // The first ticket wins. A lost reply burns the claim, which an admin reissues: better than a secret minted twice.
-        match self.kv.increment(&names::counter::claim(claim.id), 1).await? {
-            1 => self.mint(attempt, &claim, request).await.map(Answer::Fresh),
-            place => self.taken(attempt, &key, place, request, under_way).await,
+        match self.kv.increment(&names::counter::claim(claim.id), 1).await {
+            Ok(1) => self.mint(attempt, &claim, request).await.map(Answer::Fresh),
+            Ok(_) => self.taken(attempt, &claim, &key, request, under_way).await,
+            Err(_) => Err(Error::new(
+                Code::OutcomeUnknown,
+                "the store did not say whether the claim was taken; repeat it, and where it is taken ask for a new claim",
+            )),
         }
     }
 
@@ -158,7 +165,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         request: Option<IdempotentRequest>,
     ) -> Result<ClaimedKey> {
         let (turn, mut key) = self.ledger.key_turn(claim.key).await?;
-        let alive = matches!(self.read().flag(claim.key).await?, Some(None));
+        let alive = self.is_alive(&key).await?;
         let now = self.clock.now();
         if state(claim, &key, alive, now) != State::Open {
             attempt.unused_key(key, turn);
@@ -205,12 +212,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             .await
     }
 
-    /// Everybody else's part: the answer of the same request, or a refusal; the second to come raises the alarm.
+    /// Everybody else's part: the answer of the same request, or a refusal; the first to be refused raises the alarm.
     async fn taken(
         &self,
         attempt: &Attempt,
+        claim: &Claim,
         key: &Key,
-        place: i64,
         request: Option<IdempotentRequest>,
         under_way: bool,
     ) -> Result<Answer<ClaimedKey>> {
@@ -220,7 +227,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         {
             return Ok(Answer::Replayed(SecretText::new(text.into())));
         }
-        if place == 2 {
+        // Counted apart from the places: the winner's own repetitions take places too, and are no alarm.
+        if self.kv.increment(&names::counter::claim_refused(claim.id), 1).await? == 1 {
             attempt.act(Action::ClaimReplayed);
             let draft = attempt.draft(Outcome::Alarm, None, Some(key.event));
             self.ledger.commit(vec![draft], |_, _| Ok(())).await?;
