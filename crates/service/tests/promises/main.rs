@@ -1,0 +1,11 @@
+//! The promises of verify, ledger and service, one file for each, over a store in memory and virtual time.
+//! No test sleeps for real or takes randomness from the machine: what fails once fails again.
+
+mod claims_once;
+mod clock_steps_back;
+mod hot_path;
+mod idempotency;
+mod tenancy;
+mod text_as_it_is;
+mod turns;
+mod world;

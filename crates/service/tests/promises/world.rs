@@ -1,0 +1,499 @@
+//! The world that a test runs in: virtual time whose wall clock can step, seeded randomness, rings made here, a store in memory.
+//! It calls use cases as the components do and looks at what lies in the store; it judges nothing.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use keyward_crypto::{Peppers, Ring, Sealer, SecretText};
+use keyward_domain::event::{Action, Event, EventId, Source, Target};
+use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::{ApplicationId, KeyId, RequestId, Result, Timestamp};
+use keyward_ledger::memory::{Call, Fault, MemoryKv};
+use keyward_ledger::{KvWrite, Ledger};
+use keyward_records::{KvCount, KvRead, Reader, Rings};
+use keyward_service::{
+    ApplicationChange, Attempt, Body, Caller, EventFilter, KeyChange, NewApplication, NewKey, Page,
+    Presented, Service, TakeClaim, bootstrap,
+};
+use keyward_verify::{ApplicationCache, Demand, Verdict, Verifier};
+use serde_json::{Value, json};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// When every world begins, in milliseconds since 1970.
+const START_MS: i64 = 1_800_000_000_000;
+/// From where every caller of these tests comes.
+pub const ADDRESS: &str = "192.0.2.7";
+/// What every caller of these tests calls itself.
+pub const AGENT: &str = "promises/1";
+
+/// Time out of tokio's paused clock; the wall clock is that plus an offset that may change.
+#[derive(Clone)]
+pub struct TestClock {
+    origin: tokio::time::Instant,
+    wall_ms: Rc<Cell<i64>>,
+}
+
+impl TestClock {
+    pub fn new() -> Self {
+        Self { origin: tokio::time::Instant::now(), wall_ms: Rc::new(Cell::new(START_MS)) }
+    }
+
+    /// Moves the wall clock alone.
+    pub fn step_wall_ms(&self, ms: i64) {
+        self.wall_ms.set(self.wall_ms.get() + ms);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_ms(self.wall_ms.get() + i64::try_from(self.monotonic_ms()).unwrap())
+    }
+
+    fn monotonic_ms(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_millis()).unwrap()
+    }
+
+    async fn sleep_ms(&self, ms: u64) {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014): enough to be different, always the same from one seed.
+pub struct SeededRng(Cell<u64>);
+
+impl SeededRng {
+    pub const fn new(seed: u64) -> Self {
+        Self(Cell::new(seed))
+    }
+
+    pub fn next(&self) -> u64 {
+        let state = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `end`.
+    pub fn below(&self, end: usize) -> usize {
+        usize::try_from(self.next() % u64::try_from(end).unwrap()).unwrap()
+    }
+
+    pub fn one_of<'a, T>(&self, choices: &'a [T]) -> &'a T {
+        &choices[self.below(choices.len())]
+    }
+
+    /// True `percent` times out of a hundred.
+    pub fn chance(&self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+}
+
+impl Rng for SeededRng {
+    fn fill(&self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            let value = self.next().to_be_bytes();
+            chunk.copy_from_slice(&value[..chunk.len()]);
+        }
+    }
+}
+
+/// A ring document; the last of `versions` is the active one, and a version's key follows from its number and `need`.
+pub fn ring_json(need: u8, versions: &[u8]) -> String {
+    let last = versions.len() - 1;
+    let versions: Vec<Value> = versions
+        .iter()
+        .enumerate()
+        .map(|(at, version)| {
+            let mut key = [need; 32];
+            key[0] = *version;
+            let state = if at == last { "active" } else { "decrypt-only" };
+            json!({"v": version, "key": URL_SAFE_NO_PAD.encode(key), "state": state, "created_at": "2026-01-31T08:00:00Z"})
+        })
+        .collect();
+    json!({ "versions": versions }).to_string()
+}
+
+/// Rings with these versions of each kind.
+pub fn rings(records: &[u8], audit: &[u8], peppers: &[u8]) -> Rings {
+    let sealer =
+        |name, need, versions| Sealer::new(Ring::parse(name, &ring_json(need, versions)).expect("a ring"));
+    Rings {
+        records: sealer("records_keyring", 101, records),
+        audit: sealer("audit_keyring", 102, audit),
+        peppers: Peppers::parse(&ring_json(103, peppers)).expect("peppers"),
+    }
+}
+
+pub type Store = MemoryKv<TestClock>;
+pub type TestService<'a> = Service<'a, Store, TestClock, SeededRng>;
+
+/// What a use case answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    pub text: String,
+    pub replayed: bool,
+}
+
+impl Reply {
+    fn of(body: &impl Body) -> Self {
+        Self { text: body.to_json().expose().to_owned(), replayed: false }
+    }
+
+    fn answer<T: Body>(answer: &keyward_service::Answer<T>) -> Self {
+        Self { text: answer.to_json().expose().to_owned(), replayed: answer.is_replayed() }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).expect("JSON")
+    }
+
+    /// The text at this JSON pointer.
+    pub fn at(&self, pointer: &str) -> String {
+        match self.json().pointer(pointer) {
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+            None => panic!("nothing at {pointer}"),
+        }
+    }
+}
+
+/// One call of a use case, as data.
+#[derive(Debug, Clone)]
+pub enum Do {
+    CreateApplication(Value),
+    ChangeApplication(ApplicationId, Value, Option<u64>),
+    RevokeApplication(ApplicationId, &'static str),
+    Issue(Value),
+    ChangeKey(KeyId, Value, Option<u64>),
+    Reissue(KeyId),
+    RevokeKey(KeyId, &'static str),
+    Lookup(String),
+    Report(String),
+    TakeClaim(String),
+    ReadApplication(ApplicationId),
+    ListApplications,
+    ReadKey(KeyId),
+    ListKeys(ApplicationId),
+    ReadEvent(EventId),
+    ListEvents(Option<ApplicationId>),
+}
+
+impl Do {
+    /// The attempt that a component makes of it.
+    fn attempt(&self, caller: Caller) -> Attempt {
+        let of_key = |key: KeyId| Target { application: None, key: Some(key) };
+        let of_application = |id: ApplicationId| Target { application: Some(id), key: None };
+        let nothing = Target::default();
+        match self {
+            Self::CreateApplication(_) => Attempt::to_change(caller, Action::ApplicationCreated, nothing),
+            Self::ChangeApplication(id, ..) => {
+                Attempt::to_change(caller, Action::ApplicationChanged, of_application(*id))
+            }
+            Self::RevokeApplication(id, _) => {
+                Attempt::to_change(caller, Action::ApplicationRevoked, of_application(*id))
+            }
+            Self::Issue(_) => Attempt::to_change(caller, Action::KeyIssued, nothing),
+            Self::ChangeKey(id, ..) => Attempt::to_change(caller, Action::KeyChanged, of_key(*id)),
+            Self::Reissue(id) => Attempt::to_change(caller, Action::ClaimReissued, of_key(*id)),
+            Self::RevokeKey(id, _) => Attempt::to_change(caller, Action::KeyRevoked, of_key(*id)),
+            Self::Lookup(_) => Attempt::to_change(caller, Action::KeyLookedUp, nothing),
+            Self::Report(_) => Attempt::to_change(caller, Action::KeyReported, nothing),
+            Self::TakeClaim(_) => Attempt::to_change(caller, Action::ClaimTaken, nothing),
+            Self::ReadApplication(id) => {
+                Attempt::to_read(caller, Action::ApplicationRead, of_application(*id))
+            }
+            Self::ListApplications => Attempt::to_read(caller, Action::ApplicationRead, nothing),
+            Self::ReadKey(id) => Attempt::to_read(caller, Action::KeyRead, of_key(*id)),
+            Self::ListKeys(id) => Attempt::to_read(caller, Action::KeyRead, of_application(*id)),
+            Self::ReadEvent(_) | Self::ListEvents(_) => Attempt::to_read(caller, Action::AuditRead, nothing),
+        }
+    }
+
+    /// Whether it only looks.
+    pub const fn reads(&self) -> bool {
+        matches!(
+            self,
+            Self::ReadApplication(_)
+                | Self::ListApplications
+                | Self::ReadKey(_)
+                | Self::ListKeys(_)
+                | Self::ReadEvent(_)
+                | Self::ListEvents(_)
+        )
+    }
+}
+
+fn body<T: serde::de::DeserializeOwned>(value: &Value) -> T {
+    serde_json::from_value(value.clone()).expect("a body of the right shape")
+}
+
+fn first_page() -> Page {
+    Page::parse(None, None).expect("a page")
+}
+
+/// Runs one use case to its end, as a component does.
+pub async fn perform<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
+    service: &Service<'_, K, C, R>,
+    caller: Caller,
+    what: &Do,
+) -> Result<Reply> {
+    let attempt = what.attempt(caller);
+    let result = execute(service, &attempt, what).await;
+    service.settle(&attempt, result).await
+}
+
+async fn execute<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
+    service: &Service<'_, K, C, R>,
+    attempt: &Attempt,
+    what: &Do,
+) -> Result<Reply> {
+    Ok(match what {
+        Do::CreateApplication(new) => {
+            Reply::answer(&service.create_application(attempt, body::<NewApplication>(new)).await?)
+        }
+        Do::ChangeApplication(id, change, if_match) => Reply::of(
+            &service.change_application(attempt, *id, body::<ApplicationChange>(change), *if_match).await?,
+        ),
+        Do::RevokeApplication(id, reason) => {
+            Reply::of(&service.revoke_application(attempt, *id, reason).await?)
+        }
+        Do::Issue(new) => Reply::answer(&service.issue_key(attempt, body::<NewKey>(new)).await?),
+        Do::ChangeKey(id, change, if_match) => {
+            Reply::of(&service.change_key(attempt, *id, body::<KeyChange>(change), *if_match).await?)
+        }
+        Do::Reissue(id) => Reply::answer(&service.reissue_claim(attempt, *id).await?),
+        Do::RevokeKey(id, reason) => Reply::of(&service.revoke_key(attempt, *id, reason).await?),
+        Do::Lookup(token) => {
+            let presented: Presented = body(&json!({ "token": token }));
+            Reply::of(&service.lookup(attempt, &presented.token).await?)
+        }
+        Do::Report(token) => {
+            let presented: Presented = body(&json!({ "token": token }));
+            Reply::of(&service.report_token(attempt, &presented.token).await?)
+        }
+        Do::TakeClaim(ticket) => Reply::answer(
+            &service.take_claim(attempt, &body::<TakeClaim>(&json!({ "ticket": ticket }))).await?,
+        ),
+        Do::ReadApplication(id) => Reply::of(&service.application(attempt, *id).await?),
+        Do::ListApplications => Reply::of(&service.applications(attempt, &first_page()).await?),
+        Do::ReadKey(id) => Reply::of(&service.key(attempt, *id).await?),
+        Do::ListKeys(id) => Reply::of(&service.keys(attempt, *id, &first_page()).await?),
+        Do::ReadEvent(id) => Reply::of(&service.audit_event(attempt, *id).await?),
+        Do::ListEvents(application) => {
+            let filter = EventFilter { application: *application, ..EventFilter::default() };
+            Reply::of(&service.audit_events(attempt, &filter, &first_page()).await?)
+        }
+    })
+}
+
+/// The body that issues a plain live key.
+pub fn new_key(application: ApplicationId, name: &str) -> Value {
+    json!({"application": application.to_string(), "name": name, "environment": "live", "scopes": ["orders:read"]})
+}
+
+/// A key of an application, claimed.
+pub struct Held {
+    pub id: KeyId,
+    pub token: String,
+}
+
+pub struct World {
+    pub clock: TestClock,
+    pub kv: Store,
+    pub rng: SeededRng,
+    pub rings: Rings,
+    pub root: String,
+}
+
+impl World {
+    /// An initialised store.
+    pub async fn new(seed: u64) -> Self {
+        let mut world = Self::empty(seed);
+        let root = bootstrap::initialise(&world.service(), "ops@example.com").await.expect("initialise");
+        world.root = root.expose().to_owned();
+        world.kv.take_calls();
+        world
+    }
+
+    /// A store with nothing in it.
+    pub fn empty(seed: u64) -> Self {
+        let clock = TestClock::new();
+        Self {
+            kv: MemoryKv::new(clock.clone()),
+            clock,
+            rng: SeededRng::new(seed),
+            rings: rings(&[1], &[1], &[1]),
+            root: String::new(),
+        }
+    }
+
+    pub fn service(&self) -> TestService<'_> {
+        Service::new(&self.kv, &self.rings, &self.clock, &self.rng, "https://keyward.example")
+    }
+
+    pub fn ledger(&self) -> Ledger<'_, Store, TestClock, SeededRng> {
+        Ledger::new(&self.kv, &self.rings, &self.clock, &self.rng)
+    }
+
+    pub fn read(&self) -> Reader<'_, Store> {
+        Reader::new(&self.kv, &self.rings)
+    }
+
+    pub fn request(&self) -> RequestId {
+        RequestId::from_bytes(self.rng.bytes())
+    }
+
+    pub fn source() -> Source {
+        Source { client_addr: Some(ADDRESS.to_owned()), user_agent: Some(AGENT.to_owned()) }
+    }
+
+    /// The verdict on a token, with nothing remembered from before.
+    pub async fn verify(&self, token: &str, demand: &Demand<'_>) -> Result<Verdict> {
+        let applications = ApplicationCache::default();
+        self.verify_with(&applications, token, demand).await
+    }
+
+    pub async fn verify_with(
+        &self,
+        applications: &ApplicationCache,
+        token: &str,
+        demand: &Demand<'_>,
+    ) -> Result<Verdict> {
+        Verifier::new(&self.kv, &self.rings.records, &self.rings.peppers, applications, &self.clock)
+            .verify(token, demand)
+            .await
+    }
+
+    /// The code of the verdict, `VALID`, or the code of the error.
+    pub async fn code(&self, token: &str, demand: &Demand<'_>) -> &'static str {
+        code_of(&self.verify(token, demand).await)
+    }
+
+    /// An admin by token, through the real verifier.
+    pub async fn caller_with(&self, token: &str, idempotency_key: Option<&str>) -> Caller {
+        let verdict = self.verify(token, &Demand::default()).await.expect("the store answers");
+        let Verdict::Accepted(verified) = verdict else { panic!("the admin's token does not pass") };
+        let key = idempotency_key.map(|key| SecretText::new(key.to_owned()));
+        Caller::admin(&verified, Self::source(), self.request(), key).expect("an admin")
+    }
+
+    pub async fn caller(&self, token: &str) -> Caller {
+        self.caller_with(token, None).await
+    }
+
+    pub fn holder(&self, idempotency_key: Option<&str>) -> Caller {
+        let key = idempotency_key.map(|key| SecretText::new(key.to_owned()));
+        Caller::holder(Self::source(), self.request(), key)
+    }
+
+    /// Root does it, or the holder of a ticket or token where no admin is needed.
+    pub async fn run(&self, what: &Do) -> Result<Reply> {
+        let caller = match what {
+            Do::TakeClaim(_) | Do::Report(_) => self.holder(None),
+            _ => self.caller(&self.root).await,
+        };
+        perform(&self.service(), caller, what).await
+    }
+
+    pub async fn run_as(&self, token: &str, what: &Do) -> Result<Reply> {
+        perform(&self.service(), self.caller(token).await, what).await
+    }
+
+    /// Root does it with an Idempotency-Key, or the holder.
+    pub async fn run_once(&self, idempotency_key: &str, what: &Do) -> Result<Reply> {
+        let caller = match what {
+            Do::TakeClaim(_) | Do::Report(_) => self.holder(Some(idempotency_key)),
+            _ => self.caller_with(&self.root, Some(idempotency_key)).await,
+        };
+        perform(&self.service(), caller, what).await
+    }
+
+    pub async fn application(&self, name: &str) -> ApplicationId {
+        let reply = self.run(&Do::CreateApplication(json!({ "name": name }))).await.expect("an application");
+        reply.at("/id").parse().expect("an id")
+    }
+
+    /// An issued key and its claim's ticket.
+    pub async fn issue(&self, new: &Value) -> (KeyId, String) {
+        let reply = self.run(&Do::Issue(new.clone())).await.expect("a key");
+        (reply.at("/key/id").parse().expect("an id"), reply.at("/claim/ticket"))
+    }
+
+    /// A key that was issued and claimed.
+    pub async fn held(&self, new: &Value) -> Held {
+        let (id, ticket) = self.issue(new).await;
+        let reply = self.run(&Do::TakeClaim(ticket)).await.expect("a token");
+        Held { id, token: reply.at("/token") }
+    }
+
+    /// An admin with these scopes.
+    pub async fn admin(&self, scopes: &[String]) -> Held {
+        self.held(&json!({
+            "application": ApplicationId::KEYWARD.to_string(), "name": "admin", "environment": "live", "scopes": scopes,
+            "principal": "someone@example.com"
+        }))
+        .await
+    }
+
+    /// Every ticket taken, with its event where there is one.
+    pub async fn log(&self) -> Vec<(EventId, Option<Event>)> {
+        let last = self.ledger().last_ticket().await.expect("the counter");
+        let mut log = Vec::new();
+        for seq in 1..=last {
+            let id = EventId { epoch: 1, seq };
+            log.push((id, self.read().event(id).await.expect("an event that opens")));
+        }
+        log
+    }
+
+    /// The events in the log.
+    pub async fn events(&self) -> Vec<Event> {
+        self.log().await.into_iter().filter_map(|(_, event)| event).collect()
+    }
+
+    /// From now on there are no faults.
+    pub fn heal(&self) {
+        self.kv.plan(|_| Fault::None);
+    }
+
+    /// The `nth` call (from 0) that `which` picks has this fault, no other.
+    pub fn fault_at(&self, nth: usize, which: impl Fn(&Call) -> bool + 'static, fault: Fault) {
+        let mut seen = 0;
+        self.kv.plan(move |call| {
+            if !which(call) {
+                return Fault::None;
+            }
+            seen += 1;
+            if seen == nth + 1 { fault } else { Fault::None }
+        });
+    }
+}
+
+/// The result of work that may have crashed: `None` where it never came back. Takes ten minutes of virtual time then.
+pub async fn survive<T>(work: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(Duration::from_secs(600), work).await.ok()
+}
+
+pub fn code_of(verdict: &Result<Verdict>) -> &'static str {
+    match verdict {
+        Ok(Verdict::Accepted(_)) => "VALID",
+        Ok(Verdict::Refused(refusal)) => refusal.code.as_str(),
+        Err(error) => error.code.as_str(),
+    }
+}
+
+pub fn is_batch(call: &Call) -> bool {
+    matches!(call, Call::SetMany(_))
+}
+
+pub fn is_ticket(call: &Call) -> bool {
+    matches!(call, Call::Increment(key) if key.starts_with("c:audit:"))
+}
+
+/// How many increments and batches these calls are.
+pub fn writes(calls: &[Call]) -> (usize, usize) {
+    let increments = calls.iter().filter(|call| matches!(call, Call::Increment(_))).count();
+    (increments, calls.iter().filter(|call| is_batch(call)).count())
+}
