@@ -138,7 +138,7 @@ fn request(method: Method, target: &str, fields: &[(&str, &str)], body: &str) ->
 }
 
 /// A store in memory never waits.
-fn now<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
     match future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
         std::task::Poll::Ready(value) => value,

@@ -12,6 +12,9 @@ use std::collections::HashMap;
 
 /// How long counts wait for more of their kind, in milliseconds.
 const FLUSH_AFTER_MS: u64 = 300;
+/// How long one flush may take, in milliseconds. A store that is slower than the use of it would otherwise pile up instances that
+/// wait to write; what is left over by then goes uncounted, with a line in the log.
+const FLUSH_TIME_MAX_MS: u64 = 2_000;
 /// Counters held at once. An instance serves fewer requests than this between two flushes; beyond it use goes uncounted.
 const COUNTERS_MAX: usize = 4096;
 const SECONDS_PER_HOUR: i64 = 3600;
@@ -70,29 +73,34 @@ pub(crate) fn count(counted: Option<Counted>, usage_store: &str) {
         let kv = SpinKv::new(usage_store);
         spin_sdk::wasip3::spawn(async move {
             WasiClock.sleep_ms(FLUSH_AFTER_MS).await;
-            flush(&kv).await;
+            let lost = flush(COUNTS.with_borrow_mut(Counts::take), &kv, &WasiClock).await;
+            if lost > 0 {
+                eprintln!("usage: {lost} counters were not written");
+            }
         });
     }
 }
 
-async fn flush(kv: &SpinKv) {
-    let counts = COUNTS.with_borrow_mut(Counts::take);
-    let counters = counts.len();
+/// Writes the counts, and says how many counters were given up: after a failure, since once more could count twice, or when the
+/// store is too slow.
+async fn flush<K: KvCount, C: Clock>(counts: HashMap<Counted, i64>, kv: &K, clock: &C) -> usize {
+    let (counters, started_ms) = (counts.len(), clock.monotonic_ms());
     for (written, (counted, times)) in counts.into_iter().enumerate() {
         let name = names::usage::hourly(counted.key, counted.hour, counted.accepted);
-        if kv.increment(&name, times).await.is_err() {
-            // Once more could count twice: less is the honest error.
-            eprintln!("usage: {} counters were not written", counters.saturating_sub(written));
-            return;
+        let spent_ms = clock.monotonic_ms().saturating_sub(started_ms);
+        if spent_ms > FLUSH_TIME_MAX_MS || kv.increment(&name, times).await.is_err() {
+            return counters.saturating_sub(written);
         }
         // Each increment stalls the instance: let requests in between two.
         yield_async().await;
     }
+    0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use keyward_records::StoreError;
 
     fn counted(key: u128, accepted: bool) -> Counted {
         Counted { key: KeyId::from_bytes(key.to_be_bytes()), hour: 1, accepted }
@@ -120,5 +128,49 @@ mod tests {
         let taken = counts.take();
         assert_eq!(taken.len(), COUNTERS_MAX);
         assert_eq!(taken.get(&counted(0, true)), Some(&2));
+    }
+
+    struct Store {
+        fails: bool,
+    }
+
+    impl KvCount for Store {
+        async fn increment(&self, _: &str, _: i64) -> Result<i64, StoreError> {
+            if self.fails { Err(StoreError) } else { Ok(1) }
+        }
+    }
+
+    struct Steady;
+
+    impl Clock for Steady {
+        fn now(&self) -> Timestamp {
+            Timestamp::default()
+        }
+        fn monotonic_ms(&self) -> u64 {
+            0
+        }
+        async fn sleep_ms(&self, _: u64) {}
+    }
+
+    /// Each look takes longer than a flush may.
+    #[derive(Default)]
+    struct Slow(std::cell::Cell<u64>);
+
+    impl Clock for Slow {
+        fn now(&self) -> Timestamp {
+            Timestamp::default()
+        }
+        fn monotonic_ms(&self) -> u64 {
+            self.0.replace(self.0.get() + FLUSH_TIME_MAX_MS + 1)
+        }
+        async fn sleep_ms(&self, _: u64) {}
+    }
+
+    #[test]
+    fn a_store_that_fails_or_is_slow_is_given_up() {
+        let counts = || (0..3).map(|key| (counted(key, true), 1)).collect::<HashMap<_, _>>();
+        let failing = crate::tests::now(flush(counts(), &Store { fails: true }, &Steady));
+        let slow = crate::tests::now(flush(counts(), &Store { fails: false }, &Slow::default()));
+        assert_eq!((failing, slow), (3, 3));
     }
 }
