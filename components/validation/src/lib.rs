@@ -31,7 +31,9 @@ async fn gateway(incoming: &Incoming) -> Response {
         usage::count(counted, &configured.usage_store);
         Ok(response)
     };
-    answer.await.unwrap_or_else(|error| problem::headers_alone(&error, incoming.presents_credential()))
+    answer
+        .await
+        .unwrap_or_else(|error| problem::headers_alone(&error, incoming.id(), incoming.presents_credential()))
 }
 
 async fn key_check(incoming: &Incoming) -> keyward_domain::Result<Response> {

@@ -23,11 +23,9 @@ struct Problem<'a> {
 
 /// The answer to a request that failed. `presented` says whether it came with a credential.
 pub fn response(error: &Error, request: RequestId, presented: bool) -> Response {
+    log(error, request);
     let detail = match error.code.blame() {
-        Blame::Bug => {
-            eprintln!("internal error in {request}: {}", error.detail);
-            "the fault is ours; name the request id when you report it"
-        }
+        Blame::Bug => "the fault is ours; name the request id when you report it",
         _ => error.detail.as_str(),
     };
     let problem = Problem {
@@ -46,11 +44,18 @@ pub fn response(error: &Error, request: RequestId, presented: bool) -> Response 
 }
 
 /// The same failure told in headers alone, as gateways want it.
-pub fn headers_alone(error: &Error, presented: bool) -> Response {
-    if error.code.blame() == Blame::Bug {
-        eprintln!("internal error: {}", error.detail);
-    }
+pub fn headers_alone(error: &Error, request: RequestId, presented: bool) -> Response {
+    log(error, request);
     with_hints(Response::empty(error.code.status()), error, presented)
+}
+
+/// One line for whoever operates Keyward, about what only they can mend. A silent store has its own lines, from whoever asked it.
+fn log(error: &Error, request: RequestId) {
+    match error.code {
+        Code::StoreUnavailable | Code::OutcomeUnknown => {}
+        code if code.status() >= 500 => eprintln!("{request}: {error}"),
+        _ => {}
+    }
 }
 
 fn with_hints(response: Response, error: &Error, presented: bool) -> Response {
@@ -129,12 +134,12 @@ mod tests {
             (Error::new(Code::NotFound, ""), true, None),
         ];
         for (error, presented, expected) in table {
-            for response in [response(&error, ID, presented), headers_alone(&error, presented)] {
+            for response in [response(&error, ID, presented), headers_alone(&error, ID, presented)] {
                 assert_eq!(response.field("www-authenticate"), expected);
                 assert_eq!(response.field("retry-after"), None);
             }
         }
-        assert_eq!(headers_alone(&Error::store_unavailable(), true).field("retry-after"), Some("1"));
-        assert_eq!(headers_alone(&Error::store_unavailable(), true).body(), b"");
+        assert_eq!(headers_alone(&Error::store_unavailable(), ID, true).field("retry-after"), Some("1"));
+        assert_eq!(headers_alone(&Error::store_unavailable(), ID, true).body(), b"");
     }
 }
