@@ -77,9 +77,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         if blocked.is_some_and(|gap| !overdue(gap, now)) && self.leaf(next).await?.is_none() {
             return Ok(());
         }
-        if self.kv.increment(&names::counter::tree(next), 1).await? != 1
-            && self.other_moved(head.size).await?
-        {
+        // Whoever found the gap has done its work; going on behind it is other work.
+        let work = match blocked {
+            None => names::counter::tree(next),
+            Some(_) => names::counter::tree_behind_gap(next),
+        };
+        if self.kv.increment(&work, 1).await? != 1 && self.other_moved(&head).await? {
             return Ok(());
         }
         let (leaves, gap) = self.prefix(&head, taken, now).await?;
@@ -94,10 +97,10 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
     }
 
     /// Waits for another integrator; whether it got further within its time.
-    async fn other_moved(&self, size: u64) -> Result<bool> {
+    async fn other_moved(&self, head: &Head) -> Result<bool> {
         let started_ms = self.clock.monotonic_ms();
         loop {
-            if self.read().head().await?.size != size {
+            if self.read().head().await? != *head {
                 return Ok(true);
             }
             if self.clock.monotonic_ms().saturating_sub(started_ms) >= TAKEOVER_MS {
@@ -121,8 +124,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
                     Some(leaf) => leaves.push(leaf),
                     None => {
                         let gap = match head.gap {
-                            Some(gap) if gap.seq == seq => gap,
-                            _ => Gap { seq, since: now },
+                            // Taken by the time that a gap before it was first seen: missing for as long.
+                            Some(gap) if seq <= gap.taken => Gap { seq, ..gap },
+                            _ => Gap { seq, since: now, taken },
                         };
                         if !overdue(gap, now) {
                             return Ok((leaves, Some(gap)));

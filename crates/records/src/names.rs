@@ -111,6 +111,11 @@ pub mod counter {
         format!("c:tree:{}.{}", from.epoch, from.seq)
     }
 
+    /// Who extends them behind a gap that was seen there: the first.
+    pub fn tree_behind_gap(from: EventId) -> String {
+        format!("c:tree:{}.{}.gap", from.epoch, from.seq)
+    }
+
     /// Refused anonymous calls from one source in one minute.
     pub fn anonymous(minute: i64, source_digest: &[u8; 32]) -> String {
         format!(
@@ -166,6 +171,7 @@ mod tests {
             counter::claim(claim_id),
             counter::claim_refused(claim_id),
             counter::tree(event_id),
+            counter::tree_behind_gap(event_id),
             counter::anonymous(i64::MAX, &[255; 32]),
             usage::hourly(key_id, i64::MAX, true),
         ];

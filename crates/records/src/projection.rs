@@ -33,6 +33,8 @@ pub struct Gap {
     /// When it was first seen missing.
     #[serde(with = "millis")]
     pub since: Timestamp,
+    /// Tickets taken by then: any of these that is still missing has been missing since then.
+    pub taken: u64,
 }
 
 impl Head {
