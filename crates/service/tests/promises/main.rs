@@ -3,8 +3,11 @@
 
 mod claims_once;
 mod clock_steps_back;
+mod history;
 mod hot_path;
 mod idempotency;
+mod lists;
+mod projections;
 mod tenancy;
 mod text_as_it_is;
 mod turns;
