@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::header::{self, HeaderValue};
 use http::uri::{Authority, Scheme};
-use http::{Request, Response, StatusCode, Uri};
+use http::{Request, Response, StatusCode, Uri, Version};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tokio::sync::Semaphore;
 use wasmtime_wasi_http::handler::{InstantiationError, ProxyHandler, TrapOrPanicError};
@@ -64,7 +65,8 @@ impl App {
         }
         let Ok(permit) = self.in_flight.clone().try_acquire_owned() else { return busy() };
         let Some(found) = self.router.find(request.uri().path()) else { return status(StatusCode::NOT_FOUND) };
-        let response = match self.answers.get(found.trigger) {
+        let old = request.version() == Version::HTTP_10;
+        let mut response = match self.answers.get(found.trigger) {
             Some(Destination::Component(id)) => {
                 if let Err(refusal) = complete_uri(&mut request, scheme) {
                     return refusal;
@@ -74,6 +76,10 @@ impl App {
             Some(Destination::Static(fixed)) => respond(fixed),
             None => status(StatusCode::NOT_FOUND),
         };
+        if old && response.body().size_hint().exact().is_none() {
+            // HTTP/1.0 knows such a body's end by the connection's alone.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         response.map(|body| Held::new(body, permit).boxed_unsync())
     }
 

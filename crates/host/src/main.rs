@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs a Spin application from its spin.toml.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, args_override_self = true)]
 struct Args {
     /// The application's manifest.
     #[arg(short = 'f', long = "from", default_value = "spin.toml")]

@@ -129,11 +129,11 @@ impl WorkerState for Worker {
 /// Why a guest failed, in the host's words alone.
 pub(crate) fn reason(error: &wasmtime::Error) -> String {
     if let Some(trap) = error.downcast_ref::<Trap>() {
-        return format!("trap: {trap}");
+        return trap.to_string();
     }
     let text = error.root_cause().to_string();
     if text.starts_with("forcing trap when growing") {
-        "trap: the memory bound is met".into()
+        "wasm trap: the memory bound is met".into()
     } else if text == "guest timed out" {
         "the time bound is met".into()
     } else if error.is::<wasmtime::PoolConcurrencyLimitError>() {
