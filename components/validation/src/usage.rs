@@ -14,7 +14,7 @@ use std::collections::HashMap;
 const FLUSH_AFTER_MS: u64 = 300;
 /// How long one flush may take, in milliseconds. A store that is slower than the use of it would otherwise pile up instances that
 /// wait to write; what is left over by then goes uncounted, with a line in the log.
-const FLUSH_TIME_MAX_MS: u64 = 2_000;
+const FLUSH_TIME_MAX_MS: u64 = 5_000;
 /// Counters held at once. An instance serves fewer requests than this between two flushes; beyond it use goes uncounted.
 const COUNTERS_MAX: usize = 4096;
 const SECONDS_PER_HOUR: i64 = 3600;
