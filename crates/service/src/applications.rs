@@ -133,7 +133,6 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             return Ok(Answer::Replayed(SecretText::new(text.into())));
         }
         let id = ApplicationId::from_bytes(self.rng.bytes());
-        attempt.aim(Some(id), None);
         let (mut turn, mut name) = self.reserve_name(attempt, &new.name, id, None).await?;
         if let Some(text) = self.begin_again(attempt).await? {
             return Ok(Answer::Replayed(SecretText::new(text.into())));
@@ -141,6 +140,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         if self.ledger.is_old(&turn) {
             (turn, name) = self.reserve_name(attempt, &new.name, id, Some(turn)).await?;
         }
+        // Only now: the event of a refusal names no application that never was.
+        attempt.aim(Some(id), None);
         let now = self.clock.now();
         let event = EventId { epoch: self.ledger.epoch(), seq: 0 };
         let mut application = Application { id, status: Status::Active, generation: 1, revision: 1, event };

@@ -14,6 +14,9 @@ use keyward_domain::{ApplicationId, Code, Error, KeyId, RequestId, Result, token
 use keyward_ledger::KvWrite;
 use keyward_records::{KvCount, KvRead};
 
+/// Tickets that first commits may have taken which died before they wrote; a store with more has a log.
+const DEAD_ATTEMPTS_MAX: u64 = 16;
+
 /// Makes the built-in application and its root key, which holds every scope, and gives the root token.
 ///
 /// # Errors
@@ -24,8 +27,7 @@ pub async fn initialise<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
 ) -> Result<SecretText> {
     check_name("principal", principal)?;
     let application_id = ApplicationId::KEYWARD;
-    if service.read().application(application_id).await?.is_some() || service.ledger.last_ticket().await? > 0
-    {
+    if service.read().application(application_id).await?.is_some() || has_log(service).await? {
         return Err(Error::new(
             Code::StateConflict,
             "the store has been initialised before; nothing was changed",
@@ -84,4 +86,18 @@ pub async fn initialise<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
             Ok(token)
         })
         .await
+}
+
+/// Whether the store has a log, even where the built-in application is gone from it. Tickets alone are none: a first commit that
+/// died before it wrote must not keep the next one from being made.
+async fn has_log<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
+    service: &Service<'_, K, C, R>,
+) -> Result<bool> {
+    let (epoch, taken) = (service.ledger.epoch(), service.ledger.last_ticket().await?);
+    for seq in 1..=taken.min(DEAD_ATTEMPTS_MAX) {
+        if service.read().event(EventId { epoch, seq }).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(taken > DEAD_ATTEMPTS_MAX)
 }
