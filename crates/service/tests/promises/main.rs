@@ -1,8 +1,11 @@
 //! The promises of verify, ledger and service, one file for each, over a store in memory and virtual time.
 //! No test sleeps for real or takes randomness from the machine: what fails once fails again.
 
+mod audited_commit;
 mod claims_once;
 mod clock_steps_back;
+mod costs;
+mod events;
 mod history;
 mod hot_path;
 mod idempotency;
