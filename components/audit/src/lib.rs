@@ -2,7 +2,7 @@
 
 use keyward_control::Plane;
 use keyward_domain::event::{Action, EventId, Target};
-use keyward_domain::{Code, Error, Result, Timestamp};
+use keyward_domain::{Error, Result, Timestamp};
 use keyward_guest::query::Query;
 use keyward_guest::{Incoming, Params, Response, Route, route};
 use keyward_service::{EventFilter, Page};
@@ -62,17 +62,16 @@ fn filter(query: &Query) -> Result<EventFilter> {
 
 fn action(query: &Query) -> Result<Option<Action>> {
     let names = || Action::ALL.iter().map(|action| action.as_str()).collect::<Vec<_>>().join(", ");
-    query.one("action")?.map(|text| text.parse()).transpose().map_err(|()| {
-        Error::new(Code::InvalidParameter, format!("`action` is not known; expected one of {}", names()))
-    })
+    query
+        .one("action")?
+        .map(str::parse)
+        .transpose()
+        .map_err(|()| Error::parameter("action", "is not known", &format!("one of {}", names())))
 }
 
 fn time(query: &Query, name: &str) -> Result<Option<Timestamp>> {
     let Some(text) = query.one(name)? else { return Ok(None) };
-    Timestamp::parse(text).map(Some).ok_or_else(|| {
-        Error::new(
-            Code::InvalidParameter,
-            format!("`{name}` is not valid; expected a time such as `2026-01-31T08:00:00Z`"),
-        )
-    })
+    Timestamp::parse(text)
+        .map(Some)
+        .ok_or_else(|| Error::parameter(name, "is not valid", "a time such as `2026-01-31T08:00:00Z`"))
 }

@@ -2,7 +2,7 @@
 
 use keyward_control::{Plane, created};
 use keyward_domain::event::{Action, Target};
-use keyward_domain::{ApplicationId, Code, Error, KeyId, Result};
+use keyward_domain::{ApplicationId, Error, KeyId, Result};
 use keyward_guest::{Incoming, Response};
 use keyward_service::Page;
 use serde::Deserialize;
@@ -27,13 +27,9 @@ pub(crate) async fn list(plane: &Plane, incoming: &Incoming) -> Result<Response>
             let query = incoming.query()?;
             query.only(&["application", "limit", "cursor"])?;
             let page = Page::parse(query.one("limit")?, query.one("cursor")?)?;
-            let application =
-                query.parsed::<ApplicationId>("application", "an application's id")?.ok_or_else(|| {
-                    Error::new(
-                        Code::InvalidParameter,
-                        "`application` is missing; expected an application's id",
-                    )
-                })?;
+            let application = query
+                .parsed::<ApplicationId>("application", "an application's id")?
+                .ok_or_else(|| Error::parameter("application", "is missing", "an application's id"))?;
             Response::json(200, &service.keys(attempt, application, &page).await?)
         })
         .await

@@ -5,9 +5,9 @@ use crate::usage::Counted;
 use keyward_domain::key::{Environment, Key};
 use keyward_domain::ports::Clock;
 use keyward_domain::scope::Scope;
-use keyward_domain::{ApplicationId, Code, Result};
+use keyward_domain::{ApplicationId, Code, Error, Result};
 use keyward_guest::admin::{Trust, verify};
-use keyward_guest::query::{Query, invalid};
+use keyward_guest::query::Query;
 use keyward_guest::{Incoming, Response, problem};
 use keyward_records::KvRead;
 use keyward_verify::{Demand, Refusal, RefusalCode, Verdict};
@@ -28,14 +28,14 @@ impl Asked {
         let scopes = query.all("scope").map(|text| {
             Scope::parse(text).map_err(|error| {
                 let finding = error.into_field("scope");
-                invalid("scope", &finding.reason, &finding.expected)
+                Error::parameter("scope", &finding.reason, &finding.expected)
             })
         });
         let environment = match query.one("environment")? {
             None => None,
             Some(text) => Some(
                 Environment::from_text(text)
-                    .ok_or_else(|| invalid("environment", "is not valid", "`live` or `test`"))?,
+                    .ok_or_else(|| Error::parameter("environment", "is not valid", "`live` or `test`"))?,
             ),
         };
         Ok(Self {

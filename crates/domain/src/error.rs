@@ -179,6 +179,13 @@ impl Error {
         Self::fields(vec![FieldError::new(field, reason, expected)])
     }
 
+    /// A finding about a query parameter or a header; never repeats its value.
+    pub fn parameter(name: &str, reason: &str, expected: &str) -> Self {
+        let mut error = Self::field(name, reason, expected);
+        error.code = Code::InvalidParameter;
+        error
+    }
+
     /// A missing scope.
     pub fn missing_scope(scope: Scope) -> Self {
         let mut error = Self::new(Code::InsufficientScope, format!("the credential does not hold `{scope}`"));

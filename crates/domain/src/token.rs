@@ -136,7 +136,7 @@ mod tests {
         let text = sample();
         assert_eq!(text.len(), 2 + 6 + 73);
         assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
-        let parsed = parse(&text).ok().expect("parses");
+        let Ok(parsed) = parse(&text) else { panic!("it parses") };
         assert_eq!(
             (parsed.prefix, parsed.environment, parsed.id, parsed.version),
             ("kw", Environment::Live, [7; 16], 1)

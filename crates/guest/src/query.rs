@@ -1,30 +1,15 @@
 //! The query of a request's target: percent-decoded, bounded, in the order received. Values are never logged or repeated in errors.
 
-use keyward_domain::{Code, Error, FieldError, Result, token};
+use keyward_domain::{Code, Error, Result, token};
 
 /// The longest query, in bytes as received.
 pub const QUERY_BYTES_MAX: usize = 8 * 1024;
 /// The most parameters.
 pub const PARAMETERS_MAX: usize = 64;
-/// The most entries that one page of a list may have.
-pub const LIMIT_MAX: u32 = 100;
-/// The entries of a page where nothing else is asked for.
-pub const LIMIT_DEFAULT: u32 = 50;
-/// The longest cursor, in bytes.
-const CURSOR_BYTES_MAX: usize = 512;
 
 /// The parameters of a query.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Query(Vec<(String, String)>);
-
-/// Which page of a list is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Page<'a> {
-    /// At most so many entries: 1 to [`LIMIT_MAX`].
-    pub limit: u32,
-    /// Where the page before it ended, as that page said.
-    pub cursor: Option<&'a str>,
-}
 
 impl Query {
     /// Parses `a=1&b=2`, as browsers write it: `+` is a space, the rest percent-encoded UTF-8.
@@ -63,7 +48,7 @@ impl Query {
         let mut values = self.all(name);
         match (values.next(), values.next()) {
             (value, None) => Ok(value),
-            (_, Some(_)) => Err(invalid(name, "stands more than once", "one value")),
+            (_, Some(_)) => Err(Error::parameter(name, "stands more than once", "one value")),
         }
     }
 
@@ -74,7 +59,9 @@ impl Query {
     pub fn parsed<T: std::str::FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>> {
         match self.one(name)? {
             None => Ok(None),
-            Some(text) => text.parse().map(Some).map_err(|_| invalid(name, "is not valid", expected)),
+            Some(text) => {
+                text.parse().map(Some).map_err(|_| Error::parameter(name, "is not valid", expected))
+            }
         }
     }
 
@@ -90,39 +77,15 @@ impl Query {
                     [] => "no parameters".to_owned(),
                     names => format!("one of {}", crate::body::quoted(names)),
                 };
-                Err(invalid(crate::body::shown_name(name), "is no parameter of this route", &known))
+                Err(Error::parameter(crate::body::shown_name(name), "is no parameter of this route", &known))
             }
         }
-    }
-
-    /// `limit` and `cursor` of a list.
-    ///
-    /// # Errors
-    /// [`Code::InvalidParameter`] where either is out of bounds.
-    pub fn page(&self) -> Result<Page<'_>> {
-        const EXPECTED: &str = "a whole number from 1 to 100";
-        let limit = self.parsed::<u32>("limit", EXPECTED)?.unwrap_or(LIMIT_DEFAULT);
-        if !(1..=LIMIT_MAX).contains(&limit) {
-            return Err(invalid("limit", "is out of range", EXPECTED));
-        }
-        let cursor = self.one("cursor")?;
-        if cursor.is_some_and(|cursor| cursor.is_empty() || cursor.len() > CURSOR_BYTES_MAX) {
-            return Err(invalid("cursor", "is not valid", "the `next_cursor` of the page before"));
-        }
-        Ok(Page { limit, cursor })
     }
 
     /// Whether a name or a value is a well-formed token or ticket.
     pub(crate) fn holds_token(&self) -> bool {
         self.0.iter().any(|(name, value)| token::parse(name).is_ok() || token::parse(value).is_ok())
     }
-}
-
-/// An error about one parameter or header; never repeats its value.
-pub fn invalid(name: &str, reason: &str, expected: &str) -> Error {
-    let mut error = Error::new(Code::InvalidParameter, format!("`{name}` {reason}; expected {expected}"));
-    error.fields.push(FieldError::new(name, reason, expected));
-    error
 }
 
 /// Percent-decoding (RFC 3986 section 2.1); `plus` reads `+` as a space. `None` for a broken escape or what is no UTF-8.
@@ -179,15 +142,6 @@ mod tests {
             assert_eq!(Query::parse(bad).map_err(|e| e.code), Err(Code::InvalidParameter), "{bad:.20}");
         }
         assert!(Query::parse(&vec!["a=1"; PARAMETERS_MAX].join("&")).is_ok());
-    }
-
-    #[test]
-    fn pages() {
-        assert_eq!(query("").page(), Ok(Page { limit: 50, cursor: None }));
-        assert_eq!(query("limit=100&cursor=x").page(), Ok(Page { limit: 100, cursor: Some("x") }));
-        for bad in ["limit=0", "limit=101", "limit=-1", "limit=x", "limit=", "cursor=", "limit=1&limit=2"] {
-            assert_eq!(query(bad).page().map_err(|e| e.code), Err(Code::InvalidParameter), "{bad}");
-        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use crate::body::{self, BODY_BYTES_MAX};
 use crate::credential;
 use crate::headers::Headers;
-use crate::query::{Query, invalid};
+use crate::query::Query;
 use keyward_crypto::{SecretText, Zeroizing};
 use keyward_domain::event::Source;
 use keyward_domain::network::{self, NetworkRule};
@@ -204,7 +204,7 @@ impl Incoming {
     /// [`Code::InvalidParameter`] unless it stands once and has 1 to 255 visible ASCII characters.
     pub fn idempotency_key(&self) -> Result<Option<SecretText>> {
         const EXPECTED: &str = "one value of 1 to 255 visible ASCII characters";
-        let wrong = |reason| invalid("Idempotency-Key", reason, EXPECTED);
+        let wrong = |reason| Error::parameter("Idempotency-Key", reason, EXPECTED);
         let Some(value) =
             self.headers.single("idempotency-key").map_err(|_| wrong("stands more than once"))?
         else {
@@ -225,7 +225,7 @@ impl Incoming {
     /// [`Code::InvalidParameter`] where it is no `"<revision>"`.
     pub fn if_match(&self) -> Result<Option<u64>> {
         const EXPECTED: &str = "one `ETag` of this thing, such as `\"3\"`";
-        let wrong = |reason| invalid("If-Match", reason, EXPECTED);
+        let wrong = |reason| Error::parameter("If-Match", reason, EXPECTED);
         let Some(value) = self.headers.single("if-match").map_err(|_| wrong("stands more than once"))? else {
             return Ok(None);
         };

@@ -57,16 +57,13 @@ impl Page {
             None => Self::LIMIT_DEFAULT,
             Some(Ok(limit)) if (1..=Self::LIMIT_MAX).contains(&limit) => limit,
             Some(_) => {
-                return Err(Error::new(Code::InvalidParameter, "`limit` is not a number from 1 to 100"));
+                return Err(Error::parameter("limit", "is out of range", "a whole number from 1 to 100"));
             }
         };
         let before = match cursor {
             None => None,
             Some(text) => Some(Cursor::parse(text).ok_or_else(|| {
-                Error::new(
-                    Code::InvalidParameter,
-                    "`cursor` is none that a list gave; leave it out to start anew",
-                )
+                Error::parameter("cursor", "is not valid", "the `next_cursor` of the page before")
             })?),
         };
         Ok(Self { limit, before })
