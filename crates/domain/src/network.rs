@@ -30,7 +30,12 @@ impl NetworkRule {
         let mut errors = Vec::new();
         for (index, text) in texts.iter().enumerate() {
             match parse_network(text.as_ref()) {
-                Some(network) => networks.push(network),
+                Some(network) => {
+                    // Inserted in order, each once; see `ScopeSet` for why this is no sort.
+                    if let Err(place) = networks.binary_search(&network) {
+                        networks.insert(place, network);
+                    }
+                }
                 None => errors.push(FieldError::new(
                     format!("{field}[{index}]"),
                     "is not an address or a network",
@@ -38,8 +43,6 @@ impl NetworkRule {
                 )),
             }
         }
-        networks.sort();
-        networks.dedup();
         if errors.is_empty() { Ok(Self(networks)) } else { Err(errors) }
     }
 

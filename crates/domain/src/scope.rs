@@ -201,9 +201,12 @@ impl ScopeSet {
             return Reach::Everywhere;
         }
         let narrowed = |held: &Scope| held.application().filter(|id| held.covers(&needed.clone().at(*id)));
-        let mut some: Vec<ApplicationId> = self.0.iter().filter_map(narrowed).collect();
-        some.sort_unstable();
-        some.dedup();
+        let mut some: Vec<ApplicationId> = Vec::new();
+        for application in self.0.iter().filter_map(narrowed) {
+            if let Err(place) = some.binary_search(&application) {
+                some.insert(place, application);
+            }
+        }
         if some.is_empty() { Reach::Nowhere } else { Reach::Some(some) }
     }
 
@@ -264,10 +267,14 @@ impl ScopeSet {
 
 impl FromIterator<Scope> for ScopeSet {
     fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
-        let mut scopes: Vec<Scope> = scopes.into_iter().collect();
-        scopes.sort();
-        scopes.dedup();
-        Self(scopes)
+        // Inserted one by one: a general sort is 40 KB of code in a component, for at most 64 entries.
+        let mut sorted: Vec<Scope> = Vec::new();
+        for scope in scopes {
+            if let Err(place) = sorted.binary_search(&scope) {
+                sorted.insert(place, scope);
+            }
+        }
+        Self(sorted)
     }
 }
 
