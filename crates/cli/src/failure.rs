@@ -181,6 +181,14 @@ impl Failure {
     }
 }
 
+impl From<keyward_domain::Error> for Failure {
+    fn from(error: keyward_domain::Error) -> Self {
+        let mut failure = Self::new(error.code.blame(), error.code.title(), error.detail);
+        failure.0.fields = error.fields;
+        failure
+    }
+}
+
 /// Where the code says nothing, the status does.
 fn blame_of_status(status: u16) -> Blame {
     match status {

@@ -1,10 +1,14 @@
 //! The `keyward` command. Here is only which half a command belongs to: the client (the library) or, with the feature `host`,
 //! making and running a Keyward on this machine.
 
+#[cfg(feature = "host")]
+mod local;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use keyward_cli::{Global, Terminal, failure::EXIT_CODES};
+use keyward_cli::failure::EXIT_CODES;
+use keyward_cli::{Global, Terminal};
 
 /// API keys governed at the edge: issue, claim, verify, revoke, and see it all in the audit log
 #[derive(Parser)]
@@ -18,6 +22,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    #[cfg(feature = "host")]
+    #[command(flatten)]
+    Local(local::Command),
     #[command(flatten)]
     Client(keyward_cli::Command),
 }
@@ -26,6 +33,8 @@ fn main() -> ExitCode {
     let Arguments { global, command } = Arguments::parse();
     let terminal = Terminal::default();
     let ended = match command {
+        #[cfg(feature = "host")]
+        Command::Local(command) => local::run(&global, command, &terminal),
         Command::Client(command) => keyward_cli::commands::run(&global, &command, &terminal),
     };
     match ended {

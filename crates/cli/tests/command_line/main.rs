@@ -1,7 +1,9 @@
 //! The command as a person or a script runs it: arguments and recorded answers in, output and exit code out. Each case is data in
 //! `cases/*.toml`; this file only runs them, against a server that answers from the case and checks what it was asked.
 
+#[cfg(test)]
 mod case;
+#[cfg(test)]
 mod stub;
 
 use std::fmt::Write as _;

@@ -1,0 +1,235 @@
+//! The state directory: what lies where in it, and how a new one comes to be: in a folder of its own inside of it, moved into
+//! place when it is complete.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use keyward_cli::Failure;
+use keyward_cli::failure::Result;
+use keyward_domain::error::Blame;
+
+/// The variables that `init` makes, as `spin.toml` names them; each lies in a file of this name.
+pub const VARIABLES: [&str; 4] = ["records_keyring", "audit_keyring", "peppers", "signing_keys"];
+
+/// The folder of the variables' files.
+const VARIABLES_FOLDER: &str = "variables";
+/// The same variables for a shell that starts Spin.
+const ENVIRONMENT_FILE: &str = "variables.env";
+/// The root key. Moved into place last: where it lies, all the rest does.
+const ROOT_KEY_FILE: &str = "root.key";
+/// Where Spin and the host keep the store `default` unless told.
+const STORE_FILE: &str = "sqlite_key_value.db";
+
+/// Whether a folder that `init` made has this name while it is under construction.
+const STAGING_PREFIX: &str = ".init-";
+
+/// A state directory's layout.
+#[derive(Debug, Clone)]
+pub struct StateDir(PathBuf);
+
+impl StateDir {
+    /// The layout below `path`.
+    pub fn new(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The root key's file.
+    pub fn root_key(&self) -> PathBuf {
+        self.0.join(ROOT_KEY_FILE)
+    }
+
+    /// The file for a shell.
+    pub fn environment(&self) -> PathBuf {
+        self.0.join(ENVIRONMENT_FILE)
+    }
+
+    /// The folder of the variables' files.
+    pub fn variables(&self) -> PathBuf {
+        self.0.join(VARIABLES_FOLDER)
+    }
+
+    /// A variable's file.
+    pub fn variable(&self, name: &str) -> PathBuf {
+        self.variables().join(format!("{name}.json"))
+    }
+
+    /// What `init` would make and is there already.
+    fn taken(&self) -> Vec<PathBuf> {
+        let mut paths: Vec<PathBuf> = VARIABLES.iter().map(|name| self.variable(name)).collect();
+        paths.extend([self.environment(), self.root_key(), self.0.join(STORE_FILE)]);
+        paths.retain(|path| path.symlink_metadata().is_ok());
+        paths
+    }
+
+    /// Begins a new state.
+    ///
+    /// # Errors
+    /// Something of a state is there already; the directory cannot be made.
+    pub fn stage(&self) -> Result<Staging> {
+        let taken = self.taken();
+        if !taken.is_empty() {
+            let names: Vec<String> = taken.iter().map(|path| format!("`{}`", path.display())).collect();
+            let detail = format!("there is {}; nothing was changed", names.join(", "));
+            return Err(Failure::new(Blame::Conflict, "The state directory is in use", detail)
+                .advise("Whoever loses these files loses every key. Take another --state-dir, or move them away yourself."));
+        }
+        let made = !self.0.exists();
+        let make = |path: &Path| {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(path)
+                .map_err(|error| Failure::file("state directory", path, &error))
+        };
+        make(&self.0)?;
+        let folder = self.0.join(format!("{STAGING_PREFIX}{}", std::process::id()));
+        let staging = Staging { into: self.clone(), folder, made, keep: false };
+        make(&staging.folder)?;
+        make(&staging.layout().variables())?;
+        Ok(staging)
+    }
+}
+
+/// A state under construction; gone again, with the directory if that was made for it, unless it is put into place or kept.
+pub struct Staging {
+    into: StateDir,
+    folder: PathBuf,
+    made: bool,
+    keep: bool,
+}
+
+impl Staging {
+    /// The layout of what is under construction.
+    pub fn layout(&self) -> StateDir {
+        StateDir(self.folder.clone())
+    }
+
+    /// From now on a failure must leave the files: a store elsewhere has been sealed with them.
+    pub fn keep(&mut self) {
+        self.keep = true;
+    }
+
+    /// Moves everything into place, the root key last.
+    ///
+    /// # Errors
+    /// The file system refuses; what was moved is moved back unless it is to be kept.
+    pub fn put_into_place(mut self) -> Result<()> {
+        let fault = |error| Failure::file("state directory", self.into.path(), &error);
+        let mut names: Vec<_> = std::fs::read_dir(&self.folder)
+            .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name())).collect())
+            .map_err(fault)?;
+        names.sort_by_key(|name| name == ROOT_KEY_FILE);
+        let mut moved = Vec::new();
+        for name in names {
+            let (from, to) = (self.folder.join(&name), self.into.path().join(&name));
+            if let Err(error) = std::fs::rename(&from, &to) {
+                let failure = fault(error);
+                for (from, to) in moved {
+                    // Back to where the guard removes or keeps it.
+                    let _ = std::fs::rename(to, from);
+                }
+                return Err(failure);
+            }
+            moved.push((from, to));
+        }
+        // All is there; should the machine stop before these, the file system may show an earlier state.
+        File::open(self.into.path()).and_then(|folder| folder.sync_all()).map_err(fault)?;
+        let _ = std::fs::remove_dir(&self.folder);
+        self.made = false;
+        self.keep = true;
+        Ok(())
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if self.keep {
+            return;
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+        if self.made {
+            // Only if it is empty, as it then is.
+            let _ = std::fs::remove_dir(self.into.path());
+        }
+    }
+}
+
+/// Writes a new file that its owner alone can read.
+///
+/// # Errors
+/// It is there already, or the disk refuses.
+pub fn write_private(path: &Path, content: &str) -> Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(content.as_bytes()).and_then(|()| file.sync_all()))
+        .map_err(|error| Failure::file("state directory", path, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn fresh(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("keyward-state-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        path
+    }
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_state_appears_whole_and_private_or_not_at_all() {
+        let state = StateDir::new(&fresh("whole"));
+        drop(state.stage().unwrap());
+        assert!(!state.path().exists(), "an abandoned state leaves nothing");
+
+        let staging = state.stage().unwrap();
+        let layout = staging.layout();
+        write_private(&layout.variable("peppers"), "secret").unwrap();
+        write_private(&layout.root_key(), "token\n").unwrap();
+        assert!(!state.root_key().exists());
+        staging.put_into_place().unwrap();
+        assert_eq!((mode(state.path()), mode(&state.variables())), (0o700, 0o700));
+        assert_eq!((mode(&state.root_key()), mode(&state.variable("peppers"))), (0o600, 0o600));
+        assert_eq!(
+            std::fs::read_dir(state.path()).unwrap().count(),
+            2,
+            "nothing is left of the construction"
+        );
+
+        let failure = state.stage().err().unwrap();
+        assert_eq!(failure.exit_code(), 4);
+        let shown = failure.render(keyward_cli::terminal::Styles::OFF);
+        assert!(shown.contains("peppers.json`") && shown.contains("root.key`"), "{shown}");
+        std::fs::remove_dir_all(state.path()).unwrap();
+    }
+
+    #[test]
+    fn what_was_in_the_directory_stays() {
+        let state = StateDir::new(&fresh("stays"));
+        std::fs::create_dir_all(state.path()).unwrap();
+        std::fs::write(state.path().join("runtime-config.toml"), "x").unwrap();
+        drop(state.stage().unwrap());
+        assert!(state.path().join("runtime-config.toml").exists());
+        let mut staging = state.stage().unwrap();
+        staging.keep();
+        let kept = staging.layout().path().to_owned();
+        drop(staging);
+        assert!(kept.exists(), "what a store elsewhere depends on is kept");
+        std::fs::remove_dir_all(state.path()).unwrap();
+    }
+}

@@ -1,0 +1,208 @@
+//! `keyward up`: runs Keyward from a state directory until it is told to stop. It hands the rings over as files: their text passes
+//! through no argument and no environment.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use keyward_cli::failure::Result;
+use keyward_cli::table::{Card, Cell};
+use keyward_cli::{Ending, Failure, Global, Terminal};
+use keyward_domain::error::Blame;
+use keyward_host::{HostConfig, LogConfig, LogFormat, Running, TlsFiles};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::start_failure;
+use super::state::{StateDir, VARIABLES};
+
+/// The variable that says where people reach Keyward, as `spin.toml` names it.
+const PUBLIC_URL: &str = "public_url";
+
+/// `keyward up`.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
+    listen: SocketAddr,
+    /// Where `keyward init` put rings, root key and store
+    #[arg(long, value_name = "DIR", default_value = ".keyward")]
+    state_dir: PathBuf,
+    /// The application's manifest
+    #[arg(long, short = 'f', value_name = "FILE", default_value = "spin.toml")]
+    from: PathBuf,
+    /// Spin's runtime configuration, where the store lies elsewhere
+    #[arg(long, value_name = "FILE")]
+    runtime_config_file: Option<PathBuf>,
+    /// The listener's certificate chain, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The listener's private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Where people reach Keyward: claims' links lead there [default: where it listens]
+    #[arg(long, value_name = "URL", env = "KEYWARD_PUBLIC_URL")]
+    public_url: Option<String>,
+    /// Another variable of the manifest, NAME=VALUE or NAME=@FILE, such as `trusted_proxies=10.0.0.0/8`; may repeat
+    #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = variable)]
+    variables: Vec<(String, String)>,
+    /// How the log on standard error looks
+    #[arg(long, value_enum, default_value = "auto")]
+    log_format: LogLook,
+}
+
+/// How the log looks.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogLook {
+    /// For a person on a terminal, JSON lines otherwise
+    Auto,
+    /// For a person
+    Human,
+    /// JSON lines
+    Json,
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE or NAME=@FILE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Carries it out; returns when it was told to stop and has.
+pub fn run(global: &Global, options: Options, terminal: &Terminal) -> Result<Ending> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::system("runtime", error))?;
+    let ended = runtime.block_on(serve(global, options, terminal));
+    // What is still blocked after a stop's bounds is not waited for.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    ended
+}
+
+async fn serve(global: &Global, options: Options, terminal: &Terminal) -> Result<Ending> {
+    // Before the start: a signal meanwhile is not lost.
+    let mut signals = Signals::new()?;
+    let state = StateDir::new(&options.state_dir);
+    let config = config(options, &state)?;
+    let running = tokio::select! {
+        started = keyward_host::start(config) => started.map_err(|error| start_failure(&error))?,
+        () = signals.next() => return Ok(Ending::Done),
+    };
+    announce(global, &running, &state, terminal)?;
+    signals.next().await;
+    tokio::select! {
+        () = running.shutdown() => Ok(Ending::Done),
+        () = signals.next() => {
+            Err(Failure::new(Blame::Caller, "Stopped at once", "a second signal came; requests in flight were cut"))
+        }
+    }
+}
+
+fn config(options: Options, state: &StateDir) -> Result<HostConfig> {
+    let missing: Vec<String> = VARIABLES
+        .iter()
+        .map(|name| state.variable(name))
+        .filter(|path| !path.exists())
+        .map(|path| format!("`{}`", path.display()))
+        .collect();
+    if !missing.is_empty() {
+        let detail = format!("there is no {}", missing.join(", "));
+        return Err(Failure::new(Blame::Caller, "The state directory is not complete", detail)
+            .advise(format!("Make one with `keyward init --state-dir {}`.", state.path().display())));
+    }
+    let listen = with_port(options.listen)?;
+    let tls = options.tls_cert.zip(options.tls_key).map(|(cert, key)| TlsFiles { cert, key });
+    let mut variables: Vec<(String, String)> = VARIABLES
+        .iter()
+        .map(|name| ((*name).to_owned(), format!("@{}", state.variable(name).display())))
+        .collect();
+    // What Spin's own environment variable says is respected: the host's precedence puts ours before it.
+    let from_environment = std::env::var_os("SPIN_VARIABLE_PUBLIC_URL").is_some();
+    let public_url = options.public_url.or_else(|| {
+        (!from_environment).then(|| format!("{}://{}", scheme(tls.is_some()), reachable(listen)))
+    });
+    variables.extend(public_url.map(|url| (PUBLIC_URL.to_owned(), url.trim_end_matches('/').to_owned())));
+    variables.retain(|(name, _)| options.variables.iter().all(|(given, _)| given != name));
+    variables.extend(options.variables);
+
+    let mut config = HostConfig::new(options.from);
+    config.listen = listen;
+    config.state_dir = state.path().to_owned();
+    config.runtime_config = options.runtime_config_file;
+    config.variables = variables;
+    config.tls = tls;
+    config.log = LogConfig {
+        format: match options.log_format {
+            LogLook::Auto => LogFormat::Auto,
+            LogLook::Human => LogFormat::Human,
+            LogLook::Json => LogFormat::Json,
+        },
+        ..LogConfig::default()
+    };
+    Ok(config)
+}
+
+const fn scheme(is_tls: bool) -> &'static str {
+    if is_tls { "https" } else { "http" }
+}
+
+/// The address with a port in it: the public URL must name it before the host listens.
+fn with_port(listen: SocketAddr) -> Result<SocketAddr> {
+    if listen.port() != 0 {
+        return Ok(listen);
+    }
+    std::net::TcpListener::bind(listen).and_then(|listener| listener.local_addr()).map_err(|error| {
+        Failure::new(Blame::Caller, "The address cannot be used", format!("{listen}: {error}"))
+    })
+}
+
+/// Where this machine reaches what listens on all of its addresses.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let address = match listen.ip() {
+        IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        address => address,
+    };
+    SocketAddr::new(address, listen.port())
+}
+
+fn announce(global: &Global, running: &Running, state: &StateDir, terminal: &Terminal) -> Result<()> {
+    let (url, root_key) = (running.url(), state.root_key().display().to_string());
+    if global.json {
+        let json = serde_json::json!({ "listening": url, "root_key": root_key });
+        return terminal.print(&keyward_cli::escape::shown_json(&json.to_string()));
+    }
+    let card = Card::new().field("Keyward", Cell::new(url)).field("root key", Cell::new(root_key));
+    terminal.print(&card.render(terminal.styles()))
+}
+
+/// The two signals that mean "stop".
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let of = |kind| signal(kind).map_err(|error| Failure::system("signals", error));
+        Ok(Self { terminate: of(SignalKind::terminate())?, interrupt: of(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_addresses_are_reached_by_the_loopback() {
+        for (listen, expected) in
+            [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80"), ("192.0.2.1:80", "192.0.2.1:80")]
+        {
+            assert_eq!(reachable(listen.parse().unwrap()).to_string(), expected);
+        }
+    }
+}
