@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use http::header::{self, HeaderValue};
 use http::uri::{Authority, Scheme};
@@ -17,7 +18,7 @@ use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::cron::CronComponent;
 use crate::guest::Environment;
-use crate::http::body::{Bounded, Held, empty, full};
+use crate::http::body::{Bounded, Held, Permit, empty, full};
 use crate::http::worker::{Handler, reason};
 use crate::manifest::StaticResponse;
 use crate::outbound::chained_component;
@@ -49,7 +50,12 @@ pub(crate) enum Destination {
 
 impl App {
     /// Answers a request from a connection.
-    pub(crate) async fn answer<B>(&self, mut request: Request<B>, scheme: Scheme, client: SocketAddr) -> Response<WasiBody>
+    pub(crate) async fn answer<B>(
+        &self,
+        mut request: Request<B>,
+        scheme: Scheme,
+        client: SocketAddr,
+    ) -> Response<WasiBody>
     where
         B: http_body::Body<Data = bytes::Bytes> + Send + Unpin + 'static,
         Error: From<B::Error>,
@@ -63,15 +69,17 @@ impl App {
         if let Some(name) = request.uri().path().strip_prefix(WELL_KNOWN) {
             return self.well_known(name);
         }
-        let Ok(permit) = self.in_flight.clone().try_acquire_owned() else { return busy() };
-        let Some(found) = self.router.find(request.uri().path()) else { return status(StatusCode::NOT_FOUND) };
+        let Ok(permit) = self.in_flight.clone().try_acquire_owned().map(Arc::new) else { return busy() };
+        let Some(found) = self.router.find(request.uri().path()) else {
+            return status(StatusCode::NOT_FOUND);
+        };
         let old = request.version() == Version::HTTP_10;
         let mut response = match self.answers.get(found.trigger) {
             Some(Destination::Component(id)) => {
                 if let Err(refusal) = complete_uri(&mut request, scheme) {
-                    return refusal;
+                    return status(refusal);
                 }
-                self.run(id, request, &found, client).await
+                self.run(id, request, &found, client, permit.clone()).await
             }
             Some(Destination::Static(fixed)) => respond(fixed),
             None => status(StatusCode::NOT_FOUND),
@@ -84,36 +92,59 @@ impl App {
     }
 
     /// Answers a request that a guest sent to `http://ID.spin.internal`.
-    pub(crate) async fn answer_chained(&self, request: Request<WasiBody>) -> Result<Response<WasiBody>, Error> {
+    pub(crate) async fn answer_chained(
+        &self,
+        request: Request<WasiBody>,
+        permit: Permit,
+    ) -> Result<Response<WasiBody>, Error> {
         let id = chained_component(request.uri()).unwrap_or_default().to_owned();
         if !self.handlers.contains_key(&id) {
-            let message = format!("a request to http://{id}.spin.internal found no component of this name with an HTTP trigger");
+            let message = format!(
+                "a request to http://{id}.spin.internal found no component of this name with an HTTP trigger"
+            );
             self.env.log.warn(None, &message);
             return Err(Error::DestinationNotFound);
         }
         let found = RouteMatch::chained(request.uri().path());
-        Ok(Box::pin(self.run(&id, request, &found, CHAINED_CLIENT)).await)
+        Ok(Box::pin(self.run(&id, request, &found, CHAINED_CLIENT, permit)).await)
     }
 
     /// Answers a request that a guest sent to its own application.
-    pub(crate) async fn answer_self(&self, mut request: Request<WasiBody>) -> Response<WasiBody> {
-        let Some(found) = self.router.find(request.uri().path()) else { return status(StatusCode::NOT_FOUND) };
+    pub(crate) async fn answer_self(
+        &self,
+        mut request: Request<WasiBody>,
+        permit: Permit,
+    ) -> Response<WasiBody> {
+        let Some(found) = self.router.find(request.uri().path()) else {
+            return status(StatusCode::NOT_FOUND);
+        };
         match self.answers.get(found.trigger) {
             Some(Destination::Component(id)) => {
                 if request.uri().host().is_none_or(str::is_empty) {
                     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-                    let uri = Uri::builder().scheme(Scheme::HTTP).authority("localhost").path_and_query(path).build();
+                    let uri = Uri::builder()
+                        .scheme(Scheme::HTTP)
+                        .authority("localhost")
+                        .path_and_query(path)
+                        .build();
                     let Ok(uri) = uri else { return status(StatusCode::BAD_REQUEST) };
                     *request.uri_mut() = uri;
                 }
-                Box::pin(self.run(id, request, &found, SELF_CLIENT)).await
+                Box::pin(self.run(id, request, &found, SELF_CLIENT, permit)).await
             }
             Some(Destination::Static(fixed)) => respond(fixed),
             None => status(StatusCode::NOT_FOUND),
         }
     }
 
-    async fn run<B>(&self, id: &str, mut request: Request<B>, found: &RouteMatch, client: SocketAddr) -> Response<WasiBody>
+    async fn run<B>(
+        &self,
+        id: &str,
+        mut request: Request<B>,
+        found: &RouteMatch,
+        client: SocketAddr,
+        permit: Permit,
+    ) -> Response<WasiBody>
     where
         B: http_body::Body<Data = bytes::Bytes> + Send + Unpin + 'static,
         Error: From<B::Error>,
@@ -130,12 +161,16 @@ impl App {
         let full_url = request.uri().to_string();
         found.append_headers(request.headers_mut(), &full_url, client);
         let exceeded = Arc::new(AtomicBool::new(false));
-        let request = request.map(|body| Bounded::new(body, limits.request_body_bytes_max, exceeded.clone()).boxed_unsync());
-        match tokio::time::timeout(limits.request_time_max, handler.handle((), request)).await {
+        let request = request
+            .map(|body| Bounded::new(body, limits.request_body_bytes_max, exceeded.clone()).boxed_unsync());
+        let begin = Instant::now();
+        let outcome = tokio::time::timeout(limits.request_time_max, handler.handle(permit, request)).await;
+        match outcome {
             Ok(Ok(response)) => response,
             Ok(Err(_)) if exceeded.load(Ordering::Relaxed) => status(StatusCode::PAYLOAD_TOO_LARGE),
-            Ok(Err(error)) => self.failed(id, &error),
-            Err(_) => {
+            // On a loaded machine the end of the instance may be noticed before the timer.
+            Ok(Err(error)) if begin.elapsed() < limits.request_time_max => self.failed(id, &error),
+            Ok(Err(_)) | Err(_) => {
                 self.env.log.warn(Some(id), "a request was given up: the time bound is met");
                 status(StatusCode::GATEWAY_TIMEOUT)
             }
@@ -144,14 +179,16 @@ impl App {
 
     /// The answer when a guest gave none. What the guest said about it stays unsaid.
     fn failed(&self, id: &str, error: &wasmtime::Error) -> Response<WasiBody> {
-        if let Some(failed) = error.downcast_ref::<InstantiationError<()>>() {
+        if let Some(failed) = error.downcast_ref::<InstantiationError<Permit>>() {
             if failed.error.is::<wasmtime::PoolConcurrencyLimitError>() {
                 return busy();
             }
             self.env.log.error(Some(id), &format!("no instance could be made: {}", reason(&failed.error)));
         } else if !error.is::<TrapOrPanicError>() {
             // A trap is logged where its instance ends.
-            self.env.log.error(Some(id), "the component answered a request with an error instead of a response");
+            self.env
+                .log
+                .error(Some(id), "the component answered a request with an error instead of a response");
         }
         status(StatusCode::INTERNAL_SERVER_ERROR)
     }
@@ -162,7 +199,9 @@ impl App {
             "info" => {
                 let info = serde_json::json!({ "name": self.name, "version": self.version });
                 let mut response = Response::new(full(info.to_string()));
-                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                response
+                    .headers_mut()
+                    .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 response
             }
             _ => status(StatusCode::NOT_FOUND),
@@ -198,8 +237,8 @@ fn respond(fixed: &StaticResponse) -> Response<WasiBody> {
 
 /// Gives the request's URI the scheme it came by and the authority it named, in its URI or its `Host`. Naming
 /// none, or two different ones, is refused.
-fn complete_uri<B>(request: &mut Request<B>, scheme: Scheme) -> Result<(), Response<WasiBody>> {
-    let bad = || status(StatusCode::BAD_REQUEST);
+fn complete_uri<B>(request: &mut Request<B>, scheme: Scheme) -> Result<(), StatusCode> {
+    let bad = || StatusCode::BAD_REQUEST;
     let from_header = match request.headers().get(header::HOST) {
         None => None,
         Some(host) => Some(Authority::try_from(host.as_bytes()).map_err(|_| bad())?),

@@ -16,7 +16,11 @@ const DIGEST_BYTES: usize = 32;
 
 /// Loads the component `wasm` from the cache in `dir`, or compiles it and puts it there. A cache that cannot be
 /// written costs time at the next start, nothing else.
-pub(crate) fn load_or_compile(engine: &Engine, dir: Option<&Path>, wasm: &[u8]) -> wasmtime::Result<Component> {
+pub(crate) fn load_or_compile(
+    engine: &Engine,
+    dir: Option<&Path>,
+    wasm: &[u8],
+) -> wasmtime::Result<Component> {
     let Some(dir) = dir else { return Component::new(engine, wasm) };
     let path = dir.join(format!("{}.cwasm", name(engine, wasm)));
     if let Some(component) = read(&path).and_then(|code| deserialize(engine, &code).ok()) {
@@ -62,14 +66,18 @@ fn read(path: &Path) -> Option<Vec<u8>> {
 fn write(dir: &Path, path: &PathBuf, code: &[u8]) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(code)?;
     file.write_all(&Sha256::digest(code))?;
     // Whole or not at all, whoever else starts at the same time.
     std::fs::rename(&temporary, path)
 }
 
-#[allow(unsafe_code, reason = "taking compiled code is unsafe by nature; `read` admits only whole files of this user's own, and the engine checks its version and settings")]
+#[allow(
+    unsafe_code,
+    reason = "taking compiled code is unsafe by nature; `read` admits only whole files of this user's own, and the engine checks its version and settings"
+)]
 fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: `code` came out of `precompile_component` of an engine with the same compatibility hash: either
     // just now, or through a file named by that hash, unchanged by its digest, and writable by this user alone.

@@ -29,7 +29,9 @@ pub(crate) struct CronComponent {
 pub(crate) fn parse_schedule(expression: &str) -> Result<Schedule, String> {
     let fields = expression.split_whitespace().count();
     if fields != 6 && fields != 7 {
-        return Err(format!("`{expression}` has {fields} fields; six or seven are needed: sec min hour dom mon dow [year], as in \"0 */5 * * * *\""));
+        return Err(format!(
+            "`{expression}` has {fields} fields; six or seven are needed: sec min hour dom mon dow [year], as in \"0 */5 * * * *\""
+        ));
     }
     Schedule::from_str(expression).map_err(|e| format!("`{expression}` is no cron expression: {e}"))
 }
@@ -53,7 +55,11 @@ impl CronComponent {
         let run = async {
             let mut store = GuestState::new_store(env, &self.config);
             let instance = self.pre.instantiate_async(&mut store).await?;
-            store.run_concurrent(async |accessor| instance.call_handle_cron_event(accessor, Metadata { timestamp }).await).await?
+            store
+                .run_concurrent(async |accessor| {
+                    instance.call_handle_cron_event(accessor, Metadata { timestamp }).await
+                })
+                .await?
         };
         match tokio::time::timeout(env.limits.cron_time_max, run).await {
             Ok(Ok(Ok(()))) => return Tick::Done,
@@ -101,7 +107,10 @@ async fn run(app: Arc<App>, place: usize, mut stopping: watch::Receiver<bool>) {
 }
 
 fn now(wall: &Duration) -> DateTime<Utc> {
-    i64::try_from(wall.as_secs()).ok().and_then(|s| DateTime::from_timestamp(s, 0)).unwrap_or(DateTime::UNIX_EPOCH)
+    i64::try_from(wall.as_secs())
+        .ok()
+        .and_then(|s| DateTime::from_timestamp(s, 0))
+        .unwrap_or(DateTime::UNIX_EPOCH)
 }
 
 #[cfg(test)]
@@ -110,7 +119,13 @@ mod tests {
 
     #[test]
     fn expressions() {
-        for (expression, right) in [("0 */5 * * * *", true), ("* * * * * * 2030", true), ("*/5 * * * *", false), ("61 * * * * *", false), ("", false)] {
+        for (expression, right) in [
+            ("0 */5 * * * *", true),
+            ("* * * * * * 2030", true),
+            ("*/5 * * * *", false),
+            ("61 * * * * *", false),
+            ("", false),
+        ] {
             assert_eq!(parse_schedule(expression).is_ok(), right, "{expression}");
         }
     }

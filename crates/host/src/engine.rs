@@ -108,13 +108,19 @@ impl p3_clocks::monotonic_clock::Host for GuestState {
 }
 
 impl<T: Send> p3_clocks::monotonic_clock::HostWithStore<T> for Sleeps {
-    async fn wait_until(accessor: &wasmtime::component::Accessor<T, Self>, when: u64) -> wasmtime::Result<()> {
+    async fn wait_until(
+        accessor: &wasmtime::component::Accessor<T, Self>,
+        when: u64,
+    ) -> wasmtime::Result<()> {
         let clock = accessor.with(|mut access| access.get().clock().clone());
         clock.sleep_until(when).await;
         Ok(())
     }
 
-    async fn wait_for(accessor: &wasmtime::component::Accessor<T, Self>, how_long: u64) -> wasmtime::Result<()> {
+    async fn wait_for(
+        accessor: &wasmtime::component::Accessor<T, Self>,
+        how_long: u64,
+    ) -> wasmtime::Result<()> {
         let clock = accessor.with(|mut access| access.get().clock().clone());
         clock.sleep_until(clock.mono_ns().saturating_add(how_long)).await;
         Ok(())

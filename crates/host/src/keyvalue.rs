@@ -9,7 +9,8 @@ use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{
-    Accessor, Destination, FutureReader, HasData, Resource, StreamProducer, StreamReader, StreamResult, VecBuffer,
+    Accessor, Destination, FutureReader, HasData, Resource, StreamProducer, StreamReader, StreamResult,
+    VecBuffer,
 };
 
 use crate::bindings::cron::spin::cron::cron_types;
@@ -111,22 +112,39 @@ impl<T: Send> spin::HostStoreWithStore<T> for Guest {
         }))
     }
 
-    async fn get(accessor: &Accessor<T, Self>, resource: Resource<OpenStore>, key: String) -> SpinResult<Option<Vec<u8>>> {
+    async fn get(
+        accessor: &Accessor<T, Self>,
+        resource: Resource<OpenStore>,
+        key: String,
+    ) -> SpinResult<Option<Vec<u8>>> {
         let open = opened(accessor, &resource)?;
         Ok(open.store.get(&open.component, &key).await.map_err(Into::into))
     }
 
-    async fn set(accessor: &Accessor<T, Self>, resource: Resource<OpenStore>, key: String, value: Vec<u8>) -> SpinResult<()> {
+    async fn set(
+        accessor: &Accessor<T, Self>,
+        resource: Resource<OpenStore>,
+        key: String,
+        value: Vec<u8>,
+    ) -> SpinResult<()> {
         let open = opened(accessor, &resource)?;
         Ok(open.store.set(&open.component, &key, &value).await.map_err(Into::into))
     }
 
-    async fn delete(accessor: &Accessor<T, Self>, resource: Resource<OpenStore>, key: String) -> SpinResult<()> {
+    async fn delete(
+        accessor: &Accessor<T, Self>,
+        resource: Resource<OpenStore>,
+        key: String,
+    ) -> SpinResult<()> {
         let open = opened(accessor, &resource)?;
         Ok(open.store.delete(&open.component, &key).await.map_err(Into::into))
     }
 
-    async fn exists(accessor: &Accessor<T, Self>, resource: Resource<OpenStore>, key: String) -> SpinResult<bool> {
+    async fn exists(
+        accessor: &Accessor<T, Self>,
+        resource: Resource<OpenStore>,
+        key: String,
+    ) -> SpinResult<bool> {
         let open = opened(accessor, &resource)?;
         Ok(open.store.exists(&open.component, &key).await.map_err(Into::into))
     }
@@ -212,12 +230,16 @@ impl<D> StreamProducer<D> for Keys {
 impl variables::Host for GuestState {}
 
 impl<T: Send> variables::HostWithStore<T> for Guest {
-    async fn get(accessor: &Accessor<T, Self>, name: String) -> wasmtime::Result<Result<String, variables::Error>> {
+    async fn get(
+        accessor: &Accessor<T, Self>,
+        name: String,
+    ) -> wasmtime::Result<Result<String, variables::Error>> {
         if let Err(reason) = check_variable_name(&name) {
             return Ok(Err(variables::Error::InvalidName(reason)));
         }
         let value = accessor.with(|mut access| access.get().config.variables.get(&name).cloned());
-        Ok(value.ok_or_else(|| variables::Error::Undefined(format!("the component has no variable `{name}`"))))
+        Ok(value
+            .ok_or_else(|| variables::Error::Undefined(format!("the component has no variable `{name}`"))))
     }
 }
 
@@ -254,7 +276,11 @@ impl wasi::HostBucket for GuestState {
         Ok(open.store.exists(&open.component, &key).await.map_err(Into::into))
     }
 
-    async fn list_keys(&mut self, bucket: Resource<OpenStore>, cursor: Option<String>) -> WasiResult<wasi::KeyResponse> {
+    async fn list_keys(
+        &mut self,
+        bucket: Resource<OpenStore>,
+        cursor: Option<String>,
+    ) -> WasiResult<wasi::KeyResponse> {
         let open = self.opened(&bucket)?;
         let found = open.store.keys(&open.component, "", cursor).await;
         Ok(found.map(|(keys, cursor)| wasi::KeyResponse { keys, cursor }).map_err(Into::into))
@@ -266,12 +292,20 @@ impl wasi::HostBucket for GuestState {
 }
 
 impl batch::Host for GuestState {
-    async fn get_many(&mut self, bucket: Resource<OpenStore>, keys: Vec<String>) -> WasiResult<Vec<(String, Option<Vec<u8>>)>> {
+    async fn get_many(
+        &mut self,
+        bucket: Resource<OpenStore>,
+        keys: Vec<String>,
+    ) -> WasiResult<Vec<(String, Option<Vec<u8>>)>> {
         let open = self.opened(&bucket)?;
         Ok(open.store.get_many(&open.component, keys).await.map_err(Into::into))
     }
 
-    async fn set_many(&mut self, bucket: Resource<OpenStore>, pairs: Vec<(String, Vec<u8>)>) -> WasiResult<()> {
+    async fn set_many(
+        &mut self,
+        bucket: Resource<OpenStore>,
+        pairs: Vec<(String, Vec<u8>)>,
+    ) -> WasiResult<()> {
         let open = self.opened(&bucket)?;
         Ok(open.store.set_many(&open.component, pairs).await.map_err(Into::into))
     }
@@ -288,7 +322,11 @@ impl atomics::Host for GuestState {
         Ok(open.store.increment(&open.component, &key, delta).await.map_err(Into::into))
     }
 
-    async fn swap(&mut self, cas: Resource<Cas>, value: Vec<u8>) -> wasmtime::Result<Result<(), atomics::CasError>> {
+    async fn swap(
+        &mut self,
+        cas: Resource<Cas>,
+        value: Vec<u8>,
+    ) -> wasmtime::Result<Result<(), atomics::CasError>> {
         let Cas { open, key, seen } = self.table.delete(cas)?;
         let failed = |error: StoreError| atomics::CasError::StoreError(error.into());
         let Some(expected) = seen else {
@@ -328,4 +366,3 @@ impl atomics::HostCas for GuestState {
         Ok(())
     }
 }
-

@@ -21,7 +21,8 @@ pub struct Limits {
     /// How long a guest may take to answer a request's head; then the caller gets 504 and the instance is
     /// dropped. Wall clock, busy loops included. Default 30 s. Spin has none by default.
     pub request_time_max: Duration,
-    /// How long a guest may go on after its last response (spawned tasks). Default 30 s.
+    /// How long a guest may go on after the head of its last response: a streamed body, spawned tasks.
+    /// Default 30 s.
     pub post_return_time_max: Duration,
     /// How long a client may stall in taking its response before its connection is dropped. Default 30 s.
     pub write_stall_time_max: Duration,

@@ -132,7 +132,8 @@ fn write_lines(rx: &Receiver<Message>, dropped: &AtomicU64, json: bool) {
     while let Ok(message) = rx.recv() {
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            let text = render(json, Level::Warn, None, None, &format!("{lost} log lines dropped: stderr is slow"));
+            let text =
+                render(json, Level::Warn, None, None, &format!("{lost} log lines dropped: stderr is slow"));
             let _ = stderr.lock().write_all(text.as_bytes());
         }
         match message {
@@ -173,7 +174,8 @@ fn render(json: bool, level: Level, component: Option<&str>, stream: Option<&str
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let reorders =
+            matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if (c.is_control() && c != '\t') || reorders {
             let _ = write!(out, "{}", c.escape_unicode());
         } else {
@@ -229,7 +231,11 @@ impl LineWriter {
 }
 
 impl AsyncWrite for LineWriter {
-    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, data: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
         for &byte in data {
             if byte == b'\n' {
                 self.emit();

@@ -118,7 +118,10 @@ impl Args {
         config.variables = self.variables;
         config.tls = self.tls_cert.zip(self.tls_key).map(|(cert, key)| TlsFiles { cert, key });
         config.cache_dir = self.cache_dir;
-        config.log = LogConfig { format: if self.log_json { LogFormat::Json } else { LogFormat::Auto }, quiet: self.quiet };
+        config.log = LogConfig {
+            format: if self.log_json { LogFormat::Json } else { LogFormat::Auto },
+            quiet: self.quiet,
+        };
         config.limits = self.bounds.apply(Limits::default());
         let world = self.world;
         config.world = world.control.map(|control| WorldConfig {

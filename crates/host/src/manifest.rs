@@ -91,7 +91,8 @@ impl Manifest {
     /// # Errors
     /// [`StartError::Manifest`] names the table and the field that is wrong and what would be right.
     pub fn load(path: &Path) -> Result<Self, StartError> {
-        let text = std::fs::read_to_string(path).map_err(|e| StartError::manifest(path, format!("cannot be read: {e}")))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| StartError::manifest(path, format!("cannot be read: {e}")))?;
         let base = path.parent().unwrap_or(Path::new("."));
         Self::parse(&text, base).map_err(|reason| StartError::manifest(path, reason))
     }
@@ -100,7 +101,9 @@ impl Manifest {
         let mut root = Fields::new("the manifest", text.parse::<Table>().map_err(|e| e.to_string())?);
         match root.take("spin_manifest_version") {
             Some(Value::Integer(2)) => {}
-            Some(other) => return Err(format!("`spin_manifest_version` is `{other}`; this host runs version 2")),
+            Some(other) => {
+                return Err(format!("`spin_manifest_version` is `{other}`; this host runs version 2"));
+            }
             None => return Err("`spin_manifest_version = 2` is missing".into()),
         }
         let mut application = root.table("application")?.ok_or("the table `[application]` is missing")?;
@@ -120,7 +123,9 @@ impl Manifest {
                 components.insert(id, component);
             }
         }
-        let mut triggers = root.table("trigger")?.ok_or("no trigger: at least one `[[trigger.http]]` or `[[trigger.cron]]` is needed")?;
+        let mut triggers = root
+            .table("trigger")?
+            .ok_or("no trigger: at least one `[[trigger.http]]` or `[[trigger.cron]]` is needed")?;
         let mut http = Vec::new();
         for (n, trigger) in triggers.tables("http")?.into_iter().enumerate() {
             http.push(parse_http(trigger, n, base, &mut components)?);
@@ -160,8 +165,14 @@ fn parse_variables(tables: Fields) -> Result<BTreeMap<String, VariableDeclaratio
         table.take("description");
         table.finish("required, secret, default, description")?;
         match (required, &default) {
-            (true, Some(_)) => return Err(format!("`[variables] {name}` is required and has a default; it can be one of the two")),
-            (false, None) => return Err(format!("`[variables] {name}` needs `required = true` or a `default`")),
+            (true, Some(_)) => {
+                return Err(format!(
+                    "`[variables] {name}` is required and has a default; it can be one of the two"
+                ));
+            }
+            (false, None) => {
+                return Err(format!("`[variables] {name}` needs `required = true` or a `default`"));
+            }
             _ => {}
         }
         variables.insert(name, VariableDeclaration { default });
@@ -174,7 +185,9 @@ fn parse_component(mut table: Fields, base: &Path) -> Result<Component, String> 
     let source = match table.take("source") {
         Some(Value::String(path)) => base.join(path),
         Some(Value::Table(_)) => {
-            return Err(format!("`{at} source` is a table; this host takes the path of a local file, as in `source = \"target/app.wasm\"`"));
+            return Err(format!(
+                "`{at} source` is a table; this host takes the path of a local file, as in `source = \"target/app.wasm\"`"
+            ));
         }
         Some(other) => return Err(format!("`{at} source` is `{other}`; the path of a Wasm file is needed")),
         None => return Err(format!("`{at} source` is missing: the path of its Wasm file")),
@@ -199,7 +212,9 @@ fn parse_component(mut table: Fields, base: &Path) -> Result<Component, String> 
         }
     }
     if table.take("allowed_http_hosts").is_some() {
-        return Err(format!("`{at} allowed_http_hosts` is of manifest version 1; use `allowed_outbound_hosts`"));
+        return Err(format!(
+            "`{at} allowed_http_hosts` is of manifest version 1; use `allowed_outbound_hosts`"
+        ));
     }
     let component = Component {
         source,
@@ -229,7 +244,10 @@ fn parse_answerer(
             components.insert(inline_id.clone(), parse_component(Fields { at, fields: inline }, base)?);
             Ok(Some(inline_id))
         }
-        Some(other) => Err(format!("`{} component` is `{other}`; a component's id or an inline table is needed", table.at)),
+        Some(other) => Err(format!(
+            "`{} component` is `{other}`; a component's id or an inline table is needed",
+            table.at
+        )),
     }
 }
 
@@ -242,11 +260,21 @@ fn parse_http(
     let at = table.at.clone();
     let route = match table.take("route") {
         Some(Value::String(route)) => Some(route),
-        Some(Value::Table(private)) if private.len() == 1 && private.get("private") == Some(&Value::Boolean(true)) => None,
-        Some(other) => {
-            return Err(format!("`{at} route` is `{other}`; a pattern such as \"/orders/:id\" or `{{ private = true }}` is needed"));
+        Some(Value::Table(private))
+            if private.len() == 1 && private.get("private") == Some(&Value::Boolean(true)) =>
+        {
+            None
         }
-        None => return Err(format!("`{at} route` is missing: a pattern such as \"/orders/...\" or `{{ private = true }}`")),
+        Some(other) => {
+            return Err(format!(
+                "`{at} route` is `{other}`; a pattern such as \"/orders/:id\" or `{{ private = true }}` is needed"
+            ));
+        }
+        None => {
+            return Err(format!(
+                "`{at} route` is missing: a pattern such as \"/orders/...\" or `{{ private = true }}`"
+            ));
+        }
     };
     let component = parse_answerer(&mut table, format!("inline-http-{n}"), base, components)?;
     let fixed = table.table("static_response")?.map(parse_static).transpose()?;
@@ -254,7 +282,9 @@ fn parse_http(
     if let Some(executor) = table.take("executor") {
         let kind = executor.get("type").and_then(Value::as_str);
         if !matches!(kind, Some("http" | "spin")) {
-            return Err(format!("`{at} executor` is `{executor}`; this host has only `{{ type = \"http\" }}`, which is the default"));
+            return Err(format!(
+                "`{at} executor` is `{executor}`; this host has only `{{ type = \"http\" }}`, which is the default"
+            ));
         }
     }
     for refused in ["components", "dependencies"] {
@@ -266,8 +296,12 @@ fn parse_http(
     let answer = match (component, fixed) {
         (Some(id), None) => Answer::Component(id),
         (None, Some(fixed)) if route.is_some() => Answer::Static(fixed),
-        (None, Some(_)) => return Err(format!("`{at}` is private and has a `static_response`; nobody could ask for it")),
-        (Some(_), Some(_)) => return Err(format!("`{at}` has both `component` and `static_response`; it can have one")),
+        (None, Some(_)) => {
+            return Err(format!("`{at}` is private and has a `static_response`; nobody could ask for it"));
+        }
+        (Some(_), Some(_)) => {
+            return Err(format!("`{at}` has both `component` and `static_response`; it can have one"));
+        }
         (None, None) => return Err(format!("`{at}` needs `component` or `static_response`")),
     };
     Ok(HttpTrigger { route, answer })
@@ -307,7 +341,9 @@ fn parse_cron(
     let component = parse_answerer(&mut table, format!("inline-cron-{n}"), base, components)?
         .ok_or_else(|| format!("`{at} component` is missing"))?;
     let expression = table.string("cron_expression")?.ok_or_else(|| {
-        format!("`{at} cron_expression` is missing, as in \"0 */5 * * * *\" (sec min hour dom mon dow [year])")
+        format!(
+            "`{at} cron_expression` is missing, as in \"0 */5 * * * *\" (sec min hour dom mon dow [year])"
+        )
     })?;
     table.take("id");
     table.finish("component, cron_expression, id")?;
@@ -394,7 +430,9 @@ impl Fields {
         let items = match self.take(name) {
             None => return Ok(Vec::new()),
             Some(Value::Array(items)) => items,
-            Some(other) => return Err(format!("`{} {name}` is `{other}`; a list of strings is needed", self.at)),
+            Some(other) => {
+                return Err(format!("`{} {name}` is `{other}`; a list of strings is needed", self.at));
+            }
         };
         let as_string = |item: Value| match item {
             Value::String(text) => Ok(text),
@@ -407,7 +445,9 @@ impl Fields {
         let entries = match self.take(name) {
             None => return Ok(Vec::new()),
             Some(Value::Table(entries)) => entries,
-            Some(other) => return Err(format!("`{} {name}` is `{other}`; a table of strings is needed", self.at)),
+            Some(other) => {
+                return Err(format!("`{} {name}` is `{other}`; a table of strings is needed", self.at));
+            }
         };
         let as_pair = |(key, value): (String, Value)| match value {
             Value::String(text) => Ok((key, text)),
@@ -419,7 +459,9 @@ impl Fields {
     fn finish(self, known: &str) -> Result<(), String> {
         match self.fields.keys().next() {
             None => Ok(()),
-            Some(unknown) => Err(format!("{} has `{unknown}`, which this host does not know; known are {known}", self.at)),
+            Some(unknown) => {
+                Err(format!("{} has `{unknown}`, which this host does not know; known are {known}", self.at))
+            }
         }
     }
 }
@@ -486,10 +528,16 @@ mod tests {
             (&*format!("{route}{component}colour = 1\n"), "[component.c] has `colour`"),
             (route, "not declared; add `[component.c]`"),
             (&*format!("[[trigger.http]]\ncomponent = \"c\"\n{component}"), "route` is missing"),
-            (&*format!("[[trigger.http]]\nroute = \"/\"\n{component}"), "needs `component` or `static_response`"),
+            (
+                &*format!("[[trigger.http]]\nroute = \"/\"\n{component}"),
+                "needs `component` or `static_response`",
+            ),
             (&*format!("[[trigger.redis]]\n{component}"), "`redis`, which this host does not know"),
             (&*format!("[variables]\nA = {{ default = \"\" }}\n{route}{component}"), "lower-case"),
-            (&*format!("[variables]\na = {{ }}\n{route}{component}"), "needs `required = true` or a `default`"),
+            (
+                &*format!("[variables]\na = {{ }}\n{route}{component}"),
+                "needs `required = true` or a `default`",
+            ),
             (&*format!("{route}[component.c]\nsource = {{ url = \"x\" }}\n"), "path of a local file"),
         ] {
             let seen = parse(text).map(|_| ()).unwrap_err();

@@ -31,7 +31,9 @@ impl NativeStore {
     pub fn open(label: &str, runtime_config: Option<&Path>, state_dir: &Path) -> Result<Self, StartError> {
         let stores = open_stores(runtime_config, state_dir, &Limits::default(), None)?;
         let store = stores.get(label).cloned();
-        let store = store.ok_or_else(|| StartError::store(label, "the runtime configuration does not say where it is kept"))?;
+        let store = store.ok_or_else(|| {
+            StartError::store(label, "the runtime configuration does not say where it is kept")
+        })?;
         Ok(Self { stores, store })
     }
 

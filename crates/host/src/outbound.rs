@@ -45,7 +45,9 @@ impl AllowedHosts {
         let mut rules = Vec::new();
         for entry in entries {
             if !matches!(entry, "" | "http://" | "https://") {
-                rules.push(Rule::parse(entry).map_err(|e| format!("`allowed_outbound_hosts` has `{entry}`: {e}"))?);
+                rules.push(
+                    Rule::parse(entry).map_err(|e| format!("`allowed_outbound_hosts` has `{entry}`: {e}"))?,
+                );
             }
         }
         Ok(Self(rules))
@@ -56,20 +58,24 @@ impl AllowedHosts {
         let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else { return false };
         let Some(port) = uri.port_u16().or_else(|| well_known_port(scheme)) else { return false };
         let host = normalise(host);
-        self.0.iter().any(|rule| rule.scheme_allows(scheme) && rule.ports.allow(port) && rule.host.allow(&host))
+        self.0
+            .iter()
+            .any(|rule| rule.scheme_allows(scheme) && rule.ports.allow(port) && rule.host.allow(&host))
     }
 
     /// Whether requests to the application itself are allowed.
     pub(crate) fn allow_self(&self) -> bool {
         self.0.iter().any(|rule| {
-            matches!(rule.host, HostRule::Any | HostRule::ToSelf) && (rule.scheme_allows("http") || rule.scheme_allows("https"))
+            matches!(rule.host, HostRule::Any | HostRule::ToSelf)
+                && (rule.scheme_allows("http") || rule.scheme_allows("https"))
         })
     }
 }
 
 impl Rule {
     fn parse(entry: &str) -> Result<Self, String> {
-        let (scheme, rest) = entry.trim().split_once("://").ok_or_else(|| format!("there is no scheme; {RIGHT}"))?;
+        let (scheme, rest) =
+            entry.trim().split_once("://").ok_or_else(|| format!("there is no scheme; {RIGHT}"))?;
         if scheme != "*" && (scheme.is_empty() || !scheme.chars().all(|c| c.is_ascii_alphabetic())) {
             return Err(format!("`{scheme}` is no scheme; {RIGHT}"));
         }
@@ -77,7 +83,10 @@ impl Rule {
         // A network's slash and an IPv6 address's colons are no path and no port.
         let (host, port) = if rest.parse::<IpNet>().is_ok() {
             (rest, "")
-        } else if let Some((host, port)) = rest.rsplit_once(':').filter(|(host, _)| !host.contains(':') || host.ends_with(']') || host.contains('/')) {
+        } else if let Some((host, port)) = rest
+            .rsplit_once(':')
+            .filter(|(host, _)| !host.contains(':') || host.ends_with(']') || host.contains('/'))
+        {
             (host, port)
         } else {
             (rest, "")
@@ -85,7 +94,10 @@ impl Rule {
         let host = HostRule::parse(host)?;
         let ports = match (port, scheme) {
             ("", "*") => return Err(format!("a port is needed where the scheme is `*`; {RIGHT}")),
-            ("", _) => PortRule::One(well_known_port(scheme).ok_or_else(|| format!("`{scheme}` has no usual port: name one; {RIGHT}"))?),
+            ("", _) => PortRule::One(
+                well_known_port(scheme)
+                    .ok_or_else(|| format!("`{scheme}` has no usual port: name one; {RIGHT}"))?,
+            ),
             ("*", _) => PortRule::Any,
             _ => PortRule::parse(port)?,
         };
@@ -136,7 +148,9 @@ impl HostRule {
 
 impl PortRule {
     fn parse(port: &str) -> Result<Self, String> {
-        let number = |text: &str| text.parse::<u16>().map_err(|_| format!("`{port}` is no port, range of ports (`80..90`) or `*`"));
+        let number = |text: &str| {
+            text.parse::<u16>().map_err(|_| format!("`{port}` is no port, range of ports (`80..90`) or `*`"))
+        };
         match port.split_once("..") {
             Some((start, end)) => Ok(Self::Range(number(start)?..number(end)?)),
             None => Ok(Self::One(number(port)?)),
@@ -210,7 +224,17 @@ mod tests {
 
     #[test]
     fn faulty_rules_are_refused() {
-        for rule in ["*", "example.com", "https://", "http://a*b", "http://a/b", "*://a", "http://a:b", "h1://a:1", "foo://a"] {
+        for rule in [
+            "*",
+            "example.com",
+            "https://",
+            "http://a*b",
+            "http://a/b",
+            "*://a",
+            "http://a:b",
+            "h1://a:1",
+            "foo://a",
+        ] {
             let parsed = Rule::parse(rule);
             assert!(parsed.is_err(), "{rule}: {parsed:?}");
         }

@@ -48,7 +48,9 @@ impl Router {
                 return Err(format!("the route `{raw}` is below `{WELL_KNOWN}`, which belongs to the host"));
             }
             let spec = based.strip_suffix("/...").map_or(based.clone(), |prefix| format!("{prefix}/*"));
-            router.add(spec, Route { trigger, raw: raw.to_owned(), based }).map_err(|e| format!("the route `{raw}`: {e}"))?;
+            router
+                .add(spec, Route { trigger, raw: raw.to_owned(), based })
+                .map_err(|e| format!("the route `{raw}`: {e}"))?;
         }
         Ok(Self { routes: router })
     }
@@ -78,7 +80,13 @@ impl Router {
 impl RouteMatch {
     /// The match of a request chained to a component by its name: as though its route were `/...`.
     pub(crate) fn chained(path: &str) -> Self {
-        Self { trigger: usize::MAX, raw: "/...".into(), based: "/...".into(), trailing: path.to_owned(), named: Vec::new() }
+        Self {
+            trigger: usize::MAX,
+            raw: "/...".into(),
+            based: "/...".into(),
+            trailing: path.to_owned(),
+            named: Vec::new(),
+        }
     }
 
     /// Appends Spin's headers, after whatever the caller sent under the same names.
@@ -94,7 +102,10 @@ impl RouteMatch {
         append(HeaderName::from_static("spin-matched-route"), &self.based);
         append(HeaderName::from_static("spin-base-path"), "/");
         append(HeaderName::from_static("spin-raw-component-route"), &self.raw);
-        append(HeaderName::from_static("spin-component-route"), self.raw.strip_suffix("/...").unwrap_or(&self.raw));
+        append(
+            HeaderName::from_static("spin-component-route"),
+            self.raw.strip_suffix("/...").unwrap_or(&self.raw),
+        );
         append(HeaderName::from_static("spin-client-addr"), &client.to_string());
         for (name, value) in &self.named {
             let name = format!("spin-path-match-{}", name.replace('_', "-").to_ascii_lowercase());
@@ -111,7 +122,8 @@ mod tests {
 
     #[test]
     fn the_most_specific_route_wins() {
-        let routes = ["/", "/a", "/a/...", "/a/:id", "/a/:id/b", "/a/b/...", "/u/:user_id/...", "noslash", "/end/"];
+        let routes =
+            ["/", "/a", "/a/...", "/a/:id", "/a/:id/b", "/a/b/...", "/u/:user_id/...", "noslash", "/end/"];
         let router = Router::new(routes.iter().copied().enumerate()).unwrap();
         for (path, route, trailing) in [
             ("/", "/", ""),
@@ -142,7 +154,9 @@ mod tests {
         headers.insert("spin-client-addr", HeaderValue::from_static("6.6.6.6:6"));
         let found = router.find("/u/7/x").unwrap();
         found.append_headers(&mut headers, "http://h/u/7/x?q", "1.2.3.4:5".parse().unwrap());
-        let all = |name: &str| headers.get_all(name).iter().map(|v| v.to_str().unwrap().to_owned()).collect::<Vec<_>>();
+        let all = |name: &str| {
+            headers.get_all(name).iter().map(|v| v.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
         assert_eq!(all("spin-client-addr"), ["6.6.6.6:6", "1.2.3.4:5"]);
         assert_eq!(all("spin-path-info"), ["/x"]);
         assert_eq!(all("spin-full-url"), ["http://h/u/7/x?q"]);

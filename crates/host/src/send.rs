@@ -45,19 +45,28 @@ async fn send(
     if !allowed {
         let scheme = request.uri().scheme_str().unwrap_or("http");
         let authority = request.uri().authority().map_or("self", |authority| authority.as_str());
-        let message = format!("a request to {scheme}://{authority} was denied; to allow it, add it to allowed_outbound_hosts");
+        let message = format!(
+            "a request to {scheme}://{authority} was denied; to allow it, add it to allowed_outbound_hosts"
+        );
         env.log.warn(Some(&config.id), &message);
         return Err(Error::HttpRequestDenied);
     }
     if to_self || chained_component(request.uri()).is_some() {
-        let permit = env.chained.clone().try_acquire_owned().map_err(|_| Error::ConnectionLimitReached)?;
+        let permit =
+            Arc::new(env.chained.clone().try_acquire_owned().map_err(|_| Error::ConnectionLimitReached)?);
         let app = env.app.get().and_then(std::sync::Weak::upgrade).ok_or(Error::DestinationUnavailable)?;
-        let response = if to_self { app.answer_self(request).await } else { app.answer_chained(request).await? };
+        let response = if to_self {
+            app.answer_self(request, permit.clone()).await
+        } else {
+            app.answer_chained(request, permit.clone()).await?
+        };
         let done: Io = Box::new(std::future::ready(Ok(())));
         return Ok((response.map(|body| Held::new(body, permit).boxed_unsync()), done));
     }
-    let permit = env.outbound.clone().try_acquire_owned().map_err(|_| Error::ConnectionLimitReached)?;
-    let bounded = |asked: Option<Duration>| Some(asked.unwrap_or(Duration::MAX).min(env.limits.outbound_time_max));
+    let permit =
+        Arc::new(env.outbound.clone().try_acquire_owned().map_err(|_| Error::ConnectionLimitReached)?);
+    let bounded =
+        |asked: Option<Duration>| Some(asked.unwrap_or(Duration::MAX).min(env.limits.outbound_time_max));
     let asked = options.unwrap_or_default();
     let options = RequestOptions {
         connect_timeout: bounded(asked.connect_timeout),

@@ -100,13 +100,16 @@ pub async fn start(config: HostConfig) -> Result<Running, StartError> {
     make_private(&config.state_dir)?;
     let log = Log::start(config.log);
     let world = config.world.as_ref().map(|world| Arc::new(World::new(world)));
-    let stores = open_stores(config.runtime_config.as_deref(), &config.state_dir, &config.limits, world.as_ref())?;
+    let stores =
+        open_stores(config.runtime_config.as_deref(), &config.state_dir, &config.limits, world.as_ref())?;
     for (id, component) in &manifest.components {
         for label in &component.key_value_stores {
             if stores.get(label).is_none() {
                 return Err(StartError::store(
                     label,
-                    format!("component `{id}` may open it, but no `[key_value_store.{label}]` in the runtime configuration says where it is kept"),
+                    format!(
+                        "component `{id}` may open it, but no `[key_value_store.{label}]` in the runtime configuration says where it is kept"
+                    ),
                 ));
             }
         }
@@ -127,7 +130,8 @@ pub async fn start(config: HostConfig) -> Result<Running, StartError> {
     });
 
     let cache_dir = config.cache_dir.unwrap_or_else(|| config.state_dir.join("cache"));
-    let linker = engine::linker(&env.engine, env.clock.is_virtual()).map_err(|e| StartError::Engine(e.to_string()))?;
+    let linker =
+        engine::linker(&env.engine, env.clock.is_virtual()).map_err(|e| StartError::Engine(e.to_string()))?;
     let mut loader = Loader { env: env.clone(), linker, cache_dir, loaded: HashMap::new() };
     let mut answers = Vec::new();
     let mut handlers = HashMap::new();
@@ -140,12 +144,14 @@ pub async fn start(config: HostConfig) -> Result<Running, StartError> {
     }
     let mut cron = Vec::new();
     for trigger in &manifest.cron {
-        let schedule = parse_schedule(&trigger.expression).map_err(|e| fault(format!("[[trigger.cron]] {e}")))?;
+        let schedule =
+            parse_schedule(&trigger.expression).map_err(|e| fault(format!("[[trigger.cron]] {e}")))?;
         let (config, pre) = loader.cron(&trigger.component, &manifest, &values).await?;
         let running = Arc::new(Semaphore::new(env.limits.cron_overlap_max));
         cron.push(CronComponent { config, pre, schedule, running });
     }
-    let routes: Vec<_> = manifest.http.iter().enumerate().filter_map(|(n, t)| Some((n, t.route.clone()?))).collect();
+    let routes: Vec<_> =
+        manifest.http.iter().enumerate().filter_map(|(n, t)| Some((n, t.route.clone()?))).collect();
     let router = Router::new(routes.iter().map(|(n, route)| (*n, route.as_str()))).map_err(fault)?;
     for trigger in manifest.http {
         answers.push(match trigger.answer {
@@ -154,7 +160,16 @@ pub async fn start(config: HostConfig) -> Result<Running, StartError> {
         });
     }
     let in_flight = Arc::new(Semaphore::new(env.limits.requests_in_flight_max));
-    let app = Arc::new(App { name: manifest.name, version: manifest.version, router, answers, handlers, cron, env, in_flight });
+    let app = Arc::new(App {
+        name: manifest.name,
+        version: manifest.version,
+        router,
+        answers,
+        handlers,
+        cron,
+        env,
+        in_flight,
+    });
     let _ = app.env.app.set(Arc::downgrade(&app));
 
     let (listener, addr) = listen(config.listen).await?;
@@ -200,7 +215,8 @@ impl Running {
     pub async fn shutdown(mut self) {
         self.stop.send_replace(true);
         for task in self.tasks.drain(..) {
-            let _ = tokio::time::timeout(self.app.env.limits.stop_time_max + Duration::from_secs(1), task).await;
+            let _ =
+                tokio::time::timeout(self.app.env.limits.stop_time_max + Duration::from_secs(1), task).await;
         }
         let deadline = tokio::time::Instant::now() + self.app.env.limits.stop_time_max;
         while self.app.env.live.load(Ordering::Acquire) > 0 {
@@ -249,7 +265,12 @@ struct Loader {
 }
 
 impl Loader {
-    async fn http(&mut self, id: &str, manifest: &Manifest, values: &Values) -> Result<ProxyHandler<Handler>, StartError> {
+    async fn http(
+        &mut self,
+        id: &str,
+        manifest: &Manifest,
+        values: &Values,
+    ) -> Result<ProxyHandler<Handler>, StartError> {
         let (config, wasm) = self.load(id, manifest, values).await?;
         let pre = self.pre(id, &wasm)?;
         let pre = match wasmtime_wasi_http::p3::bindings::ServicePre::new(pre.clone()) {
@@ -261,20 +282,34 @@ impl Loader {
         Ok(ProxyHandler::new(Handler { env: self.env.clone(), config, pre }))
     }
 
-    async fn cron(&mut self, id: &str, manifest: &Manifest, values: &Values) -> Result<(Arc<ComponentConfig>, CronPre<GuestState>), StartError> {
+    async fn cron(
+        &mut self,
+        id: &str,
+        manifest: &Manifest,
+        values: &Values,
+    ) -> Result<(Arc<ComponentConfig>, CronPre<GuestState>), StartError> {
         let (config, wasm) = self.load(id, manifest, values).await?;
-        let pre = CronPre::new(self.pre(id, &wasm)?)
-            .map_err(|_| StartError::component(id, "does not export `handle-cron-event` of `spin:cron@3.0.0`, which a cron trigger calls"))?;
+        let pre = CronPre::new(self.pre(id, &wasm)?).map_err(|_| {
+            StartError::component(
+                id,
+                "does not export `handle-cron-event` of `spin:cron@3.0.0`, which a cron trigger calls",
+            )
+        })?;
         Ok((config, pre))
     }
 
     fn pre(&self, id: &str, wasm: &Wasm) -> Result<wasmtime::component::InstancePre<GuestState>, StartError> {
-        self.linker
-            .instantiate_pre(wasm)
-            .map_err(|e| StartError::component(id, format!("imports what this host does not have: {}", e.root_cause())))
+        self.linker.instantiate_pre(wasm).map_err(|e| {
+            StartError::component(id, format!("imports what this host does not have: {}", e.root_cause()))
+        })
     }
 
-    async fn load(&mut self, id: &str, manifest: &Manifest, values: &Values) -> Result<(Arc<ComponentConfig>, Wasm), StartError> {
+    async fn load(
+        &mut self,
+        id: &str,
+        manifest: &Manifest,
+        values: &Values,
+    ) -> Result<(Arc<ComponentConfig>, Wasm), StartError> {
         let fault = |reason: String| StartError::component(id, reason);
         let component = manifest.components.get(id).ok_or_else(|| fault("is not declared".into()))?;
         let config = configure(id, component, values).map_err(fault)?;
@@ -282,19 +317,26 @@ impl Loader {
             return Ok((config, wasm.clone()));
         }
         let source = component.source.clone();
-        let bytes = std::fs::read(&source).map_err(|e| fault(format!("`{}` cannot be read: {e}; is it built?", source.display())))?;
+        let bytes = std::fs::read(&source)
+            .map_err(|e| fault(format!("`{}` cannot be read: {e}; is it built?", source.display())))?;
         let (engine, cache_dir) = (self.env.engine.clone(), self.cache_dir.clone());
         let wasm = tokio::task::spawn_blocking(move || load_or_compile(&engine, Some(&cache_dir), &bytes))
             .await
             .map_err(|e| fault(e.to_string()))?
-            .map_err(|e| fault(format!("`{}` is no component this host can run: {}", source.display(), e.root_cause())))?;
+            .map_err(|e| {
+                fault(format!("`{}` is no component this host can run: {}", source.display(), e.root_cause()))
+            })?;
         self.loaded.insert(component.source.clone(), wasm.clone());
         Ok((config, wasm))
     }
 }
 
 fn configure(id: &str, component: &Component, values: &Values) -> Result<Arc<ComponentConfig>, String> {
-    let hosts = component.allowed_outbound_hosts.iter().map(|host| values.fill(host)).collect::<Result<Vec<_>, _>>()?;
+    let hosts = component
+        .allowed_outbound_hosts
+        .iter()
+        .map(|host| values.fill(host))
+        .collect::<Result<Vec<_>, _>>()?;
     Ok(Arc::new(ComponentConfig {
         id: id.into(),
         labels: component.key_value_stores.clone(),

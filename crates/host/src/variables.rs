@@ -21,7 +21,8 @@ impl Values {
         given: &[(String, String)],
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, StartError> {
-        let fault = |name: &str, reason: &str| StartError::Variable { name: name.into(), reason: reason.into() };
+        let fault =
+            |name: &str, reason: &str| StartError::Variable { name: name.into(), reason: reason.into() };
         let mut from_command_line = HashMap::new();
         for (name, value) in given {
             if !manifest.variables.contains_key(name) {
@@ -29,7 +30,8 @@ impl Values {
             }
             let value = match value.strip_prefix('@') {
                 None => value.clone(),
-                Some(path) => std::fs::read_to_string(path).map_err(|e| fault(name, &format!("`{path}` cannot be read: {e}")))?,
+                Some(path) => std::fs::read_to_string(path)
+                    .map_err(|e| fault(name, &format!("`{path}` cannot be read: {e}")))?,
             };
             from_command_line.insert(name.clone(), value);
         }
@@ -41,7 +43,10 @@ impl Values {
                 .or_else(|| declaration.default.clone());
             let missing = || {
                 let upper = name.to_ascii_uppercase();
-                fault(name, &format!("required and not set; give --variable {name}=... or set SPIN_VARIABLE_{upper}"))
+                fault(
+                    name,
+                    &format!("required and not set; give --variable {name}=... or set SPIN_VARIABLE_{upper}"),
+                )
             };
             values.insert(name.clone(), value.ok_or_else(missing)?);
         }
@@ -57,7 +62,10 @@ impl Values {
             let (name, tail) = after.split_once("}}").ok_or("`{{` without `}}` in a template")?;
             let name = name.trim();
             check_variable_name(name).map_err(|e| format!("`{{{{ {name} }}}}`: {e}"))?;
-            let value = self.0.get(name).ok_or_else(|| format!("`{{{{ {name} }}}}` names no entry of `[variables]`"))?;
+            let value = self
+                .0
+                .get(name)
+                .ok_or_else(|| format!("`{{{{ {name} }}}}` names no entry of `[variables]`"))?;
             out.push_str(value);
             rest = tail;
         }
@@ -65,7 +73,10 @@ impl Values {
         Ok(out)
     }
 
-    pub(crate) fn of_component(&self, templates: &BTreeMap<String, String>) -> Result<ComponentVariables, String> {
+    pub(crate) fn of_component(
+        &self,
+        templates: &BTreeMap<String, String>,
+    ) -> Result<ComponentVariables, String> {
         let mut filled = HashMap::new();
         for (name, template) in templates {
             filled.insert(name.clone(), self.fill(template).map_err(|e| format!("variable `{name}`: {e}"))?);

@@ -1,4 +1,11 @@
 //! Promise: a cron trigger ticks by its schedule, each tick in a fresh instance, errors only logged.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 
 mod common;
 
@@ -23,7 +30,9 @@ fn it_ticks_by_its_schedule() {
 
 #[test]
 fn in_the_test_world_it_ticks_by_the_virtual_clock_without_catching_up() {
-    let host = Setup::new(cron_manifest("0 0 * * * *")).args("--control 127.0.0.1:0 --virtual-clock 1000000 --frozen").start();
+    let host = Setup::new(cron_manifest("0 0 * * * *"))
+        .args("--control 127.0.0.1:0 --virtual-clock 1000000 --frozen")
+        .start();
     let ticks = || host.ok("/increment?key=cron.ticks&delta=0");
     assert_eq!(ticks(), "0");
     host.control("POST", "/clock/advance", r#"{"ms":3600000}"#);
@@ -44,5 +53,8 @@ fn one_tick_on_order_and_a_failing_one_is_logged_without_the_guests_words() {
     let answer = host.control("POST", "/cron/tick", r#"{"component":"probe"}"#);
     assert_eq!(answer["ticks"][0]["ok"], false, "{answer}");
     let log = host.stop();
-    assert!(log.contains("a tick ended with an error of the component") && !log.contains("nobody should see"), "{log}");
+    assert!(
+        log.contains("a tick ended with an error of the component") && !log.contains("nobody should see"),
+        "{log}"
+    );
 }

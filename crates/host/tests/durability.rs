@@ -1,4 +1,11 @@
 //! Promise: on SQLite what was acknowledged is on disk, in Spin's own table; and no read waits for a writer.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 
 mod common;
 
@@ -44,10 +51,14 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
         let host = Setup::plain().dir(dir.path()).start();
         for (writer, last) in acknowledged.into_iter().enumerate() {
             assert!(last > 0, "writer {writer} was never acknowledged");
-            let (a, b) = (host.ok(&format!("/get?key=w{writer}.a")), host.ok(&format!("/get?key=w{writer}.b")));
+            let (a, b) =
+                (host.ok(&format!("/get?key=w{writer}.a")), host.ok(&format!("/get?key=w{writer}.b")));
             assert_eq!(a, b, "a batch is whole or not at all");
             let kept: u32 = a.strip_prefix(&format!("{round}.")).unwrap().parse().unwrap();
-            assert!(kept == last || kept == last + 1, "writer {writer}: {last} was acknowledged, {kept} is kept");
+            assert!(
+                kept == last || kept == last + 1,
+                "writer {writer}: {last} was acknowledged, {kept} is kept"
+            );
         }
     }
 }
@@ -73,10 +84,14 @@ fn the_file_is_spins_own() {
     assert_eq!(host.ok("/get?key=a"), "from spin");
     assert_eq!(host.ok("/increment?key=n"), "42");
     host.stop();
+    assert!(!file.with_extension("db-wal").exists(), "a stop folds the log into the database");
     let spin = Connection::open(&file).unwrap();
-    let value: Vec<u8> = spin.query_row("SELECT value FROM spin_key_value WHERE store = 'default' AND key = 'n'", [], |row| row.get(0)).unwrap();
+    let value: Vec<u8> = spin
+        .query_row("SELECT value FROM spin_key_value WHERE store = 'default' AND key = 'n'", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
     assert_eq!(value, 42_i64.to_le_bytes());
-    assert!(!dir.path().join("state/sqlite_key_value.db-wal").exists(), "a stop folds the log into the database");
 }
 
 #[test]
@@ -132,7 +147,12 @@ fn every_read_sees_every_write_acknowledged_before_it() {
 fn a_second_start_compiles_nothing_and_is_quick() {
     let dir = tempfile::tempdir().unwrap();
     Setup::plain().dir(dir.path()).own_cache().start().stop();
-    let cached = || std::fs::read_dir(dir.path().join("state/cache")).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let cached = || {
+        std::fs::read_dir(dir.path().join("state/cache"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect::<Vec<_>>()
+    };
     let files = cached();
     assert_eq!(files.len(), 1);
     let written = std::fs::metadata(&files[0]).unwrap().modified().unwrap();

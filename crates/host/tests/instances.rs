@@ -1,4 +1,11 @@
 //! Promise: instances are reused as Spin reuses them, and one that traps takes nothing with it but itself.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 
 mod common;
 
@@ -16,14 +23,18 @@ fn an_instance_answers_128_requests_and_then_makes_room() {
 #[test]
 fn requests_that_wait_share_an_instance() {
     let host = Setup::plain().start();
-    host.ok("/count");
-    std::thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| host.ok("/sleep?ms=300"));
-        }
-        std::thread::sleep(std::time::Duration::from_millis(100));
-        assert_eq!(host.ok("/count"), "2", "the instance with eight sleepers answers");
+    // On a loaded machine a second instance may be made before the first one waits: any round may show it.
+    let shared = (0..5).any(|_| {
+        std::thread::scope(|scope| {
+            let before: u32 = host.ok("/count").parse().unwrap();
+            for _ in 0..8 {
+                scope.spawn(|| host.ok("/sleep?ms=600"));
+                std::thread::sleep(std::time::Duration::from_millis(30));
+            }
+            host.ok("/count") == (before + 1).to_string()
+        })
     });
+    assert!(shared, "the instance with eight sleepers never answered");
 }
 
 #[test]
@@ -47,7 +58,11 @@ fn a_guests_output_is_logged_line_by_line_escaped_and_bounded() {
     host.ok(&format!("/print?text={}", "x".repeat(6_000)));
     let log = host.stop();
     let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let said: Vec<&str> = lines.iter().filter(|line| line["stream"] == "stdout").map(|line| line["message"].as_str().unwrap()).collect();
+    let said: Vec<&str> = lines
+        .iter()
+        .filter(|line| line["stream"] == "stdout")
+        .map(|line| line["message"].as_str().unwrap())
+        .collect();
     assert_eq!(said[..2], ["one", "two\\u{1b}[31m\\u{d}\\u{0}"]);
     assert!(said[2].ends_with("x [cut]") && said[2].len() == 4_096 + 6);
     assert!(lines.iter().filter(|line| line["stream"] == "stdout").all(|line| line["component"] == "probe"));

@@ -1,4 +1,11 @@
 //! Promise: requests reach the component that Spin's route rules name, with Spin's headers after the caller's.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 
 mod common;
 
@@ -60,7 +67,9 @@ fn what_a_caller_forges_comes_before_what_the_host_says() {
     let host = Setup::plain().start();
     let forged = "spin-client-addr: 6.6.6.6:6\r\nspin-path-info: /forged\r\nconnection: keep-alive\r\n";
     let text = host.request("GET", "/a/headers", forged, b"").body;
-    let of = |name: &str| text.lines().filter(|line| line.starts_with(name)).map(str::to_owned).collect::<Vec<_>>();
+    let of = |name: &str| {
+        text.lines().filter(|line| line.starts_with(name)).map(str::to_owned).collect::<Vec<_>>()
+    };
     let addresses = of("spin-client-addr: ");
     assert_eq!(addresses.len(), 2, "{text}");
     assert_eq!(addresses[0], "spin-client-addr: 6.6.6.6:6");

@@ -1,5 +1,12 @@
 //! Promise: one semantics over SQLite, Redis and memory, through both interfaces, and only for the labels that
 //! a component was given.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 
 mod common;
 
@@ -8,8 +15,13 @@ use std::time::{Duration, Instant};
 use common::{Host, RedisServer, Setup, manifest};
 
 fn setup(kind: &str) -> Setup {
-    let manifest = manifest("[[trigger.http]]\nroute = \"/...\"\ncomponent = \"probe\"", "key_value_stores = [\"default\", \"other\"]");
-    Setup::new(manifest).runtime_config(format!("[key_value_store.default]\n{kind}\n[key_value_store.other]\ntype = \"spin\"\n"))
+    let manifest = manifest(
+        "[[trigger.http]]\nroute = \"/...\"\ncomponent = \"probe\"",
+        "key_value_stores = [\"default\", \"other\"]",
+    );
+    Setup::new(manifest).runtime_config(format!(
+        "[key_value_store.default]\n{kind}\n[key_value_store.other]\ntype = \"spin\"\n"
+    ))
 }
 
 /// What every store must do, step by step: path and answer.
@@ -59,7 +71,11 @@ fn holds(host: &Host) {
         host.ok(&format!("/set-many?value=v&keys={}", keys.join(",")));
     }
     let keys = host.ok("/keys");
-    assert_eq!(keys.split(',').filter(|key| key.starts_with("many.")).count(), 2_100, "a listing of several pages");
+    assert_eq!(
+        keys.split(',').filter(|key| key.starts_with("many.")).count(),
+        2_100,
+        "a listing of several pages"
+    );
 }
 
 #[test]
@@ -81,14 +97,19 @@ fn redis() {
 #[test]
 fn tickets_are_unique_however_many_ask_at_once() {
     let server = RedisServer::start();
-    for kind in ["type = \"spin\"\npath = \"own.db\"".to_owned(), format!("type = \"redis\"\nurl = \"{}\"", server.url())] {
+    for kind in [
+        "type = \"spin\"\npath = \"own.db\"".to_owned(),
+        format!("type = \"redis\"\nurl = \"{}\"", server.url()),
+    ] {
         let host = setup(&kind).start();
         let mut tickets: Vec<u32> = std::thread::scope(|scope| {
             let asking: Vec<_> = (0..8)
                 .map(|_| {
                     scope.spawn(|| {
                         let mut wire = host.connect();
-                        (0..50).map(|_| wire.get("/increment?key=n").body.parse().unwrap()).collect::<Vec<u32>>()
+                        (0..50)
+                            .map(|_| wire.get("/increment?key=n").body.parse().unwrap())
+                            .collect::<Vec<u32>>()
                     })
                 })
                 .collect();
@@ -102,7 +123,12 @@ fn tickets_are_unique_however_many_ask_at_once() {
 #[test]
 fn labels_a_component_was_not_given_are_denied() {
     let host = Setup::plain().runtime_config("[key_value_store.other]\ntype = \"spin\"").start();
-    for path in ["/get?store=other&key=a", "/get?store=none&key=a", "/b-get?store=other&key=a", "/increment?store=none&key=a"] {
+    for path in [
+        "/get?store=other&key=a",
+        "/get?store=none&key=a",
+        "/b-get?store=other&key=a",
+        "/increment?store=none&key=a",
+    ] {
         let reply = host.get(path);
         assert!(reply.status == 422 && reply.body.contains("AccessDenied"), "{path}: {}", reply.body);
     }

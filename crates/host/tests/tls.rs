@@ -1,4 +1,11 @@
 //! Promise: HTTP/2 and HTTP/1.1, in the clear and under TLS.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 
 mod common;
 
@@ -16,8 +23,14 @@ use tokio::net::TcpStream;
 type Body = Empty<bytes::Bytes>;
 
 /// Two requests over one HTTP/2 connection; the version and body of the second.
-async fn over_h2(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, url: String) -> (http::Version, String) {
-    let (mut sender, connection) = hyper::client::conn::http2::handshake::<_, _, Body>(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+async fn over_h2(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    url: String,
+) -> (http::Version, String) {
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake::<_, _, Body>(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
     tokio::spawn(connection);
     let ask = || http::Request::get(&url).body(Body::new()).unwrap();
     let first = sender.send_request(ask()).await.unwrap();
@@ -34,11 +47,16 @@ fn certificate(dir: &Path) -> String {
     format!("--tls-cert {0}/cert.pem --tls-key {0}/key.pem", dir.display())
 }
 
-async fn dial(addr: std::net::SocketAddr, dir: &Path, alpn: &[&str]) -> tokio_rustls::client::TlsStream<TcpStream> {
+async fn dial(
+    addr: std::net::SocketAddr,
+    dir: &Path,
+    alpn: &[&str],
+) -> tokio_rustls::client::TlsStream<TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(dir.join("cert.pem")).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let builder =
+        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     let stream = TcpStream::connect(addr).await.unwrap();
@@ -52,7 +70,10 @@ async fn h2_in_the_clear_by_prior_knowledge() {
     let url = format!("http://{}/headers", host.addr);
     let (version, text) = over_h2(TcpStream::connect(host.addr).await.unwrap(), url.clone()).await;
     assert_eq!(version, http::Version::HTTP_2);
-    assert!(text.starts_with(&format!("GET {url}\n")) && text.contains(&format!("spin-full-url: {url}\n")), "{text}");
+    assert!(
+        text.starts_with(&format!("GET {url}\n")) && text.contains(&format!("spin-full-url: {url}\n")),
+        "{text}"
+    );
 }
 
 #[tokio::test]

@@ -1,5 +1,12 @@
 //! Promise: variables have Spin's precedence, a component sees only what its table hands it, and no value is
 //! ever printed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 
 mod common;
 
@@ -51,8 +58,14 @@ fn command_line_before_environment_before_default() {
 #[test]
 fn starts_that_lack_or_mistake_a_variable_fail_and_say_which() {
     for (args, part) in [
-        ("", "variable `hidden`: required and not set; give --variable hidden=... or set SPIN_VARIABLE_HIDDEN"),
-        ("--variable hidden=hunter2 --variable other=hunter2", "variable `other`: given with --variable but not declared"),
+        (
+            "",
+            "variable `hidden`: required and not set; give --variable hidden=... or set SPIN_VARIABLE_HIDDEN",
+        ),
+        (
+            "--variable hidden=hunter2 --variable other=hunter2",
+            "variable `other`: given with --variable but not declared",
+        ),
         ("--variable hidden=@/does/not/exist", "`/does/not/exist` cannot be read"),
         ("--variable hidden", "NAME=VALUE"),
     ] {

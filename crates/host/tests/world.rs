@@ -1,4 +1,11 @@
 //! Promise: in the test world, and only there, time, chance and the stores' faults are the test's to order.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 
 mod common;
 
@@ -7,7 +14,10 @@ use std::time::{Duration, Instant};
 use common::{Host, Setup, eventually, manifest, request};
 
 fn two_stores() -> String {
-    manifest("[[trigger.http]]\nroute = \"/...\"\ncomponent = \"probe\"", "key_value_stores = [\"default\", \"copy\"]")
+    manifest(
+        "[[trigger.http]]\nroute = \"/...\"\ncomponent = \"probe\"",
+        "key_value_stores = [\"default\", \"copy\"]",
+    )
 }
 
 fn wall_and_mono(host: &Host) -> (u64, u64) {
@@ -41,7 +51,10 @@ fn a_flowing_clock_flows_and_is_moved() {
     let before = wall_and_mono(&host);
     host.control("POST", "/clock/advance", r#"{"ms":3600000}"#);
     let after = wall_and_mono(&host);
-    assert!((3_600_000..3_660_000).contains(&(after.0 - before.0)) && (3_600_000..3_660_000).contains(&(after.1 - before.1)));
+    assert!(
+        (3_600_000..3_660_000).contains(&(after.0 - before.0))
+            && (3_600_000..3_660_000).contains(&(after.1 - before.1))
+    );
     let begin = Instant::now();
     assert_eq!(host.ok("/sleep?ms=50"), "slept");
     assert!(begin.elapsed() >= Duration::from_millis(50));
@@ -72,7 +85,10 @@ fn faults_on_order() {
         host.control("POST", "/faults", rules);
     };
     plan(r#"[{"op":"set","key":"m*","nth":2,"count":1,"effect":"fail_before"}]"#);
-    let statuses: Vec<u16> = ["m1", "k1", "m2", "m3"].iter().map(|key| host.get(&format!("/set?key={key}&value=1")).status).collect();
+    let statuses: Vec<u16> = ["m1", "k1", "m2", "m3"]
+        .iter()
+        .map(|key| host.get(&format!("/set?key={key}&value=1")).status)
+        .collect();
     assert_eq!(statuses, [200, 200, 422, 200]);
     assert_eq!(host.ok("/get?key=m2"), "-", "failed before: not applied");
 
@@ -122,7 +138,8 @@ fn store_calls_are_counted_and_raw_access_is_not() {
     host.ok("/set-many?keys=a,b&value=1");
     host.ok("/increment?key=n");
     host.ok("/hello");
-    let control = |method: &str, path: &str, body: &[u8]| request(host.control.unwrap(), method, path, "", body);
+    let control =
+        |method: &str, path: &str, body: &[u8]| request(host.control.unwrap(), method, path, "", body);
     assert_eq!(control("GET", "/kv/default/entries/a", b"").body, "1");
     assert_eq!(control("PUT", "/kv/default/entries/c%2Fd", b"raw").status, 200);
     assert_eq!(host.control("GET", "/kv/default/keys?prefix=c", "")["keys"], serde_json::json!(["c/d"]));
@@ -131,7 +148,10 @@ fn store_calls_are_counted_and_raw_access_is_not() {
     let calls = host.control("GET", "/calls?trace=1", "");
     assert_eq!(calls["total"], 2, "{calls}");
     assert_eq!(calls["stores"]["default"], serde_json::json!({ "set_many": 1, "increment": 1 }));
-    assert_eq!(calls["trace"][0], serde_json::json!({ "component": "probe", "store": "default", "op": "set_many", "keys": ["a", "b"] }));
+    assert_eq!(
+        calls["trace"][0],
+        serde_json::json!({ "component": "probe", "store": "default", "op": "set_many", "keys": ["a", "b"] })
+    );
     host.control("POST", "/calls/reset", "");
     assert_eq!(host.control("GET", "/calls", "")["total"], 0);
 }

@@ -14,11 +14,14 @@ use wasmtime_wasi_http::{Error, WasiBody};
 /// A body that keeps a permit until it has ended or is dropped.
 pub(crate) struct Held {
     inner: WasiBody,
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
 }
 
+/// A place among the requests in flight; free when the last who holds it lets go.
+pub(crate) type Permit = Arc<OwnedSemaphorePermit>;
+
 impl Held {
-    pub(crate) fn new(inner: WasiBody, permit: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(inner: WasiBody, permit: Permit) -> Self {
         Self { inner, _permit: permit }
     }
 }
@@ -27,7 +30,10 @@ impl Body for Held {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         Pin::new(&mut self.inner).poll_frame(cx)
     }
 
@@ -61,7 +67,10 @@ where
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let frame = match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(None) => return Poll::Ready(None),

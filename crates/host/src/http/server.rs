@@ -29,7 +29,12 @@ const H2_STREAMS_MAX: u32 = 128;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until the host stops, then lets connections finish within the stop's bound.
-pub(crate) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, app: Arc<App>, mut stopping: watch::Receiver<bool>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    app: Arc<App>,
+    mut stopping: watch::Receiver<bool>,
+) {
     let limits = app.env.limits.clone();
     let builder = Arc::new(connection_builder(&limits));
     let connections = Arc::new(Semaphore::new(limits.connections_max));
@@ -103,8 +108,12 @@ impl Connection {
         }
     }
 
-    async fn run<S>(&self, stream: Patience<S>, scheme: Scheme, watcher: hyper_util::server::graceful::Watcher)
-    where
+    async fn run<S>(
+        &self,
+        stream: Patience<S>,
+        scheme: Scheme,
+        watcher: hyper_util::server::graceful::Watcher,
+    ) where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let app = self.app.clone();
@@ -147,7 +156,11 @@ impl<S> Patience<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Patience<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
         if outcome.is_ready() {
             self.first_byte = None;
@@ -166,7 +179,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patience<S> {
         self.watch_write(cx, outcome)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, data);
         self.watch_write(cx, outcome)
     }

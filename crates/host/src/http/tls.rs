@@ -20,7 +20,8 @@ pub struct TlsFiles {
 }
 
 pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, StartError> {
-    let fault = |path: &Path, reason: String| StartError::system(format!("TLS file `{}`", path.display()), reason);
+    let fault =
+        |path: &Path, reason: String| StartError::system(format!("TLS file `{}`", path.display()), reason);
     let certs = CertificateDer::pem_file_iter(&files.cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|e| fault(&files.cert, e.to_string()))?;

@@ -15,6 +15,7 @@ use wasmtime_wasi_http::handler::{
 };
 
 use crate::guest::{ComponentConfig, Environment, GuestState};
+use crate::http::body::Permit;
 
 /// The caller has its 504 before the instance is given up, so that the one is told apart from a trap.
 const GIVE_UP_AFTER: Duration = Duration::from_millis(100);
@@ -67,7 +68,12 @@ pub(crate) struct Expiration {
 }
 
 impl WorkerExpiration for Expiration {
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>, status: WorkerStatus, start: Instant) -> Poll<()> {
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        status: WorkerStatus,
+        start: Instant,
+    ) -> Poll<()> {
         if let Some(stopping) = &mut self.stopping
             && stopping.as_mut().poll(cx).is_ready()
         {
@@ -96,7 +102,7 @@ pub(crate) struct Worker {
 
 impl WorkerState for Worker {
     type StoreData = GuestState;
-    type RequestData = ();
+    type RequestData = Permit;
 
     fn should_accept_request(&self, concurrent_count: usize, total_count: usize) -> ShouldAccept {
         if total_count >= self.env.limits.instance_requests_max {
@@ -111,10 +117,15 @@ impl WorkerState for Worker {
     fn on_request_start(
         &self,
         _: StoreContextMut<'_, GuestState>,
-        (): (),
+        permit: Permit,
         _: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
-        Box::pin(tokio::time::sleep(self.env.limits.request_time_max + GIVE_UP_AFTER))
+        let patience = tokio::time::sleep(self.env.limits.request_time_max + GIVE_UP_AFTER);
+        Box::pin(async move {
+            patience.await;
+            // Held until the guest is done, even when its caller is long gone.
+            drop(permit);
+        })
     }
 
     fn drop(&self, store: Store<GuestState>, result: Result<(), wasmtime::Error>) {

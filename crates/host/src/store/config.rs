@@ -25,7 +25,10 @@ enum Kind {
     Memory,
     /// The URL, which may hold a password.
     Redis(String),
-    Replica { of: String, lag: Duration },
+    Replica {
+        of: String,
+        lag: Duration,
+    },
 }
 
 /// Opens every store.
@@ -64,7 +67,9 @@ pub(crate) fn open_stores(
                 Backend::Sqlite(file)
             }
             Kind::Memory => Backend::Memory(Memory::new(label)),
-            Kind::Redis(url) => Backend::Redis(Redis::new(label, url, limits.store_time_max).map_err(|e| StartError::store(label, e))?),
+            Kind::Redis(url) => Backend::Redis(
+                Redis::new(label, url, limits.store_time_max).map_err(|e| StartError::store(label, e))?,
+            ),
             Kind::Replica { .. } => continue,
         };
         by_label.insert(label.clone(), Arc::new(store(label, backend)));
@@ -72,13 +77,17 @@ pub(crate) fn open_stores(
     for (label, kind) in &kinds {
         let (Kind::Replica { of, lag }, Some(world)) = (kind, world) else { continue };
         let fault = |reason: String| StartError::store(label, reason);
-        let primary = by_label.get(of).ok_or_else(|| fault(format!("`of = \"{of}\"` names no store that is no replica itself")))?;
+        let primary = by_label
+            .get(of)
+            .ok_or_else(|| fault(format!("`of = \"{of}\"` names no store that is no replica itself")))?;
         let (followers, snapshot) = match &*primary.backend {
             Backend::Memory(memory) => (memory.followers(), Vec::new()),
             Backend::Sqlite(file) => (file.followers(), file.snapshot(of).map_err(|e| fault(e.0))?),
             // What was in Redis before the host began is not seen; test runs begin empty.
             Backend::Redis(redis) => (redis.followers(), Vec::new()),
-            Backend::Replica(_) => return Err(fault(format!("`of = \"{of}\"` is a replica; name its primary"))),
+            Backend::Replica(_) => {
+                return Err(fault(format!("`of = \"{of}\"` is a replica; name its primary")));
+            }
         };
         let replica = Arc::new(Replica::new(*lag, snapshot, world.clock.clone()));
         followers.add(of, &replica);
@@ -96,7 +105,9 @@ fn parse(text: &str, base: &Path, test_world: bool) -> Result<BTreeMap<String, K
     };
     root.remove("state_dir");
     if let Some(unknown) = root.keys().next() {
-        return Err(format!("`{unknown}` is not supported by this host, which knows `[key_value_store.LABEL]` alone"));
+        return Err(format!(
+            "`{unknown}` is not supported by this host, which knows `[key_value_store.LABEL]` alone"
+        ));
     }
     let mut kinds = BTreeMap::new();
     for (label, value) in stores {
@@ -112,12 +123,21 @@ fn parse(text: &str, base: &Path, test_world: bool) -> Result<BTreeMap<String, K
             Some("redis") => Kind::Redis(text("url")?.ok_or_else(|| format!("`{at} url` is missing"))?),
             Some("replica") if test_world => {
                 let of = text("of")?.ok_or_else(|| format!("`{at} of` is missing: the label it follows"))?;
-                let lag = table.remove("lag_ms").and_then(|lag| lag.as_integer()).and_then(|ms| u64::try_from(ms).ok());
+                let lag = table
+                    .remove("lag_ms")
+                    .and_then(|lag| lag.as_integer())
+                    .and_then(|ms| u64::try_from(ms).ok());
                 let lag = lag.ok_or_else(|| format!("`{at} lag_ms` is missing: a number of milliseconds"))?;
                 Kind::Replica { of, lag: Duration::from_millis(lag) }
             }
-            Some("replica") => return Err(format!("`{at} type = \"replica\"` exists in the test world only")),
-            Some(other) => return Err(format!("`{at} type` is `{other}`; this host has \"spin\" (SQLite) and \"redis\"")),
+            Some("replica") => {
+                return Err(format!("`{at} type = \"replica\"` exists in the test world only"));
+            }
+            Some(other) => {
+                return Err(format!(
+                    "`{at} type` is `{other}`; this host has \"spin\" (SQLite) and \"redis\""
+                ));
+            }
             None => return Err(format!("`{at} type` is missing: \"spin\" (SQLite) or \"redis\"")),
         };
         if let Some(unknown) = table.keys().next() {

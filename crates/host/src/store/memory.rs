@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Change, Followers, PAGE_KEYS, Pair, Result, add_to_counter};
+use super::{Change, Followers, Found, PAGE_KEYS, Pair, Result, add_to_counter};
 
 #[derive(Default)]
 pub(crate) struct Memory {
@@ -39,7 +39,7 @@ impl Memory {
         Ok(page(&self.map(), prefix, after))
     }
 
-    pub(crate) fn get_many(&self, keys: &[String]) -> Result<Vec<(String, Option<Vec<u8>>)>> {
+    pub(crate) fn get_many(&self, keys: &[String]) -> Result<Vec<Found>> {
         let map = self.map();
         Ok(keys.iter().map(|key| (key.clone(), map.get(key).cloned())).collect())
     }
@@ -83,13 +83,18 @@ impl Memory {
 
     fn tell(&self, key: &str, value: Option<&[u8]>) {
         if !self.followers.is_empty() {
-            self.followers.tell(&self.label, &[Change { key: key.to_owned(), value: value.map(<[u8]>::to_vec) }]);
+            self.followers
+                .tell(&self.label, &[Change { key: key.to_owned(), value: value.map(<[u8]>::to_vec) }]);
         }
     }
 }
 
 /// One page of a sorted map's keys.
-pub(crate) fn page(map: &BTreeMap<String, Vec<u8>>, prefix: &str, after: Option<&str>) -> (Vec<String>, Option<String>) {
+pub(crate) fn page(
+    map: &BTreeMap<String, Vec<u8>>,
+    prefix: &str,
+    after: Option<&str>,
+) -> (Vec<String>, Option<String>) {
     let start = match after {
         Some(after) if after >= prefix => Bound::Excluded(after),
         _ => Bound::Included(prefix),

@@ -34,6 +34,9 @@ type Result<T> = std::result::Result<T, StoreError>;
 /// A key with what is, or is to be, stored under it.
 pub(crate) type Pair = (String, Vec<u8>);
 
+/// A key with what was found under it.
+pub(crate) type Found = (String, Option<Vec<u8>>);
+
 /// Keys in one page of a listing.
 pub(crate) const PAGE_KEYS: usize = 1_000;
 
@@ -117,12 +120,17 @@ impl Store {
     }
 
     /// At most [`PAGE_KEYS`] keys that sort after `after` and start with `prefix`; the cursor for the next page.
-    pub(crate) async fn keys(&self, component: &str, prefix: &str, after: Option<String>) -> Result<(Vec<String>, Option<String>)> {
+    pub(crate) async fn keys(
+        &self,
+        component: &str,
+        prefix: &str,
+        after: Option<String>,
+    ) -> Result<(Vec<String>, Option<String>)> {
         call!(self, component, Op::GetKeys, &[], keys(prefix, after.as_deref()))
     }
 
     /// In the order asked for; what is absent is `None`.
-    pub(crate) async fn get_many(&self, component: &str, keys: Vec<String>) -> Result<Vec<(String, Option<Vec<u8>>)>> {
+    pub(crate) async fn get_many(&self, component: &str, keys: Vec<String>) -> Result<Vec<Found>> {
         for key in &keys {
             self.check_key(key)?;
         }
@@ -155,7 +163,13 @@ impl Store {
     }
 
     /// Writes `new` if what is stored is `old`; says whether it did.
-    pub(crate) async fn swap(&self, component: &str, key: &str, old: Option<Vec<u8>>, new: Vec<u8>) -> Result<bool> {
+    pub(crate) async fn swap(
+        &self,
+        component: &str,
+        key: &str,
+        old: Option<Vec<u8>>,
+        new: Vec<u8>,
+    ) -> Result<bool> {
         self.check_pair(key, &new)?;
         call!(self, component, Op::Swap, &[key], swap(key, old.clone(), new.clone()))
     }
@@ -169,7 +183,11 @@ impl Store {
         if key.len() <= self.key_bytes_max {
             Ok(())
         } else {
-            Err(StoreError::new(format!("the key has {} bytes; {} are allowed", key.len(), self.key_bytes_max)))
+            Err(StoreError::new(format!(
+                "the key has {} bytes; {} are allowed",
+                key.len(),
+                self.key_bytes_max
+            )))
         }
     }
 
@@ -178,7 +196,11 @@ impl Store {
         if value.len() <= self.value_bytes_max {
             Ok(())
         } else {
-            Err(StoreError::new(format!("the value has {} bytes; {} are allowed", value.len(), self.value_bytes_max)))
+            Err(StoreError::new(format!(
+                "the value has {} bytes; {} are allowed",
+                value.len(),
+                self.value_bytes_max
+            )))
         }
     }
 }
@@ -217,7 +239,10 @@ pub(crate) struct Change {
 
 /// Replicas that follow a store. Empty outside the test world.
 #[derive(Clone, Default)]
-pub(crate) struct Followers(Arc<RwLock<Vec<(String, Weak<Replica>)>>>);
+pub(crate) struct Followers(Arc<RwLock<Vec<Following>>>);
+
+/// A label and a replica that follows it.
+type Following = (String, Weak<Replica>);
 
 impl Followers {
     pub(crate) fn add(&self, label: &str, replica: &Arc<Replica>) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, RedisError, Value};
 
-use super::{Change, Followers, Pair, Result, StoreError};
+use super::{Change, Followers, Found, Pair, Result, StoreError};
 
 /// How long to try to connect before a call fails.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
@@ -45,14 +45,17 @@ impl Redis {
     /// Connects at the first call. `time_max` bounds each call.
     pub(crate) fn new(label: &str, url: &str, time_max: Duration) -> std::result::Result<Self, String> {
         // The URL may hold a password: it is in no message.
-        let client = Client::open(url).map_err(|_| "`url` is no Redis URL of the form redis://[user:password@]host:port[/db]".to_owned())?;
+        let client = Client::open(url).map_err(|_| {
+            "`url` is no Redis URL of the form redis://[user:password@]host:port[/db]".to_owned()
+        })?;
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(1)
             .set_min_delay(Duration::from_millis(50))
             .set_max_delay(Duration::from_millis(200))
             .set_connection_timeout(Some(CONNECT_TIME_MAX))
             .set_response_timeout(Some(time_max));
-        let connection = ConnectionManager::new_lazy_with_config(client, config).map_err(|_| "no connection could be prepared".to_owned())?;
+        let connection = ConnectionManager::new_lazy_with_config(client, config)
+            .map_err(|_| "no connection could be prepared".to_owned())?;
         Ok(Self { label: label.to_owned(), connection, followers: Followers::default() })
     }
 
@@ -79,7 +82,11 @@ impl Redis {
     }
 
     /// Redis has no order: the cursor is that of SCAN, and a page may repeat a key or be empty.
-    pub(crate) async fn keys(&self, prefix: &str, after: Option<&str>) -> Result<(Vec<String>, Option<String>)> {
+    pub(crate) async fn keys(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<(Vec<String>, Option<String>)> {
         let mut pattern = String::new();
         for c in prefix.chars() {
             if matches!(c, '*' | '?' | '[' | ']' | '\\' | '^') {
@@ -94,7 +101,7 @@ impl Redis {
         Ok((keys, (cursor != "0").then_some(cursor)))
     }
 
-    pub(crate) async fn get_many(&self, keys: &[String]) -> Result<Vec<(String, Option<Vec<u8>>)>> {
+    pub(crate) async fn get_many(&self, keys: &[String]) -> Result<Vec<Found>> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Change, Followers, PAGE_KEYS, Pair, Result, StoreError, add_to_counter};
+use super::{Change, Followers, Found, PAGE_KEYS, Pair, Result, StoreError, add_to_counter};
 
 /// Writes waiting for the writer; callers wait beyond.
 const QUEUE_WRITES_MAX: usize = 1_024;
@@ -31,7 +31,8 @@ const SELECT: &str = "SELECT value FROM spin_key_value WHERE store = ?1 AND key 
 const UPSERT: &str = "INSERT INTO spin_key_value (store, key, value) VALUES (?1, ?2, ?3)
     ON CONFLICT (store, key) DO UPDATE SET value = excluded.value";
 const DELETE: &str = "DELETE FROM spin_key_value WHERE store = ?1 AND key = ?2";
-const KEYS: &str = "SELECT key FROM spin_key_value WHERE store = ?1 AND key >= ?2 AND key > ?3 ORDER BY key LIMIT ?4";
+const KEYS: &str =
+    "SELECT key FROM spin_key_value WHERE store = ?1 AND key >= ?2 AND key > ?3 ORDER BY key LIMIT ?4";
 
 pub(crate) struct Sqlite {
     path: PathBuf,
@@ -75,7 +76,8 @@ impl Sqlite {
     /// Opens or creates the database at `path` (mode 0600) and starts its writer.
     pub(crate) fn open(path: &Path) -> std::result::Result<Self, String> {
         if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(|e| format!("the directory `{}` cannot be made: {e}", parent.display()))?;
+            std::fs::create_dir_all(parent)
+                .map_err(|e| format!("the directory `{}` cannot be made: {e}", parent.display()))?;
         }
         create_private(path).map_err(|e| format!("`{}` cannot be created: {e}", path.display()))?;
         let fault = |e: rusqlite::Error| format!("`{}`: {e}", path.display());
@@ -106,8 +108,9 @@ impl Sqlite {
 
     /// Refuses further writes, finishes the queued ones, checkpoints.
     pub(crate) fn close(&self) {
-        drop(self.writes.lock().unwrap_or_else(PoisonError::into_inner).take());
+        // The writer's connection must be the last to close: a reader's may not remove the write-ahead log.
         self.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        drop(self.writes.lock().unwrap_or_else(PoisonError::into_inner).take());
         if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = writer.join();
         }
@@ -148,13 +151,24 @@ impl Sqlite {
     }
 
     pub(crate) async fn exists(&self, label: &str, key: &str) -> Result<bool> {
-        self.read(|c| c.prepare_cached("SELECT 1 FROM spin_key_value WHERE store = ?1 AND key = ?2")?.exists([label, key]))
+        self.read(|c| {
+            c.prepare_cached("SELECT 1 FROM spin_key_value WHERE store = ?1 AND key = ?2")?
+                .exists([label, key])
+        })
     }
 
-    pub(crate) async fn keys(&self, label: &str, prefix: &str, after: Option<&str>) -> Result<(Vec<String>, Option<String>)> {
+    pub(crate) async fn keys(
+        &self,
+        label: &str,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<(Vec<String>, Option<String>)> {
         let keys = self.read(|c| {
             let mut statement = c.prepare_cached(KEYS)?;
-            let rows = statement.query_map(params![label, prefix, after.unwrap_or(""), i64::try_from(PAGE_KEYS).unwrap_or(i64::MAX)], |row| row.get::<_, String>(0))?;
+            let rows = statement.query_map(
+                params![label, prefix, after.unwrap_or(""), i64::try_from(PAGE_KEYS).unwrap_or(i64::MAX)],
+                |row| row.get::<_, String>(0),
+            )?;
             let mut keys = Vec::new();
             for key in rows {
                 let key = key?;
@@ -170,12 +184,17 @@ impl Sqlite {
     }
 
     /// Reads all keys in one snapshot.
-    pub(crate) async fn get_many(&self, label: &str, keys: &[String]) -> Result<Vec<(String, Option<Vec<u8>>)>> {
+    pub(crate) async fn get_many(&self, label: &str, keys: &[String]) -> Result<Vec<Found>> {
         self.read(|c| {
             let snapshot = c.unchecked_transaction()?;
             let mut statement = snapshot.prepare_cached(SELECT)?;
             keys.iter()
-                .map(|key| Ok((key.clone(), statement.query_row([label, key.as_str()], |row| row.get(0)).optional()?)))
+                .map(|key| {
+                    Ok((
+                        key.clone(),
+                        statement.query_row([label, key.as_str()], |row| row.get(0)).optional()?,
+                    ))
+                })
                 .collect()
         })
     }
@@ -195,7 +214,13 @@ impl Sqlite {
         }
     }
 
-    pub(crate) async fn swap(&self, label: &str, key: &str, old: Option<Vec<u8>>, new: Vec<u8>) -> Result<bool> {
+    pub(crate) async fn swap(
+        &self,
+        label: &str,
+        key: &str,
+        old: Option<Vec<u8>>,
+        new: Vec<u8>,
+    ) -> Result<bool> {
         match self.write(label, What::Swap(key.to_owned(), old, new)).await? {
             Outcome::Swapped(swapped) => Ok(swapped),
             Outcome::Done | Outcome::Sum(_) => Err(StoreError::new("sqlite: an answer of another call")),
@@ -213,7 +238,10 @@ impl Sqlite {
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // Each connection is used by one thread at a time.
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
     connection.busy_timeout(BUSY_TIME_MAX)?;
     Ok(connection)
 }
@@ -258,7 +286,8 @@ fn commit_alone(connection: &Connection, write: Write, followers: &Followers) {
     if outcome.is_ok() {
         tell(followers, &changes);
     }
-    let outcome = outcome.and_then(|mut outcomes| outcomes.pop().unwrap_or(Err(StoreError::new("sqlite: no outcome"))));
+    let outcome =
+        outcome.and_then(|mut outcomes| outcomes.pop().unwrap_or(Err(StoreError::new("sqlite: no outcome"))));
     let _ = write.reply.send(outcome);
 }
 
@@ -272,7 +301,11 @@ fn tell(followers: &Followers, changes: &[(String, Change)]) {
 
 /// Applies all writes in one transaction. The outer error is SQLite's and undoes everything; an inner one is
 /// of that write alone, which then changed nothing.
-fn commit(connection: &Connection, batch: &[Write], changes: &mut Vec<(String, Change)>) -> Result<Vec<Result<Outcome>>> {
+fn commit(
+    connection: &Connection,
+    batch: &[Write],
+    changes: &mut Vec<(String, Change)>,
+) -> Result<Vec<Result<Outcome>>> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     let applied = batch
         .iter()
@@ -286,9 +319,15 @@ fn commit(connection: &Connection, batch: &[Write], changes: &mut Vec<(String, C
     Ok(applied?)
 }
 
-fn apply(connection: &Connection, write: &Write, changes: &mut Vec<(String, Change)>) -> rusqlite::Result<Result<Outcome>> {
+fn apply(
+    connection: &Connection,
+    write: &Write,
+    changes: &mut Vec<(String, Change)>,
+) -> rusqlite::Result<Result<Outcome>> {
     let label = write.label.as_str();
-    let stored = |key: &str| connection.prepare_cached(SELECT)?.query_row([label, key], |row| row.get::<_, Vec<u8>>(0)).optional();
+    let stored = |key: &str| {
+        connection.prepare_cached(SELECT)?.query_row([label, key], |row| row.get::<_, Vec<u8>>(0)).optional()
+    };
     let mut put = |key: &str, value: &[u8]| {
         changes.push((label.to_owned(), Change { key: key.to_owned(), value: Some(value.to_vec()) }));
         connection.prepare_cached(UPSERT)?.execute(params![label, key, value])

@@ -40,7 +40,10 @@ impl Clock {
 
     pub(crate) fn virtual_from(start_s: u64, frozen: bool) -> Self {
         let offsets = Mutex::new(Offsets { mono_ns: 0, wall_ns: i128::from(start_s) * 1_000_000_000 });
-        Self { begin: Instant::now(), moved: Some(Moved { frozen, offsets, changed: watch::Sender::new(()) }) }
+        Self {
+            begin: Instant::now(),
+            moved: Some(Moved { frozen, offsets, changed: watch::Sender::new(()) }),
+        }
     }
 
     pub(crate) fn is_virtual(&self) -> bool {
@@ -109,12 +112,18 @@ impl Clock {
 
     /// Sleeps until the monotonic clock shows `mark`.
     pub(crate) async fn sleep_until(&self, mark_ns: u64) {
-        self.sleep_while(|clock| mark_ns.checked_sub(clock.mono_ns()).filter(|ns| *ns > 0).map(Duration::from_nanos)).await;
+        self.sleep_while(|clock| {
+            mark_ns.checked_sub(clock.mono_ns()).filter(|ns| *ns > 0).map(Duration::from_nanos)
+        })
+        .await;
     }
 
     /// Sleeps until the wall clock shows `time`.
     pub(crate) async fn sleep_until_wall(&self, time: Duration) {
-        self.sleep_while(|clock| time.checked_sub(clock.wall()).filter(|left| !left.is_zero()).map(|left| left.min(WALL_STEP))).await;
+        self.sleep_while(|clock| {
+            time.checked_sub(clock.wall()).filter(|left| !left.is_zero()).map(|left| left.min(WALL_STEP))
+        })
+        .await;
     }
 
     async fn sleep_while(&self, left: impl Fn(&Self) -> Option<Duration>) {
@@ -153,7 +162,11 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!sleeper.is_finished());
         clock.set_wall(5_000);
-        assert_eq!((clock.mono_ns(), clock.wall().as_secs()), (3_599_000_000_000, 5), "the wall clock alone steps back");
+        assert_eq!(
+            (clock.mono_ns(), clock.wall().as_secs()),
+            (3_599_000_000_000, 5),
+            "the wall clock alone steps back"
+        );
         clock.advance(Duration::from_secs(1));
         sleeper.await.unwrap();
         assert_eq!(clock.wall().as_secs(), 6);

@@ -37,7 +37,12 @@ const BODY_BYTES_MAX: usize = 32 << 20;
 /// The component that raw access names; it is counted nowhere.
 const CONTROL: &str = "control";
 
-pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, world: Arc<World>, mut stopping: watch::Receiver<bool>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    app: Arc<App>,
+    world: Arc<World>,
+    mut stopping: watch::Receiver<bool>,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -51,7 +56,9 @@ pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, world: Arc<World
                 let (app, world) = (app.clone(), world.clone());
                 async move { Ok::<_, Infallible>(answer(&app, &world, request).await) }
             });
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
         });
     }
 }
@@ -84,13 +91,22 @@ async fn answer(app: &App, world: &World, request: Request<Incoming>) -> Respons
     match act(app, world, &parts.method, &path, query, body).await {
         Ok(Answer::Json(value)) => respond(StatusCode::OK, &value),
         Ok(Answer::Raw(bytes)) => Response::new(Full::new(bytes.into())),
-        Err(Refusal::NotFound) => respond(StatusCode::NOT_FOUND, &json!({ "error": "there is nothing here" })),
+        Err(Refusal::NotFound) => {
+            respond(StatusCode::NOT_FOUND, &json!({ "error": "there is nothing here" }))
+        }
         Err(Refusal::Bad(reason)) => respond(StatusCode::BAD_REQUEST, &json!({ "error": reason })),
         Err(Refusal::Store(error)) => respond(StatusCode::BAD_GATEWAY, &json!({ "error": error.0 })),
     }
 }
 
-async fn act(app: &App, world: &World, method: &Method, path: &[&str], query: &str, body: Bytes) -> Result<Answer, Refusal> {
+async fn act(
+    app: &App,
+    world: &World,
+    method: &Method,
+    path: &[&str],
+    query: &str,
+    body: Bytes,
+) -> Result<Answer, Refusal> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Advance {
@@ -107,10 +123,18 @@ async fn act(app: &App, world: &World, method: &Method, path: &[&str], query: &s
         component: Option<String>,
     }
     let done = || Ok(Answer::Json(json!({ "ok": true })));
-    let moved = |moved: bool| if moved { clock(world) } else { Err(Refusal::Bad("the clock is the machine's; start with --virtual-clock".into())) };
+    let moved = |moved: bool| {
+        if moved {
+            clock(world)
+        } else {
+            Err(Refusal::Bad("the clock is the machine's; start with --virtual-clock".into()))
+        }
+    };
     match (method.as_str(), path) {
         ("GET", ["clock"]) => clock(world),
-        ("POST", ["clock", "advance"]) => moved(world.clock.advance(Duration::from_millis(parse::<Advance>(&body)?.ms))),
+        ("POST", ["clock", "advance"]) => {
+            moved(world.clock.advance(Duration::from_millis(parse::<Advance>(&body)?.ms)))
+        }
         ("POST", ["clock", "set-wall"]) => moved(world.clock.set_wall(parse::<SetWall>(&body)?.unix_ms)),
         ("POST", ["faults"]) => {
             world.faults.add(parse::<Vec<Rule>>(&body)?);
@@ -146,7 +170,9 @@ async fn act(app: &App, world: &World, method: &Method, path: &[&str], query: &s
                     }
                     Ok(Answer::Json(json!({ "keys": keys })))
                 }
-                ("GET", ["entries", key]) => store.get(CONTROL, key).await?.map(Answer::Raw).ok_or(Refusal::NotFound),
+                ("GET", ["entries", key]) => {
+                    store.get(CONTROL, key).await?.map(Answer::Raw).ok_or(Refusal::NotFound)
+                }
                 ("PUT", ["entries", key]) => {
                     store.set(CONTROL, key, &body).await?;
                     done()
@@ -183,7 +209,11 @@ fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
 }
 
 fn parameter(query: &str, name: &str) -> Option<String> {
-    query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| decode(value))
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| decode(value))
 }
 
 fn decode(text: &str) -> String {

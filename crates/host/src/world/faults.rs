@@ -137,7 +137,13 @@ impl Faults {
     }
 
     /// Counts a call and does to it what is due before the store sees it.
-    pub(crate) async fn before(&self, component: &str, store: &str, op: Op, keys: &[&str]) -> Result<Plan, StoreError> {
+    pub(crate) async fn before(
+        &self,
+        component: &str,
+        store: &str,
+        op: Op,
+        keys: &[&str],
+    ) -> Result<Plan, StoreError> {
         let mut withdrawn = self.withdrawn.subscribe();
         let hit = self.state().record(component, store, op, keys);
         let mut plan = Plan { repeats: 0, after: After::Nothing };
@@ -190,7 +196,13 @@ impl Faults {
 }
 
 impl State {
-    fn record(&mut self, component: &str, store: &str, op: Op, keys: &[&str]) -> Option<(Effect, When, Duration)> {
+    fn record(
+        &mut self,
+        component: &str,
+        store: &str,
+        op: Op,
+        keys: &[&str],
+    ) -> Option<(Effect, When, Duration)> {
         *self.counts.entry(store.to_owned()).or_default().entry(op).or_default() += 1;
         if self.trace.len() == TRACE_CALLS_MAX {
             self.trace.pop_front();
@@ -251,7 +263,10 @@ fn glob(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
         Some((head, tail)) => text.strip_prefix(head).is_some_and(|rest| {
-            rest.char_indices().map(|(at, _)| at).chain([rest.len()]).any(|at| rest.get(at..).is_some_and(|r| glob(tail, r)))
+            rest.char_indices()
+                .map(|(at, _)| at)
+                .chain([rest.len()])
+                .any(|at| rest.get(at..).is_some_and(|r| glob(tail, r)))
         }),
     }
 }
@@ -275,7 +290,13 @@ mod tests {
 
     #[test]
     fn globs() {
-        for (pattern, text, expected) in [("*", "", true), ("a*c", "abc", true), ("a*c", "abcd", false), ("*b*", "abc", true), ("ab", "abc", false)] {
+        for (pattern, text, expected) in [
+            ("*", "", true),
+            ("a*c", "abc", true),
+            ("a*c", "abcd", false),
+            ("*b*", "abc", true),
+            ("ab", "abc", false),
+        ] {
             assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
         }
     }

@@ -23,7 +23,8 @@ pub struct WorldConfig {
     /// Where the control interface listens; port 0 takes a free one. Anybody who reaches it rules the host:
     /// loopback only.
     pub control: SocketAddr,
-    /// Start of the guests' wall clock in Unix seconds; without it their clocks are the machine's.
+    /// Start of the guests' wall clock in Unix seconds; without it their clocks are the machine's. WASI 0.3's
+    /// sleeps follow it; those of WASI 0.2 (`poll`, `std::thread::sleep`) stay with the machine's.
     pub virtual_clock_s: Option<u64>,
     /// The virtual clock stands still but for `advance`; otherwise it flows with real time.
     pub frozen: bool,

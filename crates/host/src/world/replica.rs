@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::clock::Clock;
-use crate::store::{Change, Pair, StoreError};
+use crate::store::{Change, Found, Pair, StoreError};
 
 pub(crate) struct Replica {
     lag_ns: u64,
@@ -23,7 +23,11 @@ struct State {
 impl Replica {
     pub(crate) fn new(lag: Duration, snapshot: Vec<Pair>, clock: Arc<Clock>) -> Self {
         let lag_ns = u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX);
-        Self { lag_ns, clock, state: Mutex::new(State { map: snapshot.into_iter().collect(), pending: VecDeque::new() }) }
+        Self {
+            lag_ns,
+            clock,
+            state: Mutex::new(State { map: snapshot.into_iter().collect(), pending: VecDeque::new() }),
+        }
     }
 
     /// Hears of changes, in the order they were committed in.
@@ -36,7 +40,9 @@ impl Replica {
     fn state(&self) -> MutexGuard<'_, State> {
         let now = self.clock.mono_ns();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some((_, change)) = state.pending.pop_front_if(|(at, _)| at.saturating_add(self.lag_ns) <= now) {
+        while let Some((_, change)) =
+            state.pending.pop_front_if(|(at, _)| at.saturating_add(self.lag_ns) <= now)
+        {
             match change.value {
                 Some(value) => drop(state.map.insert(change.key, value)),
                 None => drop(state.map.remove(&change.key)),
@@ -53,11 +59,15 @@ impl Replica {
         Ok(self.state().map.contains_key(key))
     }
 
-    pub(crate) fn keys(&self, prefix: &str, after: Option<&str>) -> Result<(Vec<String>, Option<String>), StoreError> {
+    pub(crate) fn keys(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<(Vec<String>, Option<String>), StoreError> {
         Ok(crate::store::page(&self.state().map, prefix, after))
     }
 
-    pub(crate) fn get_many(&self, keys: &[String]) -> Result<Vec<(String, Option<Vec<u8>>)>, StoreError> {
+    pub(crate) fn get_many(&self, keys: &[String]) -> Result<Vec<Found>, StoreError> {
         let state = self.state();
         Ok(keys.iter().map(|key| (key.clone(), state.map.get(key).cloned())).collect())
     }

@@ -45,13 +45,17 @@ async fn handle(request: Request) -> Result<Response, Error> {
     let query = Query::parse(uri.query().unwrap_or_default());
     match deed.as_str() {
         "stream" => return Ok((StatusCode::OK, Default::default(), streamed(&query))),
-        "empty" => return Ok((StatusCode::NO_CONTENT, Default::default(), box_body(FullBody::new(Bytes::new())))),
+        "empty" => {
+            return Ok((StatusCode::NO_CONTENT, Default::default(), box_body(FullBody::new(Bytes::new()))));
+        }
         "refuse" => return Err(Error::other("guest text that nobody should see")),
         _ => {}
     }
     Ok(match act(&deed, &query, request).await {
         Ok(text) => (StatusCode::OK, Default::default(), box_body(FullBody::new(Bytes::from(text)))),
-        Err(text) => (StatusCode::UNPROCESSABLE_ENTITY, Default::default(), box_body(FullBody::new(Bytes::from(text)))),
+        Err(text) => {
+            (StatusCode::UNPROCESSABLE_ENTITY, Default::default(), box_body(FullBody::new(Bytes::from(text))))
+        }
     })
 }
 
@@ -101,6 +105,7 @@ async fn act(deed: &str, query: &Query, request: Request) -> Result<String, Stri
         "variable" => variables::get(query.text("name")).await.map_err(debug),
         "environment" => std::env::var(query.text("name")).map_err(text),
         "fetch" => fetch(&query.text("url")).await,
+        "again" => fetch("http://self.alt/again").await,
         "clock" => {
             let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_err(text)?;
             let mono = wasip3::clocks::monotonic_clock::now();
@@ -119,7 +124,9 @@ async fn act(deed: &str, query: &Query, request: Request) -> Result<String, Stri
         "get" => shown(open(query).await?.get(query.text("key")).await.map_err(debug)?),
         "set" => done(open(query).await?.set(query.text("key"), query.text("value")).await),
         "delete" => done(open(query).await?.delete(query.text("key")).await),
-        "exists" => open(query).await?.exists(query.text("key")).await.map(|there| there.to_string()).map_err(debug),
+        "exists" => {
+            open(query).await?.exists(query.text("key")).await.map(|there| there.to_string()).map_err(debug)
+        }
         "keys" => {
             let mut keys = open(query).await?.get_keys().await.collect().await.map_err(debug)?;
             keys.sort();
@@ -218,7 +225,9 @@ async fn open(query: &Query) -> Result<Store, String> {
 }
 
 fn shown(value: Option<Vec<u8>>) -> Result<String, String> {
-    Ok(value.map_or("-".into(), |value| String::from_utf8(value).unwrap_or_else(|e| format!("0x{}", hex(e.as_bytes())))))
+    Ok(value.map_or("-".into(), |value| {
+        String::from_utf8(value).unwrap_or_else(|e| format!("0x{}", hex(e.as_bytes())))
+    }))
 }
 
 fn done<E: std::fmt::Debug>(outcome: Result<(), E>) -> Result<String, String> {
@@ -241,7 +250,13 @@ struct Query(HashMap<String, String>);
 
 impl Query {
     fn parse(query: &str) -> Self {
-        Self(query.split('&').filter_map(|pair| pair.split_once('=')).map(|(k, v)| (k.to_owned(), decode(v))).collect())
+        Self(
+            query
+                .split('&')
+                .filter_map(|pair| pair.split_once('='))
+                .map(|(k, v)| (k.to_owned(), decode(v)))
+                .collect(),
+        )
     }
 
     fn has(&self, name: &str) -> bool {
@@ -265,7 +280,9 @@ fn decode(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
-        let digit = |byte: Option<u8>| byte.and_then(|b| char::from(b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
+        let digit = |byte: Option<u8>| {
+            byte.and_then(|b| char::from(b).to_digit(16)).and_then(|d| u8::try_from(d).ok())
+        };
         match byte {
             b'%' => bytes.push(digit(rest.next()).unwrap_or(0) * 16 + digit(rest.next()).unwrap_or(0)),
             b'+' => bytes.push(b' '),
