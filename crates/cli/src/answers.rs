@@ -87,8 +87,8 @@ pub struct OpenClaim {
 pub struct Revoked {
     /// RFC 3339.
     pub at: String,
-    /// The key of whoever did it, or that its holder did.
-    pub by: Option<String>,
+    /// By whom.
+    pub by: Option<Actor>,
     /// Why.
     pub reason: Option<String>,
 }
@@ -228,6 +228,16 @@ pub struct Actor {
     pub key: Option<String>,
     /// Who that is.
     pub principal: Option<String>,
+}
+
+impl std::fmt::Display for Actor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.principal, &self.key) {
+            (Some(principal), Some(key)) => write!(f, "{principal} ({key})"),
+            (Some(who), None) | (None, Some(who)) => f.write_str(who),
+            (None, None) => f.write_str(&self.kind),
+        }
+    }
 }
 
 /// From where it was done.

@@ -14,6 +14,7 @@ pub const URL_DEFAULT: &str = "http://127.0.0.1:3000";
 
 /// What every command takes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// Where Keyward answers [default: http://127.0.0.1:3000]
     #[arg(long, global = true, env = "KEYWARD_URL", value_name = "URL")]

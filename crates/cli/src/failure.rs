@@ -165,11 +165,14 @@ impl Failure {
         }
         out.push('\n');
         for FieldError { field, reason, expected } in &self.0.fields {
-            let _ = write!(out, "  `{}` {}", shown(field), shown(reason));
+            let mut finding = format!("`{field}` {reason}");
             if !expected.is_empty() {
-                let _ = write!(out, "; expected {}", shown(expected));
+                let _ = write!(finding, "; expected {expected}");
             }
-            out.push('\n');
+            // Keyward's detail says it already where there is only one.
+            if finding != self.0.detail {
+                let _ = writeln!(out, "  {}", shown(&finding));
+            }
         }
         if let Some(id) = &self.0.request_id {
             let _ = writeln!(out, "  request {}", shown(id));

@@ -23,18 +23,13 @@ impl Run<'_> {
         self.show_list(&page, "No events.", &headings, |item, table| {
             let event: Event = serde_json::from_str(item.get())?;
             let Event { target, actor, .. } = &event;
-            let who = match (&actor.principal, &actor.key) {
-                (Some(principal), Some(key)) => format!("{principal} ({key})"),
-                (Some(who), None) | (None, Some(who)) => who.clone(),
-                (None, None) => actor.kind.clone(),
-            };
             table.row([
                 Cell::new(&event.at),
                 Cell::new(&event.id),
                 Cell::new(&event.action),
                 Cell::state(&event.outcome),
                 Cell::or_dash(target.key.as_ref().or(target.application.as_ref())),
-                Cell::new(who),
+                Cell::new(actor.to_string()),
                 Cell::or_dash(event.source.client_addr.as_deref()),
                 Cell::or_dash(event.reason.as_deref()),
             ]);

@@ -119,7 +119,7 @@ fn card(key: &Key) -> Card {
     if let Some(revoked) = &key.revoked {
         card = card
             .field("revoked", Cell::new(&revoked.at))
-            .field("revoked by", Cell::or_dash(revoked.by.as_deref()))
+            .field("revoked by", Cell::or_dash(revoked.by.as_ref().map(ToString::to_string)))
             .field("reason", Cell::or_dash(revoked.reason.as_deref()));
     }
     card

@@ -16,6 +16,7 @@ use keyward_host::{NativeStore, NativeStoreError};
 use keyward_ledger::{Batch, KvWrite};
 use keyward_records::{KvCount, KvRead, Rings, StoreError};
 use keyward_service::{Service, bootstrap};
+use tokio::runtime::Runtime;
 
 use super::start_failure;
 use super::state::{StateDir, VARIABLES, write_private};
@@ -58,8 +59,16 @@ pub fn run(global: &Global, options: &Options, terminal: &Terminal) -> Result<En
     }
     write_private(&layout.environment(), &environment)?;
 
-    let store = NativeStore::open(LABEL, options.runtime_config_file.as_deref(), layout.path())
-        .map_err(|error| start_failure(&error))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::system("runtime", error))?;
+    let store = {
+        // A Redis client starts a task of its own as soon as it is made.
+        let _entered = runtime.enter();
+        NativeStore::open(LABEL, options.runtime_config_file.as_deref(), layout.path())
+            .map_err(|error| start_failure(&error))?
+    };
     if options.runtime_config_file.is_some() {
         // The store may lie elsewhere and outlive a failure; then it must not lose its rings.
         staging.keep();
@@ -71,7 +80,7 @@ pub fn run(global: &Global, options: &Options, terminal: &Terminal) -> Result<En
         )),
         None => failure,
     };
-    let token = first_commit(store, &documents, &options.principal).map_err(kept)?;
+    let token = first_commit(&runtime, store, &documents, &options.principal).map_err(kept)?;
     let line = Zeroizing::new(format!("{}\n", token.expose()));
     write_private(&layout.root_key(), &line).map_err(kept)?;
     drop((line, token));
@@ -93,6 +102,7 @@ fn bad_ring(error: RingError) -> Failure {
 
 /// Writes the built-in application and its root key through the ledger; gives the root token.
 fn first_commit(
+    runtime: &Runtime,
     store: NativeStore,
     documents: &[(&'static str, SecretText)],
     principal: &str,
@@ -108,10 +118,6 @@ fn first_commit(
         audit: sealer("audit_keyring")?,
         peppers: Peppers::parse(document("peppers")?).map_err(bad_ring)?,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::system("runtime", error))?;
     let (kv, clock, rng) = (Kv { store, fault: Mutex::default() }, RealClock::default(), SystemRng);
     let service = Service::new(&kv, &rings, &clock, &rng, "");
     let done = runtime.block_on(bootstrap::initialise(&service, principal));
