@@ -241,11 +241,7 @@ impl Client {
     /// # Errors
     /// The key file, the URL or the certificates cannot be used.
     pub fn with_credential(global: &Global, terminal: &Terminal) -> Result<Self> {
-        let mut client = Self::anonymous(global, None)?;
-        if !client.base.is_https && !client.base.is_loopback() {
-            let host = crate::escape::shown(&client.base.host);
-            terminal.warn(&format!("the token travels to {host} unencrypted"));
-        }
+        let mut client = Self::anonymous(global, None, terminal)?;
         client.credential = Some(crate::secret_source::credential(&global.key_file, terminal)?);
         Ok(client)
     }
@@ -254,12 +250,19 @@ impl Client {
     ///
     /// # Errors
     /// The URL or the certificates cannot be used.
-    pub fn anonymous(global: &Global, base: Option<Base>) -> Result<Self> {
+    pub fn anonymous(global: &Global, base: Option<Base>, terminal: &Terminal) -> Result<Self> {
         let base = match (base, &global.url) {
             (Some(base), _) => base,
             (None, Some(url)) => Base::parse(url, "--url or KEYWARD_URL")?,
             (None, None) => Base::parse(URL_DEFAULT, "the default")?,
         };
+        if !base.is_https && !base.is_loopback() {
+            // Every call carries a secret, or its answer does.
+            terminal.warn(&format!(
+                "tokens and tickets travel to {} unencrypted",
+                crate::escape::shown(&base.host)
+            ));
+        }
         let mut tls = TlsConfig::builder();
         if let Some(path) = &global.ca_cert {
             tls = tls.root_certs(trusted(path)?);

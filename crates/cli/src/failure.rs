@@ -54,7 +54,7 @@ struct Parts {
     detail: String,
     fields: Vec<FieldError>,
     request_id: Option<String>,
-    advice: Option<String>,
+    advice: Vec<String>,
 }
 
 /// The result of everything here.
@@ -80,7 +80,7 @@ impl Failure {
             detail: detail.into(),
             fields: Vec::new(),
             request_id: None,
-            advice: None,
+            advice: Vec::new(),
         }))
     }
 
@@ -138,10 +138,10 @@ impl Failure {
         failure
     }
 
-    /// The same with a last line that says what to do.
+    /// The same with one more line that says what to do.
     #[must_use]
     pub fn advise(mut self, advice: impl Into<String>) -> Self {
-        self.0.advice = Some(advice.into());
+        self.0.advice.push(advice.into());
         self
     }
 
@@ -177,7 +177,7 @@ impl Failure {
         if let Some(id) = &self.0.request_id {
             let _ = writeln!(out, "  request {}", shown(id));
         }
-        if let Some(advice) = &self.0.advice {
+        for advice in &self.0.advice {
             let _ = writeln!(out, "  {}", shown(advice));
         }
         out

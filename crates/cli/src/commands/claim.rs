@@ -65,7 +65,7 @@ impl Run<'_> {
     /// The client of whoever holds a claim: a link says itself where it leads, unless the command line says otherwise.
     fn holder(&self, link: Option<Base>) -> Result<Client> {
         let base = if self.global.url.is_some() { None } else { link };
-        Client::anonymous(self.global, base)
+        Client::anonymous(self.global, base, self.terminal)
     }
 
     fn store(&self, taken: &Taken, file: NewSecretFile, path: &Path) -> Result<Ending> {

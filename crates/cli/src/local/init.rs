@@ -10,8 +10,8 @@ use keyward_cli::failure::Result;
 use keyward_cli::table::{Card, Cell};
 use keyward_cli::{Ending, Failure, Global, Terminal};
 use keyward_crypto::{Peppers, Ring, RingDocument, RingError, Sealer, SecretText, Zeroizing};
-use keyward_domain::Timestamp;
 use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::{Code, Timestamp};
 use keyward_host::{NativeStore, NativeStoreError};
 use keyward_ledger::{Batch, KvWrite};
 use keyward_records::{KvCount, KvRead, Rings, StoreError};
@@ -69,18 +69,23 @@ pub fn run(global: &Global, options: &Options, terminal: &Terminal) -> Result<En
         NativeStore::open(LABEL, options.runtime_config_file.as_deref(), layout.path())
             .map_err(|error| start_failure(&error))?
     };
-    if options.runtime_config_file.is_some() {
-        // The store may lie elsewhere and outlive a failure; then it must not lose its rings.
+    let committed = first_commit(&runtime, store, &documents, &options.principal);
+    let is_elsewhere = options.runtime_config_file.is_some();
+    let may_be_written = matches!(&committed, Ok(_) | Err((Code::OutcomeUnknown, _)));
+    if is_elsewhere && may_be_written {
+        // That store outlives a failure; from here on it must not lose its rings.
         staging.keep();
     }
-    let kept = |failure: Failure| match &options.runtime_config_file {
-        Some(_) => failure.advise(format!(
-            "The rings were kept in {}: should the store have been written, it needs them.",
-            layout.path().display()
-        )),
-        None => failure,
+    let kept = |failure: Failure| {
+        if !(is_elsewhere && may_be_written) {
+            return failure;
+        }
+        let folder = layout.path().display();
+        failure.advise(format!(
+            "The rings were kept in {folder}: should the store have been written, it needs them."
+        ))
     };
-    let token = first_commit(&runtime, store, &documents, &options.principal).map_err(kept)?;
+    let token = committed.map_err(|(_, failure)| kept(failure))?;
     let line = Zeroizing::new(format!("{}\n", token.expose()));
     write_private(&layout.root_key(), &line).map_err(kept)?;
     drop((line, token));
@@ -100,35 +105,44 @@ fn bad_ring(error: RingError) -> Failure {
     Failure::system("new rings", error)
 }
 
-/// Writes the built-in application and its root key through the ledger; gives the root token.
-fn first_commit(
-    runtime: &Runtime,
-    store: NativeStore,
-    documents: &[(&'static str, SecretText)],
-    principal: &str,
-) -> Result<SecretText> {
+/// What the components are handed as variables, as far as the ledger needs it.
+fn rings(documents: &[(&'static str, SecretText)]) -> Result<Rings> {
     let document = |name: &'static str| {
         let found = documents.iter().find(|(known, _)| *known == name);
         found.map(|(_, document)| document.expose()).ok_or_else(|| Failure::system("new rings", name))
     };
     let sealer =
         |name| document(name).and_then(|json| Ring::parse(name, json).map_err(bad_ring)).map(Sealer::new);
-    let rings = Rings {
+    Ok(Rings {
         records: sealer("records_keyring")?,
         audit: sealer("audit_keyring")?,
         peppers: Peppers::parse(document("peppers")?).map_err(bad_ring)?,
-    };
+    })
+}
+
+/// Writes the built-in application and its root key through the ledger; gives the root token, or how the store ended.
+fn first_commit(
+    runtime: &Runtime,
+    store: NativeStore,
+    documents: &[(&'static str, SecretText)],
+    principal: &str,
+) -> Result<SecretText, (Code, Failure)> {
+    let rings = rings(documents).map_err(|failure| (Code::Internal, failure))?;
     let (kv, clock, rng) = (Kv { store, fault: Mutex::default() }, RealClock::default(), SystemRng);
     let service = Service::new(&kv, &rings, &clock, &rng, "");
     let done = runtime.block_on(bootstrap::initialise(&service, principal));
     let fault = kv.fault.into_inner().ok().flatten();
     kv.store.close();
     done.map_err(|error| {
+        let code = error.code;
         let failure = Failure::from(error);
-        match fault {
-            Some(text) => failure.advise(format!("The store said: {text}")),
-            None => failure,
-        }
+        (
+            code,
+            match fault {
+                Some(text) => failure.advise(format!("The store said: {text}")),
+                None => failure,
+            },
+        )
     })
 }
 

@@ -125,7 +125,9 @@ impl Staging {
         let mut names: Vec<_> = std::fs::read_dir(&self.folder)
             .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name())).collect())
             .map_err(fault)?;
-        names.sort_by_key(|name| name == ROOT_KEY_FILE);
+        // The folder first: no file system moves one onto another that is not empty, so that of two who make a state here at
+        // once the second stops before it has replaced a file.
+        names.sort_by_key(|name| (name == ROOT_KEY_FILE, name != VARIABLES_FOLDER));
         let mut moved = Vec::new();
         for name in names {
             let (from, to) = (self.folder.join(&name), self.into.path().join(&name));
@@ -215,6 +217,31 @@ mod tests {
         assert_eq!(failure.exit_code(), 4);
         let shown = failure.render(keyward_cli::terminal::Styles::OFF);
         assert!(shown.contains("peppers.json`") && shown.contains("root.key`"), "{shown}");
+        std::fs::remove_dir_all(state.path()).unwrap();
+    }
+
+    #[test]
+    fn of_two_at_once_the_second_replaces_nothing() {
+        let state = StateDir::new(&fresh("two"));
+        let (first, second) = (state.stage().unwrap(), StateDir::new(state.path()));
+        let second =
+            Staging { folder: state.path().join(".init-second"), into: second, made: false, keep: false };
+        std::fs::create_dir_all(second.layout().variables()).unwrap();
+        for (staging, content) in [(&first, "first"), (&second, "second")] {
+            for path in [
+                staging.layout().variable("peppers"),
+                staging.layout().root_key(),
+                staging.layout().environment(),
+            ] {
+                write_private(&path, content).unwrap();
+            }
+        }
+        first.put_into_place().unwrap();
+        assert!(second.put_into_place().is_err());
+        for path in [state.variable("peppers"), state.root_key(), state.environment()] {
+            assert_eq!(std::fs::read_to_string(path).unwrap(), "first");
+        }
+        assert_eq!(std::fs::read_dir(state.path()).unwrap().count(), 3);
         std::fs::remove_dir_all(state.path()).unwrap();
     }
 

@@ -24,6 +24,9 @@ pub struct File {
 #[serde(deny_unknown_fields)]
 pub struct Case {
     pub name: String,
+    /// Whether it needs the half that works on this machine.
+    #[serde(default)]
+    pub host: bool,
     arguments: Vec<String>,
     /// `false`: nobody listens at the URL.
     #[serde(default = "yes")]

@@ -20,9 +20,9 @@ fn every_case_ends_as_recorded() {
         let group = file.file_stem().unwrap().to_string_lossy().into_owned();
         let text = std::fs::read_to_string(&file).unwrap();
         let cases: case::File = toml::from_str(&text).unwrap_or_else(|fault| panic!("{group}: {fault}"));
-        for case in cases.case {
+        for case in cases.case.iter().filter(|case| cfg!(feature = "host") || !case.host) {
             ran += 1;
-            if let Err(differences) = case::run(&group, &case) {
+            if let Err(differences) = case::run(&group, case) {
                 let _ = writeln!(report, "\n{group}: {}{differences}", case.name);
             }
         }
