@@ -210,19 +210,6 @@ impl Do {
             Self::ReadEvent(_) | Self::ListEvents(_) => Attempt::to_read(caller, Action::AuditRead, nothing),
         }
     }
-
-    /// Whether it only looks.
-    pub const fn reads(&self) -> bool {
-        matches!(
-            self,
-            Self::ReadApplication(_)
-                | Self::ListApplications
-                | Self::ReadKey(_)
-                | Self::ListKeys(_)
-                | Self::ReadEvent(_)
-                | Self::ListEvents(_)
-        )
-    }
 }
 
 fn body<T: serde::de::DeserializeOwned>(value: &Value) -> T {
