@@ -5,6 +5,8 @@ use keyward_domain::ports::Clock;
 use keyward_ledger::conformance;
 use keyward_ledger::memory::{Call, Fault, MemoryKv};
 
+type Which = fn(&Call) -> bool;
+
 struct Still;
 
 impl Clock for Still {
@@ -32,7 +34,7 @@ async fn the_store_in_memory_conforms() {
 
 #[tokio::test]
 async fn the_suite_notices_a_store_that_does_not() {
-    let faults: [(&str, fn(&Call) -> bool); 3] = [
+    let faults: [(&str, Which); 3] = [
         ("reads", |call| matches!(call, Call::Get(_))),
         ("increments", |call| matches!(call, Call::Increment(_))),
         ("batches", |call| matches!(call, Call::SetMany(_))),

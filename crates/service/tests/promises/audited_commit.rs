@@ -1,10 +1,10 @@
 //! Every change is one audited commit: whole or not at all, known before it is told, honest where it cannot be known.
 
 use crate::history::{check_projections, check_state, integrate_all};
-use crate::world::{Do, World, is_batch, is_ticket, new_key, survive};
+use crate::world::{Do, Which, World, is_batch, is_ticket, new_key, survive};
 use keyward_domain::event::{Action, EventId, Outcome};
 use keyward_domain::{ApplicationId, Code, KeyId};
-use keyward_ledger::memory::{Call, Fault};
+use keyward_ledger::memory::Fault;
 use keyward_service::bootstrap;
 use keyward_verify::Demand;
 use serde_json::json;
@@ -55,7 +55,7 @@ fn state(world: &World) -> std::collections::BTreeMap<String, Vec<u8>> {
 #[tokio::test(start_paused = true)]
 async fn where_the_audit_write_fails_it_is_503_and_nothing_is_changed() {
     for case in 0..CHANGES {
-        let calls: [(&str, fn(&Call) -> bool); 2] = [("tickets", is_ticket), ("batches", is_batch)];
+        let calls: [(&str, Which); 2] = [("tickets", is_ticket), ("batches", is_batch)];
         for (calls, which) in calls {
             let (world, mut all) = changing(90).await;
             let (name, what, _) = all.swap_remove(case);
@@ -79,7 +79,7 @@ async fn no_usable_key_comes_of_a_claim_whose_audit_write_fails() {
     let app = world.application("shop").await;
     let (id, ticket) = world.issue(&new_key(app, "k")).await;
     world.kv.plan(|call| if is_batch(call) { Fault::Before } else { Fault::None });
-    let error = world.run(&Do::TakeClaim(ticket)).await.err().expect("no token");
+    let error = world.run(&Do::TakeClaim(ticket)).await.expect_err("no token");
     assert_eq!(error.code, Code::OutcomeUnknown);
     world.heal();
     assert!(world.read().key(id).await.unwrap().unwrap().versions.is_empty());
@@ -88,7 +88,7 @@ async fn no_usable_key_comes_of_a_claim_whose_audit_write_fails() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_reply_has_one_effect_and_an_honest_answer() {
     for case in 0..CHANGES {
-        let calls: [(&str, fn(&Call) -> bool); 2] = [("ticket", is_ticket), ("batch", is_batch)];
+        let calls: [(&str, Which); 2] = [("ticket", is_ticket), ("batch", is_batch)];
         for (call, which) in calls {
             for fault in [Fault::Before, Fault::After, Fault::SlowReply(4_000)] {
                 let (world, mut all) = changing(92).await;
@@ -133,7 +133,7 @@ async fn what_cannot_be_looked_up_is_unknown_and_says_so() {
                 (false, false) => Fault::None,
             }
         });
-        let error = world.run(&what).await.err().expect("unknown");
+        let error = world.run(&what).await.expect_err("unknown");
         assert_eq!(error.code, Code::OutcomeUnknown, "{name}");
         assert!(!error.detail.contains("nothing was changed"), "{name}");
     }

@@ -64,7 +64,7 @@ async fn late_replaced_or_revoked_it_is_gone() {
     let (revoked, dead) = world.issue(&new_key(app, "revoked")).await;
     world.run(&Do::RevokeKey(revoked, "x")).await.expect("revoked");
     for ticket in [late, old, dead] {
-        let error = world.run(&Do::TakeClaim(ticket)).await.err().expect("gone");
+        let error = world.run(&Do::TakeClaim(ticket)).await.expect_err("gone");
         assert_eq!((error.code, error.code.status()), (Code::ClaimGone, 410));
     }
     world.run(&Do::TakeClaim(new)).await.expect("the new one is open");
@@ -88,7 +88,7 @@ async fn a_lost_place_burns_the_claim_says_so_and_is_mended_by_a_new_one() {
         let app = world.application("shop").await;
         let (id, ticket) = world.issue(&new_key(app, "k")).await;
         world.fault_at(0, |call| matches!(call, Call::Increment(key) if key.starts_with("c:q:")), fault);
-        let error = world.run(&Do::TakeClaim(ticket.clone())).await.err().expect("no answer");
+        let error = world.run(&Do::TakeClaim(ticket.clone())).await.expect_err("no answer");
         world.heal();
         // Whether the place was taken is not known, so nobody may say that nothing was changed.
         assert_eq!(error.code, Code::OutcomeUnknown);
@@ -118,7 +118,7 @@ async fn what_is_no_ticket_is_told_apart_from_an_unknown_one() {
         (unknown, Code::NotFound),
     ];
     for (text, expected) in table {
-        let error = world.run(&Do::TakeClaim(text.clone())).await.err().expect("refused");
+        let error = world.run(&Do::TakeClaim(text.clone())).await.expect_err("refused");
         assert_eq!(error.code, expected);
         assert!(text.is_empty() || !format!("{error} {error:?}").contains(&text));
     }

@@ -8,6 +8,9 @@ use keyward_domain::{ApplicationId, KeyId};
 use keyward_records::{names, open};
 use serde_json::json;
 
+/// What, whether the admin without scopes does it, and the event: action, outcome, target.
+type Row = (Do, bool, Action, Outcome, Option<ApplicationId>, Option<KeyId>);
+
 #[tokio::test(start_paused = true)]
 async fn each_call_leaves_exactly_one_event() {
     let world = World::new(110).await;
@@ -23,8 +26,7 @@ async fn each_call_leaves_exactly_one_event() {
     let garbage = "kw_live_garbage".to_owned();
     let done = Outcome::Done;
     let refused = Outcome::Refused;
-    let rows: Vec<(Do, bool, Action, Outcome, Option<ApplicationId>, Option<KeyId>)> = vec![
-        // What, does the poor admin do it, and the event: action, outcome, target.
+    let rows: Vec<Row> = vec![
         (
             Do::CreateApplication(json!({"name": "taken"})),
             false,

@@ -1,10 +1,10 @@
 //! One Idempotency-Key, one effect, one answer: twice, ten times at once, after a lost answer, and with another body.
 
-use crate::world::{Do, Reply, World, is_batch, is_ticket, new_key, perform};
+use crate::world::{Do, Reply, Which, World, is_batch, is_ticket, new_key, perform};
 use futures::future::join_all;
 use keyward_domain::event::{Action, Outcome};
 use keyward_domain::{ApplicationId, Code};
-use keyward_ledger::memory::{Call, Fault};
+use keyward_ledger::memory::Fault;
 use serde_json::json;
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ async fn one_key_at_once_has_one_effect_and_one_answer() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_answer_is_had_again() {
     // The nth ticket or batch does not answer, before or after it was done.
-    let calls: [(&str, fn(&Call) -> bool); 2] = [("ticket", is_ticket), ("batch", is_batch)];
+    let calls: [(&str, Which); 2] = [("ticket", is_ticket), ("batch", is_batch)];
     for case in 0..4 {
         for (name, which) in calls {
             for fault in [Fault::Before, Fault::After] {
@@ -93,7 +93,7 @@ async fn another_body_under_the_same_key_is_422() {
     let world = World::new(12).await;
     let app = world.application("shop").await;
     world.run_once("once", &Do::Issue(new_key(app, "a"))).await.expect("issued");
-    let error = world.run_once("once", &Do::Issue(new_key(app, "b"))).await.err().expect("refused");
+    let error = world.run_once("once", &Do::Issue(new_key(app, "b"))).await.expect_err("refused");
     assert_eq!((error.code, error.code.status()), (Code::IdempotencyMismatch, 422));
     // Refused as an administrative call is: with an event.
     let last = world.events().await.pop().expect("an event");
@@ -113,7 +113,7 @@ async fn a_refused_attempt_does_not_stand_in_the_way_of_a_corrected_one() {
     let world = World::new(13).await;
     let started = tokio::time::Instant::now();
     let absent = ApplicationId::from_bytes([9; 16]);
-    let error = world.run_once("once", &Do::Issue(new_key(absent, "a"))).await.err().expect("refused");
+    let error = world.run_once("once", &Do::Issue(new_key(absent, "a"))).await.expect_err("refused");
     assert_eq!(error.code, Code::NotFound);
     let error = world.run_once("twice", &Do::CreateApplication(json!({"name": "keyward"}))).await.err();
     assert_eq!(error.map(|error| error.code), Some(Code::NameTaken));

@@ -1,5 +1,12 @@
 //! The promises of verify, ledger and service, one file for each, over a store in memory and virtual time.
 //! No test sleeps for real or takes randomness from the machine: what fails once fails again.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly"
+)]
 
 mod audited_commit;
 mod claims_once;

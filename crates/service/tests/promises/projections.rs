@@ -231,7 +231,7 @@ async fn an_event_sealed_under_a_ring_version_to_come_stops_the_integrator_until
     let older = std::mem::replace(&mut world.rings, crate::world::rings(&[1], &[1, 2], &[1]));
     world.application("shop").await;
     let newer = std::mem::replace(&mut world.rings, older);
-    let error = world.ledger().integrate(8).await.err().expect("later");
+    let error = world.ledger().integrate(8).await.expect_err("later");
     assert_eq!(error.code.as_str(), "ring-version-unknown");
     world.rings = newer;
     tokio::time::advance(Duration::from_secs(3)).await;

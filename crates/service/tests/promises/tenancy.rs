@@ -40,7 +40,7 @@ async fn another_tenants_id_is_404_everywhere() {
     let mut details = Vec::new();
     for (id, app) in [(their_key.id, theirs), (their_unclaimed, theirs), (no_key, absent)] {
         for what in on_key(id).into_iter().chain(on_application(app)) {
-            let error = world.run_as(&admin.token, &what).await.err().expect("refused");
+            let error = world.run_as(&admin.token, &what).await.expect_err("refused");
             assert_eq!((error.code, error.code.status()), (Code::NotFound, 404), "{what:?}");
             details.push(error.to_string());
         }
@@ -95,7 +95,7 @@ async fn without_the_scope_it_is_403_for_everything() {
         Do::ListEvents(None),
     ];
     for what in all {
-        let error = world.run_as(&admin.token, &what).await.err().expect("refused");
+        let error = world.run_as(&admin.token, &what).await.expect_err("refused");
         assert_eq!((error.code, error.code.status()), (Code::InsufficientScope, 403), "{what:?}");
         let event = world.events().await.pop().expect("an event");
         assert_eq!((event.outcome, event.actor.key), (Outcome::Refused, Some(admin.id)), "{what:?}");
@@ -129,7 +129,7 @@ async fn whoever_touches_a_key_of_keyward_holds_every_scope_of_it() {
         grant(&["*"]),
         grant(&["keys:read", "apps:read"]),
     ] {
-        let error = world.run_as(&admin.token, &what).await.err().expect("refused");
+        let error = world.run_as(&admin.token, &what).await.expect_err("refused");
         assert_eq!((error.code, error.code.status()), (Code::InsufficientScope, 403), "{what:?}");
     }
     world.run(&Do::ReadApplication(ApplicationId::KEYWARD)).await.expect("root is alive");

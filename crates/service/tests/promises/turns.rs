@@ -179,7 +179,7 @@ async fn a_writer_that_wakes_after_it_was_stepped_over_writes_nothing() {
             assert_eq!(world.code(&held.token, &Demand::default()).await, "REVOKED");
         })
         .await;
-        let error = stalled.err().expect("given up");
+        let error = stalled.expect_err("given up");
         assert_eq!(error.code, Code::StoreUnavailable, "{error}");
         assert_eq!(world.read().key(held.id).await.unwrap().unwrap().name, "k");
         assert_eq!(world.code(&held.token, &Demand::default()).await, "REVOKED");

@@ -471,6 +471,9 @@ pub fn code_of(verdict: &Result<Verdict>) -> &'static str {
     }
 }
 
+/// Picks calls of the store.
+pub type Which = fn(&Call) -> bool;
+
 pub fn is_batch(call: &Call) -> bool {
     matches!(call, Call::SetMany(_))
 }
