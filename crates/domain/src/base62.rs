@@ -30,21 +30,35 @@ pub fn encode_into(out: &mut String, bytes: &[u8], width: usize) {
     digits.fill(0);
 }
 
-/// The big-endian number that `text` spells, in `N` bytes; `None` for a character outside the alphabet or a number too large.
+/// Characters that one step of [`decode`] takes: `62^10 < 2^64`.
+const STEP: usize = 10;
+
+/// The big-endian number that `text` spells, in `N` bytes (at most 32); `None` for a character outside the alphabet or a number
+/// too large. Ten characters at a time: every token of every request comes through here.
 pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut number = [0u8; N];
-    for character in text.bytes() {
-        let mut carry = u32::from(digit(character)?);
-        for byte in number.iter_mut().rev() {
-            let value = u32::from(*byte) * 62 + carry;
-            *byte = u8::try_from(value & 0xff).unwrap_or(0);
-            carry = value >> 8;
+    let mut limbs = [0u64; 4];
+    for step in text.as_bytes().chunks(STEP) {
+        let (mut value, mut scale) = (0u64, 1u64);
+        for character in step {
+            value = value * 62 + u64::from(digit(*character)?);
+            scale *= 62;
+        }
+        let mut carry = u128::from(value);
+        for limb in limbs.iter_mut().rev() {
+            let product = u128::from(*limb) * u128::from(scale) + carry;
+            *limb = u64::try_from(product & u128::from(u64::MAX)).ok()?;
+            carry = product >> 64;
         }
         if carry != 0 {
             return None;
         }
     }
-    Some(number)
+    let mut bytes = [0u8; 32];
+    for (place, limb) in bytes.chunks_exact_mut(8).zip(limbs) {
+        place.copy_from_slice(&limb.to_be_bytes());
+    }
+    let (over, number) = bytes.split_at_checked(32usize.checked_sub(N)?)?;
+    if over.iter().any(|byte| *byte != 0) { None } else { number.try_into().ok() }
 }
 
 /// The value of one character of the alphabet.

@@ -36,12 +36,21 @@ impl std::str::FromStr for EventId {
 
 impl Serialize for EventId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        // People read the text; a binary format takes the numbers.
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            (self.epoch, self.seq).serialize(serializer)
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for EventId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            let (epoch, seq) = Deserialize::deserialize(deserializer)?;
+            return Ok(Self { epoch, seq });
+        }
         let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
         text.parse().map_err(|_| serde::de::Error::custom("expected `evt_<epoch>_<seq>`"))
     }

@@ -84,12 +84,16 @@ macro_rules! id {
 
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                // People read the text; a binary format takes the bytes.
+                if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
             }
         }
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                if !deserializer.is_human_readable() {
+                    return serde::Deserialize::deserialize(deserializer).map(Self);
+                }
                 let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
                 text.parse().map_err(|e: NotAnId| serde::de::Error::custom(format!("expected {e}")))
             }

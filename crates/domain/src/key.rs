@@ -47,7 +47,6 @@ pub struct Version {
     /// Which pepper the MAC is made with.
     pub pepper: u32,
     /// HMAC-SHA-256 of the whole token.
-    #[serde(with = "mac_text")]
     pub mac: [u8; 32],
     /// When it was minted, in the hands of whoever claimed it.
     #[serde(with = "millis")]
@@ -68,14 +67,13 @@ pub struct OpenClaim {
 
 /// Restrictions beyond scopes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Rules {
     /// From which networks the key may be used; none means from anywhere.
-    #[serde(default)]
     pub network: NetworkRule,
 }
 
-/// All of a key but its flag: the record `m:{id}`.
+/// All of a key but its flag: the record `m:{id}`, which every validation opens and reads. It lies in a binary format without
+/// field names: fields are added at its end, together with a new schema number in `records`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
     /// Its id.
@@ -91,18 +89,15 @@ pub struct Key {
     /// What people call it.
     pub name: String,
     /// The person or workload that events name; set for keys of the built-in application.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub principal: Option<String>,
     /// What it may do.
     pub scopes: ScopeSet,
     /// What restricts it beyond scopes.
-    #[serde(default)]
     pub rules: Rules,
     /// The hard end of its life.
-    #[serde(with = "millis::option", default, skip_serializing_if = "Option::is_none")]
+    #[serde(with = "millis::option")]
     pub expires_at: Option<Timestamp>,
     /// Switched off for now.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disabled: bool,
     /// When it was issued.
     #[serde(with = "millis")]
@@ -110,7 +105,6 @@ pub struct Key {
     /// The secrets alive, at most two, oldest first.
     pub versions: Vec<Version>,
     /// The claim that waits to be taken.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<OpenClaim>,
     /// Counts the writes of this record: 1 at birth.
     pub revision: u64,
@@ -132,29 +126,5 @@ impl Key {
     /// Whether it administers Keyward itself.
     pub fn is_administrative(&self) -> bool {
         self.application == ApplicationId::KEYWARD
-    }
-}
-
-/// A MAC as lowercase hex.
-mod mac_text {
-    use crate::id::hex;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(mac: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&hex(mac))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
-        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
-        let mut mac = [0u8; 32];
-        if text.len() != 64 || !text.is_ascii() {
-            return Err(serde::de::Error::custom("expected 64 hex digits"));
-        }
-        for (byte, pair) in mac.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let pair = std::str::from_utf8(pair).unwrap_or_default();
-            *byte = u8::from_str_radix(pair, 16)
-                .map_err(|_| serde::de::Error::custom("expected 64 hex digits"))?;
-        }
-        Ok(mac)
     }
 }

@@ -12,4 +12,4 @@ mod record;
 pub use flag::{Flag, LIVE, Tombstone, tombstone_value};
 pub use kv::{KvCount, KvRead, StoreError};
 pub use read::{Reader, Rings};
-pub use record::{NameRecord, Record, RecordError, StoredOutcome, Void, open, seal};
+pub use record::{Codec, NameRecord, Record, RecordError, StoredOutcome, Void, open, seal};

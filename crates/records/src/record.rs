@@ -56,10 +56,45 @@ impl From<OpenError> for RecordError {
     }
 }
 
+/// How the plaintext of a record is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Codec {
+    /// JSON: names its fields, and can gain some without further ado.
+    Json,
+    /// Postcard behind one byte that is the schema's number: for what every validation opens, where each byte costs a decryption.
+    /// A changed schema takes the next number and a way to read the one before.
+    Binary(u8),
+}
+
+impl Codec {
+    fn encode<R: Serialize>(self, record: &R) -> keyward_crypto::Zeroizing<Vec<u8>> {
+        // Neither fails for plain data.
+        keyward_crypto::Zeroizing::new(match self {
+            Self::Json => serde_json::to_vec(record).unwrap_or_default(),
+            Self::Binary(schema) => postcard::to_extend(record, vec![schema]).unwrap_or_default(),
+        })
+    }
+
+    fn decode<R: DeserializeOwned>(self, plain: &[u8]) -> Result<R, RecordError> {
+        match self {
+            Self::Json => serde_json::from_slice(plain).map_err(|_| RecordError::Damaged),
+            Self::Binary(known) => match plain.split_first() {
+                Some((schema, rest)) if *schema == known => {
+                    postcard::from_bytes(rest).map_err(|_| RecordError::Damaged)
+                }
+                Some((schema, _)) => Err(RecordError::FormatUnknown(*schema)),
+                None => Err(RecordError::Damaged),
+            },
+        }
+    }
+}
+
 /// A record that lies sealed in the store.
 pub trait Record: Serialize + DeserializeOwned {
     /// Under which subkey it is sealed.
     const DOMAIN: Domain;
+    /// How its plaintext is written.
+    const CODEC: Codec = Codec::Json;
     /// Where it lies; part of what is authenticated, so that it opens nowhere else.
     fn store_key(&self) -> String;
 }
@@ -70,7 +105,7 @@ pub trait Record: Serialize + DeserializeOwned {
 /// [`RecordError`] where it does not open, is of another shape, or belongs to another store key.
 pub fn open<R: Record>(sealer: &Sealer, store_key: &str, value: &[u8]) -> Result<R, RecordError> {
     let plain = sealer.open(R::DOMAIN, store_key, value)?;
-    let record: R = serde_json::from_slice(&plain).map_err(|_| RecordError::Damaged)?;
+    let record: R = R::CODEC.decode(&plain)?;
     if record.store_key() == store_key { Ok(record) } else { Err(RecordError::Damaged) }
 }
 
@@ -79,12 +114,12 @@ pub fn open<R: Record>(sealer: &Sealer, store_key: &str, value: &[u8]) -> Result
 /// # Errors
 /// [`SealError`] where the record is too large.
 pub fn seal<R: Record>(sealer: &Sealer, record: &R, nonce: [u8; 12]) -> Result<Vec<u8>, SealError> {
-    let plain = keyward_crypto::Zeroizing::new(serde_json::to_vec(record).unwrap_or_default());
-    sealer.seal(R::DOMAIN, &record.store_key(), &plain, nonce)
+    sealer.seal(R::DOMAIN, &record.store_key(), &R::CODEC.encode(record), nonce)
 }
 
 impl Record for Key {
     const DOMAIN: Domain = Domain::Key;
+    const CODEC: Codec = Codec::Binary(1);
     fn store_key(&self) -> String {
         names::key(self.id)
     }
@@ -92,6 +127,7 @@ impl Record for Key {
 
 impl Record for Application {
     const DOMAIN: Domain = Domain::Application;
+    const CODEC: Codec = Codec::Binary(1);
     fn store_key(&self) -> String {
         names::application(self.id)
     }
@@ -162,4 +198,68 @@ pub struct StoredOutcome {
     pub until: Timestamp,
     /// The result, as the use case gave it.
     pub result: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyward_crypto::{Ring, RingDocument};
+    use keyward_domain::key::{Environment, OpenClaim, Rules, Version};
+    use keyward_domain::network::NetworkRule;
+    use keyward_domain::scope::ScopeSet;
+    use keyward_domain::{ApplicationId, ClaimId, KeyId};
+
+    fn sealer() -> Sealer {
+        let document = RingDocument::generate([7; 32], "2026-01-31T08:00:00Z").unwrap();
+        Sealer::new(Ring::parse("records_keyring", document.to_json().expose()).unwrap())
+    }
+
+    fn key() -> Key {
+        let at = Timestamp::from_unix_ms(1_795_515_095_042);
+        Key {
+            id: KeyId::from_bytes([1; 16]),
+            application: ApplicationId::from_bytes([2; 16]),
+            generation: 3,
+            prefix: "acme".into(),
+            environment: Environment::Test,
+            name: "order \u{1b}[31m channel".into(),
+            principal: Some("Zoë".into()),
+            scopes: ScopeSet::parse("scopes", &["orders:read", "a:*"]).unwrap(),
+            rules: Rules {
+                network: NetworkRule::parse("network", &["10.0.0.0/8", "2001:db8::/32"]).unwrap(),
+            },
+            expires_at: Some(at.plus_s(60)),
+            disabled: true,
+            created_at: at,
+            versions: vec![Version { number: 1, pepper: 2, mac: [9; 32], claimed_at: at }],
+            claim: Some(OpenClaim { id: ClaimId::from_bytes([4; 16]), version: 2, expires_at: at }),
+            revision: 5,
+            event: EventId { epoch: 1, seq: 77 },
+        }
+    }
+
+    #[test]
+    fn a_key_comes_back_whole_and_small() {
+        let (sealer, key) = (sealer(), key());
+        let sealed = seal(&sealer, &key, [0; 12]).unwrap();
+        assert!(open::<Key>(&sealer, &key.store_key(), &sealed).is_ok_and(|found| found == key));
+        let bare = Key { principal: None, rules: Rules::default(), expires_at: None, claim: None, ..key };
+        let sealed = seal(&sealer, &bare, [0; 12]).unwrap();
+        assert!(open::<Key>(&sealer, &bare.store_key(), &sealed).is_ok_and(|found| found == bare));
+        assert!(sealed.len() < 220, "{} bytes on the hot path", sealed.len());
+    }
+
+    #[test]
+    fn what_another_build_wrote_is_later_not_denied() {
+        let (sealer, key) = (sealer(), key());
+        let mut plain = Key::CODEC.encode(&key);
+        plain[0] = 9;
+        let sealed = sealer.seal(Key::DOMAIN, &key.store_key(), &plain, [0; 12]).unwrap();
+        assert_eq!(
+            open::<Key>(&sealer, &key.store_key(), &sealed).err(),
+            Some(RecordError::FormatUnknown(9))
+        );
+        let sealed = sealer.seal(Key::DOMAIN, &key.store_key(), &plain[..20], [0; 12]).unwrap();
+        assert!(open::<Key>(&sealer, &key.store_key(), &sealed).is_err());
+    }
 }
