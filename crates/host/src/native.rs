@@ -24,7 +24,8 @@ pub struct NativeStoreError(String);
 const CALLER: &str = "native";
 
 impl NativeStore {
-    /// Opens the store that components know by `label`, by the same configuration.
+    /// Opens the store that components know by `label`, by the same configuration. To be called within a Tokio runtime: a Redis
+    /// client starts a task of its own.
     ///
     /// # Errors
     /// [`StartError`] where the configuration is wrong or has no such label, or the store does not open.
