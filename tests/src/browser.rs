@@ -1,0 +1,151 @@
+//! A headless Chromium, driven by `chromedriver` in plain JSON over HTTP (W3C WebDriver). Killed when dropped.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use base64::Engine as _;
+use serde_json::{Value, json};
+
+use crate::eventually;
+use crate::http::{Connection, Request};
+
+/// How WebDriver names an element in JSON (section 12 of the recommendation).
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// One browser session.
+pub struct Browser {
+    address: SocketAddr,
+    session: String,
+    driver: Child,
+}
+
+impl Browser {
+    /// Starts a session with a window of this width, in the light or the dark scheme.
+    ///
+    /// # Panics
+    /// Where there is no `chromedriver`; `cargo xtask test` installs it.
+    pub fn start(profile: &Path, width_px: u32, is_dark: bool) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let driver = Command::new("chromedriver")
+            .arg(format!("--port={port}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("`chromedriver` is needed: `cargo xtask test --only tools` installs it");
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut browser = Self { address, session: String::new(), driver };
+        eventually("chromedriver", || TcpStream::connect(address).is_ok());
+        let mut arguments = vec![
+            "--headless=new".to_owned(),
+            // CI runs as root in a container, where Chromium's own sandbox cannot be made.
+            "--no-sandbox".to_owned(),
+            "--disable-dev-shm-usage".to_owned(),
+            "--disable-gpu".to_owned(),
+            "--disable-background-networking".to_owned(),
+            "--hide-scrollbars".to_owned(),
+            format!("--user-data-dir={}", profile.display()),
+            format!("--window-size={width_px},800"),
+        ];
+        if is_dark {
+            arguments.push("--blink-settings=preferredColorScheme=0".to_owned());
+        }
+        let wanted = json!({ "capabilities": { "alwaysMatch": {
+            "browserName": "chrome",
+            "goog:chromeOptions": { "args": arguments },
+            "goog:loggingPrefs": { "performance": "ALL", "browser": "ALL" },
+        } } });
+        let started = browser.call("POST", "/session", &wanted);
+        browser.session = started["sessionId"].as_str().expect("a session").to_owned();
+        browser
+    }
+
+    fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        let mut request = Request::new(method, path);
+        if method == "POST" {
+            request = request.json(body);
+        }
+        let reply = Connection::open(self.address).exchange(&request);
+        let value = reply.json()["value"].clone();
+        assert_eq!(reply.status, 200, "{method} {path}: {value}");
+        value
+    }
+
+    fn act(&self, method: &str, path: &str, body: &Value) -> Value {
+        self.call(method, &format!("/session/{}{path}", self.session), body)
+    }
+
+    /// Opens an address.
+    pub fn open(&self, url: &str) {
+        self.act("POST", "/url", &json!({ "url": url }));
+    }
+
+    /// Leaves for an empty page: what comes next is loaded anew, even where only its fragment differs.
+    pub fn leave(&self) {
+        self.open("about:blank");
+    }
+
+    /// What stands in the address bar.
+    pub fn address_shown(&self) -> String {
+        self.act("GET", "/url", &json!({})).as_str().unwrap().to_owned()
+    }
+
+    fn element(&self, css: &str) -> String {
+        let found = self.act("POST", "/element", &json!({ "using": "css selector", "value": css }));
+        found[ELEMENT].as_str().expect(css).to_owned()
+    }
+
+    /// The text that an element shows; empty where it is hidden.
+    pub fn text(&self, css: &str) -> String {
+        let element = self.element(css);
+        self.act("GET", &format!("/element/{element}/text"), &json!({})).as_str().unwrap().to_owned()
+    }
+
+    /// Clicks an element.
+    pub fn click(&self, css: &str) {
+        let element = self.element(css);
+        self.act("POST", &format!("/element/{element}/click"), &json!({}));
+    }
+
+    /// Whether an element can be used.
+    pub fn is_enabled(&self, css: &str) -> bool {
+        let element = self.element(css);
+        self.act("GET", &format!("/element/{element}/enabled"), &json!({})).as_bool().unwrap()
+    }
+
+    /// The value of a script's `return`.
+    pub fn run(&self, script: &str) -> Value {
+        self.act("POST", "/execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// Lines of one of its logs since they were asked for last: `browser` or `performance`.
+    pub fn log(&self, kind: &str) -> Vec<String> {
+        let lines = self.act("POST", "/se/log", &json!({ "type": kind }));
+        lines
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|line| line["message"].as_str().unwrap_or_default().to_owned())
+            .collect()
+    }
+
+    /// Keeps a picture of the window as PNG.
+    pub fn picture(&self, path: &Path) {
+        let text = self.act("GET", "/screenshot", &json!({}));
+        let bytes = base64::engine::general_purpose::STANDARD.decode(text.as_str().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        if !self.session.is_empty() {
+            // The driver ends the browser's own processes, which would outlive it. Nobody is told where it cannot.
+            let end = Request::new("DELETE", &format!("/session/{}", self.session));
+            let _ = Connection::open(self.address).try_exchange(&end);
+        }
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}

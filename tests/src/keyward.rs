@@ -1,0 +1,307 @@
+//! Keyward in a process of its own, on a state directory of its own that `keyward init` made. Killed and removed when dropped.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::http::{Connection, Reply, Request};
+use crate::programs;
+use crate::redis::RedisServer;
+
+/// The variables that `keyward init` leaves in files.
+pub const SECRET_VARIABLES: [&str; 4] = ["records_keyring", "audit_keyring", "peppers", "signing_keys"];
+/// What claims' links start with, where a test does not ask for another.
+pub const PUBLIC_URL: &str = "https://keys.example";
+/// Lines of the host's log that a failed test shows.
+const LOG_LINES_SHOWN: usize = 40;
+
+/// Which program runs Keyward.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Program {
+    /// `keyward-host` with its test world.
+    Host,
+    /// `keyward up`, as people run it.
+    Command,
+}
+
+/// A Keyward to be started.
+pub struct Setup {
+    program: Program,
+    is_on_redis: bool,
+    variables: Vec<(String, String)>,
+}
+
+impl Setup {
+    /// On SQLite, in the host's test world: a virtual clock that flows, and the control interface.
+    pub fn new() -> Self {
+        Self { program: Program::Host, is_on_redis: false, variables: Vec::new() }
+    }
+
+    /// On a Redis server of its own.
+    #[must_use]
+    pub fn on_redis(mut self) -> Self {
+        self.is_on_redis = true;
+        self
+    }
+
+    /// By `keyward up`, without a test world.
+    #[must_use]
+    pub fn by_command(mut self) -> Self {
+        self.program = Program::Command;
+        self
+    }
+
+    /// With another variable.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Makes the state and starts.
+    ///
+    /// # Panics
+    /// Where either fails.
+    pub fn start(self) -> Keyward {
+        let folder = tempfile::tempdir().unwrap();
+        let redis = self.is_on_redis.then(|| RedisServer::start(&folder.path().join("redis")));
+        if let Some(redis) = &redis {
+            let config = format!("[key_value_store.default]\ntype = \"redis\"\nurl = \"{}\"\n", redis.url());
+            std::fs::write(folder.path().join("runtime-config.toml"), config).unwrap();
+        }
+        let stage = Stage { folder, setup: self };
+        let mut init = Command::new(programs::program("keyward"));
+        init.arg("init").arg("--state-dir").arg(stage.state()).args(stage.runtime_config());
+        let output = init.stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "keyward init: {}", String::from_utf8_lossy(&output.stderr));
+        let root = std::fs::read_to_string(stage.state().join("root.key")).unwrap().trim().to_owned();
+        let running = stage.run(0);
+        Keyward { stage, running, redis, root, advanced_ms: Mutex::new(0), seen: Mutex::default() }
+    }
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What outlives a process: the folder, and how to start on it.
+struct Stage {
+    folder: TempDir,
+    setup: Setup,
+}
+
+impl Stage {
+    fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    fn runtime_config(&self) -> Vec<PathBuf> {
+        let path = self.folder.path().join("runtime-config.toml");
+        if path.exists() { vec!["--runtime-config-file".into(), path] } else { Vec::new() }
+    }
+
+    fn command(&self, advanced_ms: u64) -> Command {
+        let state = self.state();
+        let mut command = match self.setup.program {
+            Program::Host => {
+                let mut host = Command::new(programs::program("keyward-host"));
+                for name in SECRET_VARIABLES {
+                    let file = state.join("variables").join(format!("{name}.json"));
+                    host.arg("--variable").arg(format!("{name}=@{}", file.display()));
+                }
+                // Later than whatever was written before, by this machine's clock or a moved one.
+                let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+                let start_s = now_s + advanced_ms.div_ceil(1000) + 1;
+                host.args(["--variable", &format!("public_url={PUBLIC_URL}")]);
+                host.args(["--control", "127.0.0.1:0", "--virtual-clock", &start_s.to_string()]);
+                host.arg("--cache-dir").arg(programs::compiled_components());
+                host
+            }
+            Program::Command => {
+                std::fs::create_dir_all(programs::compiled_components()).unwrap();
+                let cache = state.join("cache");
+                if !cache.exists() {
+                    std::os::unix::fs::symlink(programs::compiled_components(), cache).unwrap();
+                }
+                let mut keyward = Command::new(programs::program("keyward"));
+                keyward.args(["--json", "up"]);
+                keyward
+            }
+        };
+        command.arg("--from").arg(programs::manifest()).arg("--state-dir").arg(state);
+        command.args(["--listen", "127.0.0.1:0"]).args(self.runtime_config());
+        for (name, value) in &self.setup.variables {
+            command.args(["--variable", &format!("{name}={value}")]);
+        }
+        command
+    }
+
+    fn run(&self, advanced_ms: u64) -> Running {
+        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        let mut child = self
+            .command(advanced_ms)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        let Ok(ready) = serde_json::from_str::<Value>(&line) else {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("Keyward did not start: {line}{}", std::fs::read_to_string(self.log_path()).unwrap());
+        };
+        let address = |name: &str| -> Option<SocketAddr> {
+            let url = ready.get(name)?.as_str()?;
+            url.split_once("://")?.1.parse().ok()
+        };
+        Running { address: address("listening").unwrap(), control: address("control"), child }
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("host.log")
+    }
+}
+
+struct Running {
+    address: SocketAddr,
+    control: Option<SocketAddr>,
+    child: Child,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // SIGKILL; it may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A running Keyward.
+pub struct Keyward {
+    running: Running,
+    // Dropped after the process that uses it.
+    redis: Option<RedisServer>,
+    stage: Stage,
+    root: String,
+    advanced_ms: Mutex<u64>,
+    seen: Mutex<Vec<(String, Reply)>>,
+}
+
+impl Keyward {
+    /// On SQLite in the test world: what most tests want.
+    pub fn start() -> Self {
+        Setup::new().start()
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.running.address
+    }
+
+    /// Where it listens, as a URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.running.address)
+    }
+
+    pub(crate) fn control_address(&self) -> SocketAddr {
+        self.running.control.expect("started in the test world")
+    }
+
+    pub(crate) fn advanced_ms(&self) -> &Mutex<u64> {
+        &self.advanced_ms
+    }
+
+    /// The token of the root key.
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// The folder that `keyward init` made.
+    pub fn state_dir(&self) -> PathBuf {
+        self.stage.state()
+    }
+
+    /// A folder that vanishes with this Keyward.
+    pub fn folder(&self) -> &Path {
+        self.stage.folder.path()
+    }
+
+    /// What the host has logged, over all of its starts.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.stage.log_path()).unwrap()).into_owned()
+    }
+
+    /// The Redis server below, if there is one.
+    pub fn redis(&self) -> Option<&RedisServer> {
+        self.redis.as_ref()
+    }
+
+    /// A connection.
+    pub fn connect(&self) -> Connection {
+        Connection::open(self.running.address)
+    }
+
+    /// Sends a request on a connection of its own.
+    pub fn send(&self, request: Request) -> Reply {
+        let reply = self.connect().exchange(&request);
+        self.seen.lock().unwrap().push((request.line(), reply.clone()));
+        reply
+    }
+
+    /// The same as root.
+    pub fn as_root(&self, request: Request) -> Reply {
+        self.send(request.bearer(&self.root))
+    }
+
+    /// Every answer that [`Keyward::send`] has had so far, with its request's line.
+    pub fn seen(&self) -> Vec<(String, Reply)> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// Kills it where it stands.
+    ///
+    /// # Panics
+    /// Where `kill` cannot be run.
+    pub fn kill(&self) {
+        let pid = self.running.child.id().to_string();
+        assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+    }
+
+    /// Waits for its end, which somebody brought about, and starts it again on the same state.
+    pub fn restart_after_end(&mut self) {
+        let _ = self.running.child.wait();
+        let advanced_ms = *self.advanced_ms.lock().unwrap();
+        self.running = self.stage.run(advanced_ms);
+    }
+
+    /// The `keyward` command against this Keyward, as root, with a home of its own.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(programs::program("keyward"));
+        command.args(arguments).env("KEYWARD_URL", self.url()).stdin(Stdio::null());
+        command.env("KEYWARD_KEY_FILE", self.state_dir().join("root.key"));
+        command
+    }
+}
+
+impl Drop for Keyward {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let shown = lines.len().saturating_sub(LOG_LINES_SHOWN);
+            eprintln!("the end of the host's log:\n{}", lines[shown..].join("\n"));
+        }
+    }
+}

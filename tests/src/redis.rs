@@ -1,0 +1,49 @@
+//! A real `redis-server` on a free port of the loopback, in a folder of its own, that acknowledges no write before the disk has
+//! it. Killed when dropped.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::eventually;
+
+/// A running server.
+pub struct RedisServer {
+    port: u16,
+    child: Child,
+}
+
+impl RedisServer {
+    /// Starts one that keeps its files in `folder`.
+    ///
+    /// # Panics
+    /// Where there is no `redis-server`; `cargo xtask test` installs it.
+    pub fn start(folder: &Path) -> Self {
+        std::fs::create_dir_all(folder).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let child = Command::new("redis-server")
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+            .args(["--appendonly", "yes", "--appendfsync", "always", "--dir"])
+            .arg(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("`redis-server` is needed: `cargo xtask test --only tools` installs it");
+        let server = Self { port, child };
+        eventually("redis-server", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        server
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,28 @@
+//! Keyward's promises, one file for each, kept by the built components on the real host over real HTTP.
+//! `cargo xtask test --only build --only e2e` builds what they need and runs them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the whole package is tests: what goes wrong must fail loudly and at once"
+)]
+
+mod bad_requests_in_bulk;
+mod claims_once;
+mod contract_loop;
+mod credentials_out_of_place;
+mod garbage_costs_nothing;
+mod idempotency;
+mod kill_nine;
+mod moved_records;
+mod network_rules;
+mod patience;
+mod revocation_is_at_once;
+mod stalled_writer;
+mod store_faults;
+mod tenancy;
+mod text_as_it_is;
+mod tokens;
+mod unknown_and_wrong_look_alike;
