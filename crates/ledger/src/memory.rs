@@ -26,6 +26,8 @@ pub enum Fault {
     Before,
     /// It is done, and its reply is lost.
     After,
+    /// It is done twice, as where a proxy repeats it; the reply is the second's.
+    Twice,
     /// It is done after this many milliseconds.
     Slow(u64),
     /// It is done, and its reply comes after this many milliseconds.
@@ -82,7 +84,7 @@ impl<C: Clock> MemoryKv<C> {
         };
     }
 
-    async fn call<T>(&self, call: Call, apply: impl FnOnce() -> T) -> Result<T, StoreError> {
+    async fn call<T>(&self, call: Call, apply: impl Fn() -> T) -> Result<T, StoreError> {
         let fault = (self.plan.borrow_mut())(&call);
         self.calls.borrow_mut().push(call);
         match fault {
@@ -91,6 +93,10 @@ impl<C: Clock> MemoryKv<C> {
             Fault::After => {
                 apply();
                 Err(StoreError)
+            }
+            Fault::Twice => {
+                apply();
+                Ok(apply())
             }
             Fault::Slow(ms) => {
                 self.clock.sleep_ms(ms).await;

@@ -90,7 +90,7 @@ async fn a_lost_reply_has_one_effect_and_an_honest_answer() {
     for case in 0..CHANGES {
         let calls: [(&str, Which); 2] = [("ticket", is_ticket), ("batch", is_batch)];
         for (call, which) in calls {
-            for fault in [Fault::Before, Fault::After, Fault::SlowReply(4_000)] {
+            for fault in [Fault::Before, Fault::After, Fault::Twice, Fault::SlowReply(4_000)] {
                 let (world, mut all) = changing(92).await;
                 let (name, what, action) = all.swap_remove(case);
                 let before = done(&world, action).await;

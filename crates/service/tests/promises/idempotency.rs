@@ -58,7 +58,7 @@ async fn a_lost_answer_is_had_again() {
     let calls: [(&str, Which); 2] = [("ticket", is_ticket), ("batch", is_batch)];
     for case in 0..4 {
         for (name, which) in calls {
-            for fault in [Fault::Before, Fault::After] {
+            for fault in [Fault::Before, Fault::After, Fault::Twice] {
                 let world = World::new(11).await;
                 let (what, action) = creating(&world).await.swap_remove(case);
                 let before = done(&world, action).await;

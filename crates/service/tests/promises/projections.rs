@@ -32,7 +32,13 @@ async fn they_agree_with_the_log_after_any_history() {
         for step in 0..60 {
             if step % 7 == 3 {
                 // A process dies at one of its next calls, or a call fails.
-                let fault = *rng.one_of(&[Fault::Crash, Fault::CrashAfter, Fault::Before, Fault::After]);
+                let fault = *rng.one_of(&[
+                    Fault::Crash,
+                    Fault::CrashAfter,
+                    Fault::Before,
+                    Fault::After,
+                    Fault::Twice,
+                ]);
                 world.fault_at(rng.below(12), |_| true, fault);
                 let what = history.choose(&rng);
                 let caller = survive(world.verify(&world.root, &Default::default())).await;

@@ -249,6 +249,7 @@ async fn revisions_are_consecutive_under_any_faults_that_are_told() {
             *rng.one_of(&[
                 Fault::Before,
                 Fault::After,
+                Fault::Twice,
                 Fault::Slow(40),
                 Fault::SlowReply(40),
                 Fault::SlowReply(3_500),
