@@ -1,6 +1,6 @@
 //! May this token pass? Two faces: `/v1/authorize` for gateways, answered in headers alone, and `POST /v1/keys/verify`.
 //!
-//! INVARIANT: this component writes no record: it cannot reach the ledger. It counts use, after the answer.
+//! INVARIANT: this component writes no record of state: it cannot reach the ledger. It keeps use, after the answer.
 
 mod authorize;
 mod key_check;
@@ -28,7 +28,7 @@ async fn gateway(incoming: &Incoming) -> Response {
         let configured = variables::validation().await?;
         let (kv, trust) = (SpinKv::default(), (&*configured).into());
         let (response, counted) = authorize::answer(incoming, &kv, trust, &WasiClock).await?;
-        usage::count(counted, &configured.usage_store);
+        usage::count(counted, &configured);
         Ok(response)
     };
     answer
@@ -40,6 +40,6 @@ async fn key_check(incoming: &Incoming) -> keyward_domain::Result<Response> {
     let configured = variables::validation().await?;
     let (kv, trust) = (SpinKv::default(), (&*configured).into());
     let (response, counted) = key_check::answer(incoming, &kv, trust, &WasiClock).await?;
-    usage::count(counted, &configured.usage_store);
+    usage::count(counted, &configured);
     Ok(response)
 }

@@ -57,11 +57,13 @@ pub enum Domain {
     Projection,
     /// A checkpoint of the tree (`cp:{size}`).
     Checkpoint,
+    /// A batch of use (`u:{ticket}`).
+    Usage,
 }
 
 impl Domain {
     /// Every domain.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Tombstone,
         Self::Key,
         Self::Application,
@@ -73,6 +75,7 @@ impl Domain {
         Self::Void,
         Self::Projection,
         Self::Checkpoint,
+        Self::Usage,
     ];
 
     /// The stable label that enters subkeys and additional data. Changing one makes every record of it unreadable.
@@ -89,6 +92,7 @@ impl Domain {
             Self::Void => "keyward/v1/void",
             Self::Projection => "keyward/v1/projection",
             Self::Checkpoint => "keyward/v1/checkpoint",
+            Self::Usage => "keyward/v1/usage",
         }
     }
 }
@@ -160,6 +164,7 @@ impl Version {
             void,
             projection,
             checkpoint,
+            usage,
         ] = &self.ciphers;
         let slot = match domain {
             Domain::Tombstone => tombstone,
@@ -173,6 +178,7 @@ impl Version {
             Domain::Void => void,
             Domain::Projection => projection,
             Domain::Checkpoint => checkpoint,
+            Domain::Usage => usage,
         };
         slot.get_or_init(|| Box::new(self.derive_cipher(domain, None)))
     }

@@ -1,7 +1,7 @@
 //! What every component shares in Wasm: the store, clock and randomness of the platform, variables, requests, credentials,
 //! problems, responses, routes, and the authentication of administrators.
 //!
-//! INVARIANT: nothing here writes a record. It reads, and it counts; the writing half is the ledger's and the control plane's.
+//! INVARIANT: nothing here writes a record of state. It reads, counts, and keeps use; the writing half is the ledger's and the control plane's.
 //! Guests do not panic: a trap fails every request in flight on the instance.
 
 pub mod admin;

@@ -1,7 +1,7 @@
 //! The key-value store behind the traits of `records`: reads through Spin's async interface, counts through `wasi:keyvalue`.
-//! It opens one label, writes no record, and says in the log which operation failed and in which category, never what with.
+//! It opens one label, writes nothing but batches of use, and says in the log which operation failed and in which category, never what with.
 
-use keyward_records::{KvCount, KvRead, StoreError};
+use keyward_records::{KvCount, KvRead, KvUsage, SealedUsage, StoreError};
 use spin_sdk::key_value;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -100,6 +100,17 @@ impl KvRead for SpinKv {
             // What failed once is opened anew.
             self.hold(|handles| handles.reading = None);
             failed("get", category(&e))
+        })
+    }
+}
+
+impl KvUsage for SpinKv {
+    async fn keep(&self, usage: &SealedUsage) -> Result<(), StoreError> {
+        let store = self.reading().await?;
+        let kept = store.set(usage.store_key(), usage.value()).await;
+        kept.map_err(|e| {
+            self.hold(|handles| handles.reading = None);
+            failed("keep use", category(&e))
         })
     }
 }

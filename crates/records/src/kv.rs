@@ -1,5 +1,7 @@
 //! What Keyward asks of a store in order to read and to count. Writing is a trait of the ledger.
 
+use crate::usage::SealedUsage;
+
 /// The store did not do it, or did not say whether it did. Why stands in the log of whoever implements the trait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreError;
@@ -28,6 +30,16 @@ pub trait KvCount {
     /// # Errors
     /// [`StoreError`] where the store does not answer; the counter may have moved all the same.
     async fn increment(&self, key: &str, delta: i64) -> Result<i64, StoreError>;
+}
+
+/// Keeping use: the one value that validators write.
+#[allow(async_fn_in_trait, reason = "components are single-threaded; nothing here is sent between threads")]
+pub trait KvUsage {
+    /// Keeps a batch of use.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the store does not say that it did.
+    async fn keep(&self, usage: &SealedUsage) -> Result<(), StoreError>;
 }
 
 impl<T: KvRead> KvRead for &T {

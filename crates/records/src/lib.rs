@@ -1,6 +1,6 @@
 //! The reading half of the store: traits to read and to count, the names of store keys, the typed records and how they open.
 //!
-//! INVARIANT: nothing here writes. The writing half is the ledger's.
+//! INVARIANT: nothing here writes state. The writing half is the ledger's.
 
 mod flag;
 mod kv;
@@ -8,8 +8,10 @@ pub mod names;
 pub mod projection;
 mod read;
 mod record;
+mod usage;
 
 pub use flag::{Flag, LIVE, Tombstone, tombstone_value};
-pub use kv::{KvCount, KvRead, StoreError};
+pub use kv::{KvCount, KvRead, KvUsage, StoreError};
 pub use read::{Reader, Rings};
 pub use record::{Codec, NameRecord, Record, RecordError, StoredOutcome, Void, open, seal};
+pub use usage::{SealedUsage, UsageBatch, UsageCount};

@@ -128,13 +128,14 @@ pub mod counter {
     pub const PROBE: &str = "c:probe";
 }
 
-/// Counters of use, kept where validators may write.
+/// Use, kept where validators may write.
 pub mod usage {
-    use keyward_domain::KeyId;
+    /// The tickets of batches of use: only ever touched by `increment`.
+    pub const TICKETS: &str = "u:tickets";
 
-    /// Accepted and refused validations of one key in one hour (hours since 1970).
-    pub fn hourly(key: KeyId, hour: i64, accepted: bool) -> String {
-        format!("u:{}.{hour}.{}", key.hex(), if accepted { "ok" } else { "no" })
+    /// One batch of use.
+    pub fn batch(ticket: u64) -> String {
+        format!("u:{ticket}")
     }
 }
 
@@ -173,7 +174,8 @@ mod tests {
             counter::tree(event_id),
             counter::tree_behind_gap(event_id),
             counter::anonymous(i64::MAX, &[255; 32]),
-            usage::hourly(key_id, i64::MAX, true),
+            usage::TICKETS.to_owned(),
+            usage::batch(u64::MAX),
         ];
         for name in names {
             assert!(name.len() <= 200, "{name}");
