@@ -10,6 +10,7 @@ use keyward_cli::failure::Result;
 use keyward_cli::table::{Card, Cell};
 use keyward_cli::{Ending, Failure, Global, Terminal};
 use keyward_crypto::{Peppers, Ring, RingDocument, RingError, Sealer, SecretText, Zeroizing};
+use keyward_domain::error::Blame;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::{Code, Timestamp};
 use keyward_host::{NativeStore, NativeStoreError};
@@ -135,7 +136,15 @@ fn first_commit(
     kv.store.close();
     done.map_err(|error| {
         let code = error.code;
-        let failure = Failure::from(error);
+        let failure = match code {
+            // Nobody has written with these rings before, so what they do not open is another's.
+            Code::RecordDamaged => Failure::new(
+                Blame::Conflict,
+                "The store is in use",
+                "it was initialised with other rings; nothing was changed",
+            ),
+            _ => Failure::from(error),
+        };
         (
             code,
             match fault {

@@ -19,6 +19,9 @@ use super::state::{StateDir, VARIABLES};
 /// The variable that says where people reach Keyward, as `spin.toml` names it.
 const PUBLIC_URL: &str = "public_url";
 
+/// A start from compiled components takes well under a second; whoever waits longer is told why.
+const SILENT_START_MAX: Duration = Duration::from_secs(2);
+
 /// `keyward up`.
 #[derive(Debug, Args)]
 pub struct Options {
@@ -81,8 +84,17 @@ async fn serve(global: &Global, options: Options, terminal: &Terminal) -> Result
     let mut signals = Signals::new()?;
     let state = StateDir::new(&options.state_dir);
     let config = config(options, &state)?;
+    let start = std::pin::pin!(keyward_host::start(config));
+    let start = async {
+        let mut start = start;
+        if let Ok(started) = tokio::time::timeout(SILENT_START_MAX, &mut start).await {
+            return started;
+        }
+        terminal.note("Compiling components: the first start takes longer.");
+        start.await
+    };
     let running = tokio::select! {
-        started = keyward_host::start(config) => started.map_err(|error| start_failure(&error))?,
+        started = start => started.map_err(|error| start_failure(&error))?,
         () = signals.next() => return Ok(Ending::Done),
     };
     announce(global, &running, &state, terminal)?;
