@@ -42,7 +42,7 @@ pub struct Limits {
     pub instances_max: u32,
     /// Bytes of one guest's linear memory; growing beyond traps. Default 128 MiB.
     pub guest_memory_bytes_max: usize,
-    /// Requests one instance answers in its life. Default 128, Spin's.
+    /// Requests one instance answers in its life; one of WASI 0.2 answers one. Default 128, Spin's.
     pub instance_requests_max: usize,
     /// Requests one instance works on at once. Default 16, Spin's.
     pub instance_concurrency_max: usize,

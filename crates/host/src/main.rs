@@ -70,6 +70,9 @@ struct Bounds {
     /// Bytes of a request's body.
     #[arg(long)]
     request_body_bytes_max: Option<u64>,
+    /// Instances alive at once; when none is free callers get 503.
+    #[arg(long)]
+    instances_max: Option<u32>,
     /// Bytes of one guest's memory.
     #[arg(long)]
     guest_memory_bytes_max: Option<usize>,
@@ -143,6 +146,7 @@ impl Bounds {
         limits.request_time_max = ms(self.request_time_max_ms, limits.request_time_max);
         limits.request_head_time_max = ms(self.request_head_time_max_ms, limits.request_head_time_max);
         limits.request_body_bytes_max = self.request_body_bytes_max.unwrap_or(limits.request_body_bytes_max);
+        limits.instances_max = self.instances_max.unwrap_or(limits.instances_max);
         limits.guest_memory_bytes_max = self.guest_memory_bytes_max.unwrap_or(limits.guest_memory_bytes_max);
         limits.store_time_max = ms(self.store_time_max_ms, limits.store_time_max);
         limits.stop_time_max = ms(self.stop_time_max_ms, limits.stop_time_max);

@@ -105,6 +105,20 @@ fn a_caller_that_goes_away_frees_its_place_only_when_the_guest_is_done() {
 }
 
 #[test]
+fn when_no_instance_is_free_callers_are_told_to_come_again() {
+    let host = Setup::plain().args("--instances-max 2 --request-time-max-ms 2000").start();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| assert_eq!(host.get("/busy").status, 504));
+        }
+        std::thread::sleep(Duration::from_millis(700));
+        let refused = host.get("/hello");
+        assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    });
+    eventually("a free instance", || host.get("/hello").status == 200);
+}
+
+#[test]
 fn connections_beyond_the_bound_wait_for_a_place() {
     let host = Setup::plain().args("--connections-max 2").start();
     let (mut one, mut two) = (host.connect(), host.connect());

@@ -9,7 +9,7 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Setup, eventually};
@@ -20,37 +20,30 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
     let dir = tempfile::tempdir().unwrap();
     for round in 0..3 {
         let host = Setup::plain().dir(dir.path()).start();
-        let begin = Instant::now();
         // Each writer's last acknowledged number.
-        let acknowledged: Vec<u32> = std::thread::scope(|scope| {
-            let writers: Vec<_> = (0..4)
-                .map(|writer| {
-                    let host = &host;
-                    scope.spawn(move || {
-                        let mut wire = host.connect();
-                        let mut last = 0;
-                        for n in 1.. {
-                            let path = format!("/set-many?keys=w{writer}.a,w{writer}.b&value={round}.{n}");
-                            wire.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes());
-                            match wire.reply() {
-                                Some(reply) if reply.status == 200 => last = n,
-                                _ => break,
-                            }
+        let acknowledged: [AtomicU32; 4] = Default::default();
+        let count = |n: &AtomicU32| n.load(Ordering::SeqCst);
+        std::thread::scope(|scope| {
+            for (writer, last) in acknowledged.iter().enumerate() {
+                let host = &host;
+                scope.spawn(move || {
+                    let mut wire = host.connect();
+                    for n in 1.. {
+                        let path = format!("/set-many?keys=w{writer}.a,w{writer}.b&value={round}.{n}");
+                        wire.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes());
+                        match wire.reply() {
+                            Some(reply) if reply.status == 200 => last.store(n, Ordering::SeqCst),
+                            _ => break,
                         }
-                        last
-                    })
-                })
-                .collect();
-            while begin.elapsed() < Duration::from_millis(300) {
-                std::thread::sleep(Duration::from_millis(5));
+                    }
+                });
             }
+            eventually("writes by everyone", || acknowledged.iter().all(|last| count(last) >= 20));
             host.signal("-KILL");
-            writers.into_iter().map(|writer| writer.join().unwrap()).collect()
         });
         drop(host);
         let host = Setup::plain().dir(dir.path()).start();
-        for (writer, last) in acknowledged.into_iter().enumerate() {
-            assert!(last > 0, "writer {writer} was never acknowledged");
+        for (writer, last) in acknowledged.iter().map(count).enumerate() {
             let (a, b) =
                 (host.ok(&format!("/get?key=w{writer}.a")), host.ok(&format!("/get?key=w{writer}.b")));
             assert_eq!(a, b, "a batch is whole or not at all");

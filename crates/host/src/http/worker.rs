@@ -52,7 +52,16 @@ impl HandlerState for Handler {
                     let _ = stopping.wait_for(|stopping| *stopping).await;
                 })),
             },
-            state: Worker { env: self.env.clone(), config: self.config.clone() },
+            state: Worker {
+                env: self.env.clone(),
+                config: self.config.clone(),
+                // As in Spin: a component of WASI 0.2 counts on a fresh instance for each request.
+                requests_max: if matches!(self.pre, ProxyPre::P2(_)) {
+                    1
+                } else {
+                    limits.instance_requests_max
+                },
+            },
         })
     }
 }
@@ -98,6 +107,7 @@ impl WorkerExpiration for Expiration {
 pub(crate) struct Worker {
     env: Arc<Environment>,
     config: Arc<ComponentConfig>,
+    requests_max: usize,
 }
 
 impl WorkerState for Worker {
@@ -105,7 +115,7 @@ impl WorkerState for Worker {
     type RequestData = Permit;
 
     fn should_accept_request(&self, concurrent_count: usize, total_count: usize) -> ShouldAccept {
-        if total_count >= self.env.limits.instance_requests_max {
+        if total_count >= self.requests_max {
             ShouldAccept::Never
         } else if concurrent_count >= self.env.limits.instance_concurrency_max {
             ShouldAccept::No

@@ -103,7 +103,6 @@ fn parse(text: &str, base: &Path, test_world: bool) -> Result<BTreeMap<String, K
         Some(Value::Table(stores)) => stores,
         Some(_) => return Err("`key_value_store` must be tables, as in `[key_value_store.default]`".into()),
     };
-    root.remove("state_dir");
     if let Some(unknown) = root.keys().next() {
         return Err(format!(
             "`{unknown}` is not supported by this host, which knows `[key_value_store.LABEL]` alone"
@@ -155,6 +154,7 @@ mod tests {
     #[test]
     fn faults_are_named_and_passwords_are_not() {
         for (text, part) in [
+            ("state_dir = \"/elsewhere\"", "`state_dir` is not supported"),
             ("[sqlite_database.x]\ntype = \"spin\"", "`sqlite_database` is not supported"),
             ("[key_value_store.a]\ntype = \"azure\"", "is `azure`"),
             ("[key_value_store.a]\ntype = \"redis\"", "url` is missing"),

@@ -108,7 +108,7 @@ impl Sqlite {
 
     /// Refuses further writes, finishes the queued ones, checkpoints.
     pub(crate) fn close(&self) {
-        // The writer's connection must be the last to close: a reader's may not remove the write-ahead log.
+        // The readers' connections first: the last to close folds the write-ahead log in and removes it.
         self.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
         drop(self.writes.lock().unwrap_or_else(PoisonError::into_inner).take());
         if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
