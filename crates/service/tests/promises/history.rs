@@ -166,14 +166,15 @@ pub async fn check_state(world: &World, seed: u64) {
             last.insert(write.record.clone(), (event.id, write.digest.clone()));
         }
     }
-    for (store_key, value) in world.kv.values() {
+    let values = world.kv.values();
+    for (store_key, value) in &values {
         if ["e:", "v:", "p:", "t:"].iter().any(|prefix| store_key.starts_with(prefix)) {
             continue;
         }
         let (event, digest) = last
-            .get(&store_key)
+            .get(store_key)
             .unwrap_or_else(|| panic!("seed {seed}: nothing in the log wrote {store_key}"));
-        let found = hex(&world.rings.audit.keyed_digest(&store_key, &value));
+        let found = hex(&world.rings.audit.keyed_digest(store_key, value));
         assert_eq!(&found, digest, "seed {seed}: {store_key} is not what {event} wrote");
     }
     for store_key in last.keys() {
