@@ -46,6 +46,8 @@ pub struct Tickets {
     epoch: u32,
     first: u64,
     count: u64,
+    /// When they were asked for, by the monotonic clock.
+    asked_ms: u64,
 }
 
 impl Tickets {
@@ -177,8 +179,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         }
         let (batch, witness) = self.assemble(drafts, &tickets, entries)?;
         let now_ms = self.clock.monotonic_ms();
-        if turns.iter().any(|turn| now_ms.saturating_sub(turn.granted_ms) > COMMIT_MS_MAX) {
-            // A successor may be about to step over: giving up is the only write that cannot hurt it.
+        let mut since = turns.iter().map(|turn| turn.granted_ms).chain([tickets.asked_ms]);
+        if since.any(|since_ms| now_ms.saturating_sub(since_ms) > COMMIT_MS_MAX) {
+            // A successor may be about to step over, or the ticket to be voided: giving up is the only write that cannot hurt.
             return Err(Error::new(
                 Code::StoreUnavailable,
                 "the store took too long; nothing was changed; repeat later",
@@ -192,13 +195,17 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         let count =
             i64::try_from(count.max(1)).map_err(|_| Error::internal("too many events in one commit"))?;
         let counter = names::counter::audit(self.epoch);
-        // A lost reply leaves tickets unused; the integrator finds them and voids them.
-        let last = match self.kv.increment(&counter, count).await {
-            Ok(last) => last,
-            Err(_) => self.kv.increment(&counter, count).await?,
-        };
-        match u64::try_from(last - count + 1) {
-            Ok(first) if first > 0 => Ok(Tickets { epoch: self.epoch, first, count: count.unsigned_abs() }),
+        let mut asked_ms = self.clock.monotonic_ms();
+        let mut last = self.kv.increment(&counter, count).await;
+        // A lost reply leaves tickets unused, and one that came late may have been voided: the integrator sees to them.
+        if last.is_err() || self.clock.monotonic_ms().saturating_sub(asked_ms) > COMMIT_MS_MAX {
+            asked_ms = self.clock.monotonic_ms();
+            last = self.kv.increment(&counter, count).await;
+        }
+        match u64::try_from(last? - count + 1) {
+            Ok(first) if first > 0 => {
+                Ok(Tickets { epoch: self.epoch, first, count: count.unsigned_abs(), asked_ms })
+            }
             _ => Err(Error::damaged("the audit counter")),
         }
     }

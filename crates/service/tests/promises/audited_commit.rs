@@ -195,6 +195,38 @@ async fn a_crash_between_ticket_and_batch_leaves_a_void_and_lists_meanwhile() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_ticket_that_came_too_late_to_be_used_is_not_used() {
+    // Its reply takes longer than a ticket may lack its event: by then it is void.
+    for case in 0..CHANGES {
+        let (world, mut all) = changing(89).await;
+        let (name, what, action) = all.swap_remove(case);
+        let before = done(&world, action).await;
+        world.fault_at(0, is_ticket, Fault::SlowReply(75_000));
+        let (result, ()) = futures::future::join(world.run(&what), async {
+            for _ in 0..8 {
+                tokio::time::sleep(std::time::Duration::from_secs(9)).await;
+                world.ledger().integrate(8).await.expect("integrates");
+            }
+        })
+        .await;
+        world.heal();
+        let effects = done(&world, action).await - before;
+        assert_eq!(usize::from(result.is_ok()), effects, "{name}");
+        let values = world.kv.values();
+        for event in world.events().await {
+            assert!(
+                !values.contains_key(&keyward_records::names::void(event.id)),
+                "{name}: {} is void",
+                event.id
+            );
+        }
+        integrate_all(&world, 89).await;
+        check_projections(&world, 89).await;
+        check_state(&world, 89).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_first_commit_is_made_once_and_can_be_made_after_a_crash() {
     let world = World::new(96).await;
     let again = bootstrap::initialise(&world.service(), "ops").await.err().expect("refused");
