@@ -22,18 +22,43 @@ use keyward_ledger::KvWrite;
 use keyward_records::projection::lists;
 use keyward_records::{KvCount, KvRead};
 use keyward_verify::{ApplicationCache, Demand, Verdict, Verifier};
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
 
 /// The version that a key starts with.
 const FIRST_VERSION: u16 = 1;
 
 /// Restrictions, as a request writes them.
-#[derive(Deserialize, Serialize, Default)]
-#[serde(deny_unknown_fields)]
+#[derive(Serialize, Default)]
 pub struct NewRules {
     /// Networks from which the key may be used.
-    #[serde(default)]
     pub network: Vec<String>,
+}
+
+/// Out of an object alone: what serde derives takes an array of the fields' values as well.
+impl<'de> Deserialize<'de> for NewRules {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Fields {
+            #[serde(default)]
+            network: Vec<String>,
+        }
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = NewRules;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<NewRules, A::Error> {
+                let Fields { network } = Fields::deserialize(MapAccessDeserializer::new(fields))?;
+                Ok(NewRules { network })
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
 }
 
 /// What a key is made of.
