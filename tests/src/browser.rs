@@ -21,11 +21,11 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts a session with a window of this width, in the light or the dark scheme.
+    /// Starts a session that keeps its profile below `profile`.
     ///
     /// # Panics
     /// Where there is no `chromedriver`; `cargo xtask test` installs it.
-    pub fn start(profile: &Path, width_px: u32, is_dark: bool) -> Self {
+    pub fn start(profile: &Path) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let driver = Command::new("chromedriver")
             .arg(format!("--port={port}"))
@@ -37,7 +37,7 @@ impl Browser {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut browser = Self { address, session: String::new(), driver };
         eventually("chromedriver", || TcpStream::connect(address).is_ok());
-        let mut arguments = vec![
+        let arguments = [
             "--headless=new".to_owned(),
             // CI runs as root in a container, where Chromium's own sandbox cannot be made.
             "--no-sandbox".to_owned(),
@@ -46,11 +46,7 @@ impl Browser {
             "--disable-background-networking".to_owned(),
             "--hide-scrollbars".to_owned(),
             format!("--user-data-dir={}", profile.display()),
-            format!("--window-size={width_px},800"),
         ];
-        if is_dark {
-            arguments.push("--blink-settings=preferredColorScheme=0".to_owned());
-        }
         let wanted = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",
             "goog:chromeOptions": { "args": arguments },
@@ -74,6 +70,19 @@ impl Browser {
 
     fn act(&self, method: &str, path: &str, body: &Value) -> Value {
         self.call(method, &format!("/session/{}{path}", self.session), body)
+    }
+
+    fn devtools(&self, command: &str, parameters: &Value) {
+        self.act("POST", "/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }));
+    }
+
+    /// Shows pages as on a screen of this width, in the dark scheme or the light one.
+    pub fn look(&self, width_px: u32, is_dark: bool) {
+        let screen = json!({ "width": width_px, "height": 800, "deviceScaleFactor": 1, "mobile": false });
+        self.devtools("Emulation.setDeviceMetricsOverride", &screen);
+        let scheme = if is_dark { "dark" } else { "light" };
+        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.devtools("Emulation.setEmulatedMedia", &media);
     }
 
     /// Opens an address.

@@ -19,6 +19,8 @@ use crate::redis::RedisServer;
 pub const SECRET_VARIABLES: [&str; 4] = ["records_keyring", "audit_keyring", "peppers", "signing_keys"];
 /// What claims' links start with, where a test does not ask for another.
 pub const PUBLIC_URL: &str = "https://keys.example";
+/// Where a store other than SQLite is configured, in the folder of a test.
+const RUNTIME_CONFIG: &str = "runtime-config.toml";
 /// Lines of the host's log that a failed test shows.
 const LOG_LINES_SHOWN: usize = 40;
 
@@ -71,11 +73,7 @@ impl Setup {
     /// Where either fails.
     pub fn start(self) -> Keyward {
         let folder = tempfile::tempdir().unwrap();
-        let redis = self.is_on_redis.then(|| RedisServer::start(&folder.path().join("redis")));
-        if let Some(redis) = &redis {
-            let config = format!("[key_value_store.default]\ntype = \"redis\"\nurl = \"{}\"\n", redis.url());
-            std::fs::write(folder.path().join("runtime-config.toml"), config).unwrap();
-        }
+        let redis = self.is_on_redis.then(|| redis_for(folder.path()));
         let stage = Stage { folder, setup: self };
         let mut init = Command::new(programs::program("keyward"));
         init.arg("init").arg("--state-dir").arg(stage.state()).args(stage.runtime_config());
@@ -93,6 +91,57 @@ impl Default for Setup {
     }
 }
 
+/// A Redis server that keeps its files below `folder`, and the runtime configuration that leads to it.
+fn redis_for(folder: &Path) -> RedisServer {
+    let redis = RedisServer::start(&folder.join("redis"));
+    let config = format!("[key_value_store.default]\ntype = \"redis\"\nurl = \"{}\"\n", redis.url());
+    std::fs::write(folder.join(RUNTIME_CONFIG), config).unwrap();
+    redis
+}
+
+/// The flag that leads to it, where there is one.
+fn runtime_config(folder: &Path) -> Vec<PathBuf> {
+    let path = folder.join(RUNTIME_CONFIG);
+    if path.exists() { vec!["--runtime-config-file".into(), path] } else { Vec::new() }
+}
+
+/// One component on the host, without Keyward around it.
+pub struct Bare {
+    running: Running,
+    // Dropped after the process that uses them.
+    _redis: Option<RedisServer>,
+    _folder: TempDir,
+}
+
+impl Bare {
+    /// Starts the host with this component behind every route and a fresh store, on Redis or on SQLite.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub fn start(component: &Path, is_on_redis: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let redis = is_on_redis.then(|| redis_for(folder.path()));
+        let manifest = format!(
+            "spin_manifest_version = 2\n[application]\nname = \"bare\"\nversion = \"0.1.0\"\n\
+             [[trigger.http]]\nroute = \"/...\"\ncomponent = \"bare\"\n\
+             [component.bare]\nsource = \"{}\"\nkey_value_stores = [\"default\"]\n",
+            component.display()
+        );
+        std::fs::write(folder.path().join("spin.toml"), manifest).unwrap();
+        let mut host = Command::new(programs::program("keyward-host"));
+        host.arg("--from").arg(folder.path().join("spin.toml"));
+        host.arg("--state-dir").arg(folder.path().join("state")).args(["--listen", "127.0.0.1:0"]);
+        host.arg("--cache-dir").arg(programs::compiled_components()).args(runtime_config(folder.path()));
+        let running = Running::start(host, &folder.path().join("host.log"));
+        Self { running, _redis: redis, _folder: folder }
+    }
+
+    /// A connection.
+    pub fn connect(&self) -> Connection {
+        Connection::open(self.running.address)
+    }
+}
+
 /// What outlives a process: the folder, and how to start on it.
 struct Stage {
     folder: TempDir,
@@ -105,8 +154,7 @@ impl Stage {
     }
 
     fn runtime_config(&self) -> Vec<PathBuf> {
-        let path = self.folder.path().join("runtime-config.toml");
-        if path.exists() { vec!["--runtime-config-file".into(), path] } else { Vec::new() }
+        runtime_config(self.folder.path())
     }
 
     fn command(&self, advanced_ms: u64) -> Command {
@@ -121,7 +169,9 @@ impl Stage {
                 // Later than whatever was written before, by this machine's clock or a moved one.
                 let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
                 let start_s = now_s + advanced_ms.div_ceil(1000) + 1;
-                host.args(["--variable", &format!("public_url={PUBLIC_URL}")]);
+                if !self.setup.variables.iter().any(|(name, _)| name == "public_url") {
+                    host.args(["--variable", &format!("public_url={PUBLIC_URL}")]);
+                }
                 host.args(["--control", "127.0.0.1:0", "--virtual-clock", &start_s.to_string()]);
                 host.arg("--cache-dir").arg(programs::compiled_components());
                 host
@@ -146,27 +196,7 @@ impl Stage {
     }
 
     fn run(&self, advanced_ms: u64) -> Running {
-        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
-        let mut child = self
-            .command(advanced_ms)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        stdout.read_line(&mut line).unwrap();
-        let Ok(ready) = serde_json::from_str::<Value>(&line) else {
-            let _ = child.kill();
-            let _ = child.wait();
-            panic!("Keyward did not start: {line}{}", std::fs::read_to_string(self.log_path()).unwrap());
-        };
-        let address = |name: &str| -> Option<SocketAddr> {
-            let url = ready.get(name)?.as_str()?;
-            url.split_once("://")?.1.parse().ok()
-        };
-        Running { address: address("listening").unwrap(), control: address("control"), child }
+        Running::start(self.command(advanced_ms), &self.log_path())
     }
 
     fn log_path(&self) -> PathBuf {
@@ -178,6 +208,28 @@ struct Running {
     address: SocketAddr,
     control: Option<SocketAddr>,
     child: Child,
+}
+
+impl Running {
+    /// Starts a host and takes the line with its addresses.
+    fn start(mut command: Command, log_path: &Path) -> Self {
+        let log = File::options().create(true).append(true).open(log_path).unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        let Ok(ready) = serde_json::from_str::<Value>(&line) else {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("it did not start: {line}{}", std::fs::read_to_string(log_path).unwrap());
+        };
+        let address = |name: &str| -> Option<SocketAddr> {
+            let url = ready.get(name)?.as_str()?;
+            url.split_once("://")?.1.parse().ok()
+        };
+        Self { address: address("listening").unwrap(), control: address("control"), child }
+    }
 }
 
 impl Drop for Running {

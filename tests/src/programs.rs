@@ -6,6 +6,9 @@ use std::process::Command;
 /// The variable that names another folder of native programs than `target/release`.
 pub const PROGRAMS_VARIABLE: &str = "KEYWARD_E2E_PROGRAMS";
 
+/// The variable that names another manifest than the repository's `spin.toml`.
+pub const MANIFEST_VARIABLE: &str = "KEYWARD_E2E_MANIFEST";
+
 /// The repository's root.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -33,7 +36,7 @@ pub fn program(name: &str) -> PathBuf {
 
 /// The manifest that Keyward runs from; the host itself says which of its components is not built.
 pub fn manifest() -> PathBuf {
-    root().join("spin.toml")
+    std::env::var_os(MANIFEST_VARIABLE).map_or_else(|| root().join("spin.toml"), PathBuf::from)
 }
 
 /// The folder of compiled components that all tests share.

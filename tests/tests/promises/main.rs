@@ -9,7 +9,9 @@
     reason = "the whole package is tests: what goes wrong must fail loudly and at once"
 )]
 
+mod bad_input;
 mod bad_requests_in_bulk;
+mod claim_page;
 mod claims_once;
 mod contract_loop;
 mod credentials_out_of_place;
@@ -19,9 +21,13 @@ mod kill_nine;
 mod moved_records;
 mod network_rules;
 mod patience;
+mod readme_tour;
 mod revocation_is_at_once;
+mod secrets;
+mod signed_claims;
 mod stalled_writer;
 mod store_faults;
+mod stores;
 mod tenancy;
 mod text_as_it_is;
 mod tokens;

@@ -29,7 +29,6 @@ fn what_is_moved_or_changed_does_not_open() {
         ("cut", original[..original.len() - 1].to_vec()),
         ("longer", [original.as_slice(), b"\0"].concat()),
         ("empty", Vec::new()),
-        ("plain JSON", br#"{"scopes":["*"]}"#.to_vec()),
     ];
     for (what, value) in &cases {
         keyward.tamper(&record(&weak.id), value);
@@ -44,7 +43,7 @@ fn what_is_moved_or_changed_does_not_open() {
     // A ring version or a format that this process does not know is neither yes nor no: it may be tomorrow's.
     let mut of_tomorrow = original.clone();
     of_tomorrow[1..5].copy_from_slice(&[0, 0, 0, 77]);
-    for unknown in [of_tomorrow, flipped(0)] {
+    for unknown in [of_tomorrow, flipped(0), br#"{"scopes":["*"]}"#.to_vec()] {
         keyward.tamper(&record(&weak.id), &unknown);
         assert_eq!(keyward.authorizes(&weak.token), 503);
     }
