@@ -76,6 +76,11 @@ const BESIDE: &[Beside] = &[
         reason: "a floor to measure against holds nothing of what is measured",
     },
     Beside { name: "probe", may: &[], reason: "the host's test component is any Spin component" },
+    Beside {
+        name: "kv-conformance",
+        may: &["keyward-guest", "keyward-control", "keyward-ledger"],
+        reason: "a test component that looks at the store as the control plane does, and at nothing else",
+    },
 ];
 
 /// What must not be reachable from where, however many crates lie between.

@@ -25,7 +25,7 @@ pub struct Options {
 /// The steps by name.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Install redis-server and nginx if they are missing (root on Debian)
+    /// Install redis-server, nginx and Chromium if they are missing (root on Debian)
     Tools,
     /// Formatting, floors, clippy, licences
     Lint,
@@ -39,8 +39,10 @@ enum Part {
     E2e,
 }
 
-/// Programs that tests start, with the Debian package that holds each: the other store, and a gateway.
-const PROGRAMS: [(&str, &str); 2] = [("redis-server", "redis-server"), ("nginx", "nginx")];
+/// Programs that tests start, with the Debian package that holds each: the other store, a gateway, and what drives a browser
+/// (its package brings Chromium along).
+const PROGRAMS: [(&str, &str); 3] =
+    [("redis-server", "redis-server"), ("nginx", "nginx"), ("chromedriver", "chromium-driver")];
 
 /// Where a package manager puts them: `/usr/sbin` is in no ordinary user's path.
 const FOLDERS: [&str; 4] = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
@@ -126,7 +128,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let wanted = |part: Part| options.only.is_empty() || options.only.contains(&part);
     let mut journal = Journal::default();
     if wanted(Part::Tools) {
-        journal.step("redis-server and nginx", install_programs);
+        journal.step("redis-server, nginx and chromium", install_programs);
     }
     if wanted(Part::Lint) {
         lint::format(&mut journal);
