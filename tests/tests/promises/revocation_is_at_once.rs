@@ -26,7 +26,7 @@ fn under_sixteen_hammering_connections() {
     let (seen, revocations) = std::thread::scope(|scope| {
         let hammer = scope.spawn(|| {
             on_connections(keyward.address(), CONNECTIONS, |number, connection| {
-                let mut looks = vec![0_usize; KEYS];
+                let mut looks = [0_usize; KEYS];
                 let (mut accepted, mut wrong) = (0_usize, Vec::new());
                 let mut n = number;
                 while looks.iter().any(|looks| *looks < LOOKS_EACH) && !over.load(Ordering::Relaxed) {

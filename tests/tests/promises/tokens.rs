@@ -1,7 +1,12 @@
 //! Tokens that are wrong in one way each. No promise of its own.
 
 use keyward_domain::key::Environment;
-use keyward_domain::token;
+use keyward_domain::token::{self, Parsed};
+
+/// What a token says of itself; what is wrong with one that is none would be told with its text, which is secret.
+fn parts(text: &str) -> Parsed<'_> {
+    token::parse(text).unwrap_or_else(|malformed| panic!("no token: {malformed}"))
+}
 
 /// Well-formed, of a key that was never issued.
 pub fn unknown(n: usize) -> String {
@@ -12,7 +17,7 @@ pub fn unknown(n: usize) -> String {
 
 /// The same key and version with another secret.
 pub fn wrong_secret(text: &str) -> String {
-    let parsed = token::parse(text).ok().expect("a token");
+    let parsed = parts(text);
     token::render(parsed.prefix, parsed.environment, &parsed.id, parsed.version, &[9; 32])
 }
 

@@ -10,6 +10,13 @@
     at("message").className = bad ? "bad" : "";
   };
 
+  // Where nothing is left to take, nothing invites to take it.
+  const refuse = (text) => {
+    say(text, true);
+    at("lead").hidden = true;
+    at("claim").hidden = true;
+  };
+
   const DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
   // The claim's id is the first 16 bytes of the ticket's SHA-256, in base62.
   const claimId = async () => {
@@ -41,20 +48,20 @@
 
   const look = async () => {
     if (!/^kwc_(live|test)_[0-9A-Za-z]{73}$/.test(ticket)) {
-      say(ticket ? REFUSED["invalid-field"] : "There is no ticket in this link. Open the link exactly as it was sent to you.", true);
+      refuse(ticket ? REFUSED["invalid-field"] : "There is no ticket in this link. Open the link exactly as it was sent to you.");
       return;
     }
     // Without a secure context the browser cannot compute digests: then the page claims without telling for whom.
     if (globalThis.crypto && crypto.subtle) {
       const answer = await fetch("v1/claims/" + (await claimId()));
       const body = await answer.json();
-      if (!answer.ok) {
-        say(REFUSED[body.code] || body.detail, true);
-        return;
+      if (answer.ok) {
+        show(body);
       }
-      show(body);
-      if (STATES[body.state]) {
-        say(REFUSED[STATES[body.state]], true);
+      // Where the server fails for a moment, the click may still succeed.
+      const over = answer.ok ? STATES[body.state] : body.code;
+      if (over && answer.status < 500) {
+        refuse(REFUSED[over] || body.detail);
         return;
       }
     }
@@ -74,9 +81,13 @@
     // A lost answer can be had again with the same Idempotency-Key.
     const answer = await post().catch(post);
     const body = await answer.json();
+    if (!answer.ok && answer.status < 500) {
+      refuse(REFUSED[body.code] || body.detail);
+      return;
+    }
     if (!answer.ok) {
-      say(REFUSED[body.code] || body.detail, true);
-      at("claim").disabled = answer.status < 500;
+      say(body.detail, true);
+      at("claim").disabled = false;
       return;
     }
     say("");
