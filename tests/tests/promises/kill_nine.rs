@@ -5,9 +5,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use keyward_e2e::admin::{Holder, Issued, claim, new_key, revoke};
-use keyward_e2e::{Connection, Keyward, Request, Setup, json};
+use keyward_e2e::{Connection, Keyward, Request, Setup, Value, json};
 
-const KILLS: usize = 6;
+use crate::patience::with_time;
+
+const KILLS: usize = 10;
 const WRITERS: usize = 4;
 
 /// What was acknowledged before the kill.
@@ -115,6 +117,90 @@ fn write_until_cut(keyward: &Keyward, acknowledged: &Mutex<Acknowledged>, applic
             acknowledged.revoked.push(holder);
         }
     }
+}
+
+/// How a request ended that met its death at one of its writes.
+struct Met {
+    what: String,
+    died: bool,
+}
+
+/// Plans a death at the `nth` write of this kind and sends the request into it.
+fn meets(keyward: &mut Keyward, fault: &Value, request: &Request) -> Met {
+    keyward.plan_faults(&json!([fault]));
+    let died = keyward.connect().try_exchange(request).is_none();
+    if died {
+        keyward.restart_after_end();
+    } else {
+        keyward.withdraw_faults();
+    }
+    Met { what: format!("{} at {fault}", request.line()), died }
+}
+
+#[test]
+fn at_each_write_of_each_deed() {
+    let mut keyward = Keyward::start();
+    let application = keyward.application("orders");
+    let mut faults = Vec::new();
+    for when in ["before", "after"] {
+        for nth in 1..=3 {
+            faults.push(json!({ "op": "increment", "component": "issuance", "nth": nth, "effect": "kill", "when": when }));
+        }
+        faults.push(json!({ "op": "set_many", "effect": "kill", "when": when }));
+    }
+    let mut deaths = 0;
+    for fault in &faults {
+        let written = fault["op"] == "set_many" && fault["when"] == "after";
+        // Claiming: whoever died on the way has no token, and nobody else can have two.
+        let open = keyward.issue(&application, &["a:b"]);
+        let met = meets(&mut keyward, fault, &claim(&open.ticket));
+        deaths += usize::from(met.died);
+        let reissued = with_time(&keyward, || {
+            keyward.as_root(Request::post(&format!("/v1/keys/{}/claims", open.id), &json!({})))
+        });
+        let versions = |keyward: &Keyward| {
+            let shown = keyward.as_root(Request::get(&format!("/v1/keys/{}", open.id))).expect(200).json();
+            shown["versions"].as_array().unwrap().len()
+        };
+        if met.died && !written {
+            let next = Issued::of(&reissued.expect(201));
+            let holder = keyward.claim(&next);
+            assert_eq!(keyward.authorizes(&holder.token), 204, "{}", met.what);
+        } else {
+            reissued.expect(409);
+        }
+        assert_eq!(versions(&keyward), 1, "{}: one secret", met.what);
+
+        // Issuing with an Idempotency-Key: repeated, it is one key.
+        let request = Request::post("/v1/keys", &new_key(&application, &["a:b"]))
+            .bearer(keyward.root())
+            .field("idempotency-key", fault.to_string().replace(' ', ""));
+        let before = keyward.list(&format!("/v1/keys?application={application}")).len();
+        let met = meets(&mut keyward, fault, &request);
+        deaths += usize::from(met.died);
+        let again = with_time(&keyward, || keyward.send(request.clone())).expect(201);
+        let is_replayed = again.field("idempotency-replayed").is_some();
+        assert_eq!(is_replayed, !met.died || written, "{}", met.what);
+        let after = keyward.list(&format!("/v1/keys?application={application}")).len();
+        assert_eq!(after, before + 1, "{}: one key", met.what);
+
+        // Revoking: repeated, it is one death.
+        let holder = keyward.claim(&Issued::of(&again));
+        let mut fault = fault.clone();
+        fault["component"] = "revocation".into();
+        let request = revoke(&holder.id).bearer(keyward.root());
+        let met = meets(&mut keyward, &fault, &request);
+        deaths += usize::from(met.died);
+        let expected = if !met.died || written { 401 } else { 204 };
+        assert_eq!(keyward.authorizes(&holder.token), expected, "{}", met.what);
+        keyward.as_root(revoke(&holder.id)).expect(200);
+        assert_eq!(keyward.authorizes(&holder.token), 401, "{}", met.what);
+        assert_eq!(keyward.events(&format!("key={}&action=key.revoke", holder.id)).len(), 1, "{}", met.what);
+    }
+    assert!(deaths >= 18, "{deaths} deaths were met");
+    keyward.settle_log();
+    let holes = keyward.holes();
+    assert_eq!((holes.unexplained, holes.contradicted), (Vec::new(), Vec::new()));
 }
 
 #[test]
