@@ -3,6 +3,7 @@
 use keyward_domain::RequestId;
 use keyward_domain::ports::Rng;
 use spin_sdk::wasip3::random::random;
+use std::cell::Cell;
 
 /// The platform's secure randomness.
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,8 +23,14 @@ impl Rng for WasiRng {
     }
 }
 
-/// A fresh request id.
+thread_local! {
+    /// What this instance's request ids start with, and how many there were: unique without asking the platform for each.
+    static REQUESTS: Cell<Option<(u64, u64)>> = const { Cell::new(None) };
+}
+
+/// A fresh request id: 64 random bits of the instance, then a number. Unique, not secret.
 pub fn request_id() -> RequestId {
-    let (high, low) = (random::get_random_u64(), random::get_random_u64());
-    RequestId::from_bytes(((u128::from(high) << 64) | u128::from(low)).to_be_bytes())
+    let (instance, number) = REQUESTS.get().unwrap_or_else(|| (random::get_random_u64(), 0));
+    REQUESTS.set(Some((instance, number.wrapping_add(1))));
+    RequestId::from_bytes(((u128::from(instance) << 64) | u128::from(number)).to_be_bytes())
 }
