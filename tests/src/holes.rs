@@ -4,8 +4,8 @@ use crate::keyward::Keyward;
 
 /// Longer than a gap stays a gap (60 s), in milliseconds.
 const GAP_MS: u64 = 61_000;
-/// Gaps behind gaps that are waited for.
-const GAPS_MAX: usize = 8;
+/// Gaps behind gaps that are waited for: each is seen once the one before it is explained.
+const GAPS_MAX: usize = 64;
 
 /// What tickets came to.
 #[derive(Debug, Default, PartialEq, Eq)]

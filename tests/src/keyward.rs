@@ -300,6 +300,11 @@ impl Keyward {
         self.redis.as_ref()
     }
 
+    /// The same, to stop and start it.
+    pub fn redis_mut(&mut self) -> Option<&mut RedisServer> {
+        self.redis.as_mut()
+    }
+
     /// A connection.
     pub fn connect(&self) -> Connection {
         Connection::open(self.running.address)

@@ -2,7 +2,7 @@
 //! it. Killed when dropped.
 
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::eventually;
@@ -10,6 +10,7 @@ use crate::eventually;
 /// A running server.
 pub struct RedisServer {
     port: u16,
+    folder: PathBuf,
     child: Child,
 }
 
@@ -21,6 +22,10 @@ impl RedisServer {
     pub fn start(folder: &Path) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self { port, folder: folder.to_owned(), child: Self::run(port, folder) }
+    }
+
+    fn run(port: u16, folder: &Path) -> Child {
         let child = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
             .args(["--appendonly", "yes", "--appendfsync", "always", "--dir"])
@@ -30,9 +35,20 @@ impl RedisServer {
             .stderr(Stdio::null())
             .spawn()
             .expect("`redis-server` is needed: `cargo xtask test --only tools` installs it");
-        let server = Self { port, child };
         eventually("redis-server", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        server
+        child
+    }
+
+    /// Kills it where it stands, as `kill -9` does.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again in the same place, on the same files.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.child = Self::run(self.port, &self.folder);
     }
 
     /// Where it is.
@@ -43,7 +59,6 @@ impl RedisServer {
 
 impl Drop for RedisServer {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }

@@ -2,7 +2,7 @@
 //! told as done, what was not as not done, what is unknown as unknown.
 
 use keyward_e2e::admin::{Issued, authorize, claim, hex_of, new_key, revoke};
-use keyward_e2e::{Keyward, Reply, Request, Value, json};
+use keyward_e2e::{Keyward, Reply, Request, Setup, Value, eventually, json};
 
 use crate::patience::with_time;
 
@@ -57,6 +57,25 @@ fn a_store_that_is_down_is_503_and_never_a_yes() {
     assert_eq!(keys_of(&keyward, &application).len(), 2, "and nothing was issued");
     assert_eq!(keyward.claim(&open).id, open.id, "nor was the claim used up");
     assert!(!keyward.log().contains(&holder.token));
+}
+
+#[test]
+fn a_redis_that_is_gone_is_503_until_it_is_back() {
+    let mut keyward = Setup::new().on_redis().start();
+    let application = keyward.application("orders");
+    let (holder, dead) = (keyward.holder(&application, &["a:b"]), keyward.holder(&application, &["a:b"]));
+    keyward.as_root(revoke(&dead.id)).expect(200);
+    keyward.redis_mut().unwrap().kill();
+    for token in [&holder.token, &dead.token] {
+        keyward.send(authorize(token, "")).expect(503);
+    }
+    keyward.as_root(Request::post("/v1/keys", &new_key(&application, &["a:b"]))).expect(503);
+    keyward.send(Request::get("/healthz")).expect(200);
+    keyward.send(Request::get("/readyz")).expect(503);
+    keyward.redis_mut().unwrap().restart();
+    eventually("an answer of the store", || keyward.authorizes(&holder.token) != 503);
+    assert_eq!((keyward.authorizes(&holder.token), keyward.authorizes(&dead.token)), (204, 401));
+    assert_eq!(keys_of(&keyward, &application).len(), 2);
 }
 
 #[test]
