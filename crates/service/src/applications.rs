@@ -285,9 +285,11 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 Status::Suspended => Action::ApplicationSuspended,
             });
         }
+        let generation = self.living_generation(&application).await?;
         let mut draft = attempt.draft(Outcome::Done, change.reason.clone(), Some(application.event));
         draft.detail = change.names();
         (application.revision, details.revision) = (turn.revision(), turn.revision());
+        application.generation = generation;
         application.status = change.status.unwrap_or(application.status);
         details.name = change.name.unwrap_or(details.name);
         details.contacts = change.contacts.unwrap_or(details.contacts);

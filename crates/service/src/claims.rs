@@ -98,9 +98,14 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let (key, details) = futures::join!(reader.key(claim.key), reader.details(claim.application));
         let (key, details) = key?.zip(details?).ok_or_else(|| Error::damaged("a claim"))?;
         let alive = self.is_alive(&key).await?;
+        let state = match state(&claim, &key, alive, self.clock.now()) {
+            // Somebody has the right to mint already: at this very moment, or it burnt with a crash.
+            State::Open if self.kv.increment(&names::counter::claim(claim.id), 0).await? > 0 => State::Taken,
+            state => state,
+        };
         Ok(ClaimView {
             id,
-            state: state(&claim, &key, alive, self.clock.now()),
+            state,
             application: NamedApplication { id: details.id, name: details.name },
             key: NamedKey { id: key.id, name: key.name, environment: key.environment },
             expires_at: claim.expires_at,

@@ -48,6 +48,9 @@ impl Page {
     /// The items of a page where nothing is asked.
     pub const LIMIT_DEFAULT: usize = 50;
 
+    /// The newest item alone.
+    pub(crate) const FIRST: Self = Self { limit: 1, before: None };
+
     /// Reads `limit` and `cursor`.
     ///
     /// # Errors

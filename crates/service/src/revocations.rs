@@ -2,9 +2,11 @@
 
 use crate::attempt::Attempt;
 use crate::caller::scope;
+use crate::list::Page;
 use crate::service::Service;
 use crate::view::{GenerationRevocation, Named, RevocationView};
 use keyward_crypto::SecretText;
+use keyward_domain::application::Application;
 use keyward_domain::error::Blame;
 use keyward_domain::event::{Action, EventId, Outcome};
 use keyward_domain::key::Key;
@@ -12,7 +14,8 @@ use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::text::check_reason;
 use keyward_domain::{ApplicationId, Code, Error, KeyId, Result};
 use keyward_ledger::KvWrite;
-use keyward_records::{KvCount, KvRead, Tombstone};
+use keyward_records::projection::lists;
+use keyward_records::{KvCount, KvRead, Tombstone, names};
 
 /// Why something is revoked.
 #[derive(serde::Deserialize)]
@@ -63,7 +66,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
 
     /// Whether a version was killed while its key lives on.
     async fn version_is_dead(&self, key: &Key, version: u16) -> Result<bool> {
-        let kill = self.kv.get(&keyward_records::names::version_kill(key.id, version)).await?;
+        let kill = self.kv.get(&names::version_kill(key.id, version)).await?;
         Ok(kill.is_some() && matches!(self.read().flag(key.id).await?, Some(None)))
     }
 
@@ -95,7 +98,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             .await
     }
 
-    /// Revokes all keys that an application has had so far. Keys issued later are of the next generation and live.
+    /// Revokes all keys that an application has had so far. Keys issued later are of the next generation and live. Again without a
+    /// key in between, the answer is the one of the first time.
     ///
     /// # Errors
     /// No reason, a missing scope, no such application; where the store does not answer.
@@ -117,6 +121,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let application =
             self.read().application(id).await?.ok_or_else(|| Error::not_found("application"))?;
         let generation = self.living_generation(&application).await?;
+        if let Some(dead) = self.dead_already(&application, generation).await {
+            return Ok(RevocationView::Generation(dead));
+        }
         let draft = attempt.draft(Outcome::Done, Some(reason.to_owned()), Some(application.event));
         let revoked_at = self.clock.now();
         self.ledger
@@ -130,5 +137,27 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 }))
             })
             .await
+    }
+
+    /// The revocation before this one, where no key has been issued since. Whatever cannot be told is no reason not to revoke.
+    async fn dead_already(&self, application: &Application, generation: u32) -> Option<GenerationRevocation> {
+        if generation == application.generation {
+            return None;
+        }
+        let (newest, _) = self.things::<KeyId>(&lists::keys_of(application.id), &Page::FIRST).await.ok()?;
+        let newest = match newest.first() {
+            Some(key) => self.read().key(*key).await.ok()??.generation,
+            None => 0,
+        };
+        let killed = generation - 1;
+        let kill = self.kv.get(&names::generation_kill(application.id, killed)).await.ok()??;
+        let event = std::str::from_utf8(&kill).ok()?.parse::<EventId>().ok()?;
+        let revoked_at = self.read().event(event).await.ok()??.at;
+        (newest < generation).then_some(GenerationRevocation {
+            application: Named { id: application.id },
+            generation: killed,
+            revoked_at,
+            event,
+        })
     }
 }
