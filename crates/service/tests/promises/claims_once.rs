@@ -87,6 +87,8 @@ async fn a_lost_place_burns_the_claim_says_so_and_is_mended_by_a_new_one() {
         let world = World::new(24).await;
         let app = world.application("shop").await;
         let (id, ticket) = world.issue(&new_key(app, "k")).await;
+        let digest = keyward_crypto::digest::sha256(ticket.as_bytes());
+        let claim_bytes = *digest.first_chunk::<16>().expect("32 bytes");
         world.fault_at(0, |call| matches!(call, Call::Increment(key) if key.starts_with("c:q:")), fault);
         let error = world.run(&Do::TakeClaim(ticket.clone())).await.expect_err("no answer");
         world.heal();
@@ -94,6 +96,9 @@ async fn a_lost_place_burns_the_claim_says_so_and_is_mended_by_a_new_one() {
         assert_eq!(error.code, Code::OutcomeUnknown);
         let again = world.run(&Do::TakeClaim(ticket)).await;
         assert_eq!(again.is_ok(), fault == Fault::Before);
+        let claim = keyward_domain::ClaimId::from_bytes(claim_bytes);
+        let shown = serde_json::to_value(world.service().claim(claim).await.expect("there")).expect("JSON");
+        assert_eq!(shown["state"], "taken", "a burnt claim is not shown as open");
         if again.is_err() {
             let ticket = world.run(&Do::Reissue(id)).await.expect("reissued").at("/claim/ticket");
             world.run(&Do::TakeClaim(ticket)).await.expect("the new claim");
