@@ -11,6 +11,7 @@
 
 mod bad_input;
 mod bad_requests_in_bulk;
+mod by_the_command;
 mod claim_page;
 mod claims_once;
 mod contract_loop;
@@ -22,6 +23,7 @@ mod moved_records;
 mod network_rules;
 mod patience;
 mod readme_tour;
+mod refusals_tell_why;
 mod revocation_is_at_once;
 mod secrets;
 mod signed_claims;
