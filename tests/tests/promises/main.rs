@@ -17,6 +17,7 @@ mod claims_once;
 mod contract_loop;
 mod credentials_out_of_place;
 mod garbage_costs_nothing;
+mod gateway_nginx;
 mod idempotency;
 mod kill_nine;
 mod moved_records;
