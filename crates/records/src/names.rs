@@ -133,9 +133,12 @@ pub mod usage {
     /// The tickets of batches of use: only ever touched by `increment`.
     pub const TICKETS: &str = "u:tickets";
 
-    /// One batch of use.
+    /// Batches that are kept at a time. What nobody has folded by then is overwritten, oldest first: use must not fill a disk.
+    pub const BATCHES_MAX: u64 = 65_536;
+
+    /// The place of one batch of use; the batch itself says which ticket it has.
     pub fn batch(ticket: u64) -> String {
-        format!("u:{ticket}")
+        format!("u:{}", ticket % BATCHES_MAX)
     }
 }
 
