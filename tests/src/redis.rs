@@ -1,6 +1,7 @@
 //! A real `redis-server` on a free port of the loopback, in a folder of its own, that acknowledges no write before the disk has
 //! it. Killed when dropped.
 
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -35,7 +36,7 @@ impl RedisServer {
             .stderr(Stdio::null())
             .spawn()
             .expect("`redis-server` is needed: `cargo xtask test --only tools` installs it");
-        eventually("redis-server", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        eventually("redis-server", || answers(port));
         child
     }
 
@@ -55,6 +56,13 @@ impl RedisServer {
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
+}
+
+/// Whether it serves: one that still reads its file takes connections and answers `-LOADING`.
+fn answers(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+    let mut answer = [0; 5];
+    stream.write_all(b"PING\r\n").is_ok() && stream.read_exact(&mut answer).is_ok() && answer == *b"+PONG"
 }
 
 impl Drop for RedisServer {
