@@ -6,6 +6,7 @@ use keyward_crypto::sign::ResponseToSign;
 use keyward_domain::event::Action;
 use keyward_domain::ports::Clock;
 use keyward_domain::{ClaimId, Error, Result};
+use keyward_guest::headers::Field;
 use keyward_guest::variables::Issuance;
 use keyward_guest::{Incoming, Response};
 
@@ -31,7 +32,7 @@ fn signed(plane: &Plane, issuance: &Issuance, incoming: &Incoming, response: Res
     let digest = content_digest(response.body());
     let created = plane.clock().now().unix_s();
     // Covered where the client sent one: then the answer belongs to this one request and no other.
-    let request_digest = match incoming.headers().single("content-digest") {
+    let request_digest = match incoming.headers().single(Field::ContentDigest) {
         Ok(Some(value)) => std::str::from_utf8(value).ok().map(str::to_owned),
         _ => None,
     };

@@ -1,15 +1,10 @@
 //! The credential of a request: one token, in one header. Anywhere else it is refused, since URLs end up in logs.
 //! The text of a credential goes from here into a secret type, never into a log line or an error.
 
-use crate::headers::{Doubled, Headers};
+use crate::headers::{Doubled, Field, Headers};
 use crate::query::{Query, decode};
 use keyward_crypto::SecretText;
 use keyward_domain::{Code, Error, Result, token};
-
-/// Where a credential may stand.
-const AUTHORIZATION: &str = "authorization";
-/// The other place.
-const API_KEY: &str = "x-api-key";
 
 /// The credential presented in `headers`; `None` where there is none, or only one of a scheme that is not ours.
 ///
@@ -24,8 +19,8 @@ pub fn presented(headers: &Headers, path: &str, query: &Query) -> Result<Option<
         ));
     }
     let doubled = |Doubled| misplaced("a credential stands in the headers more than once");
-    let bearer = headers.single(AUTHORIZATION).map_err(doubled)?.and_then(bearer);
-    let api_key = headers.single(API_KEY).map_err(doubled)?.map(<[u8]>::trim_ascii);
+    let bearer = headers.single(Field::Authorization).map_err(doubled)?.and_then(bearer);
+    let api_key = headers.single(Field::ApiKey).map_err(doubled)?.map(<[u8]>::trim_ascii);
     let text = match (bearer, api_key) {
         (None, None) => return Ok(None),
         (Some(_), Some(_)) => {
@@ -73,7 +68,7 @@ mod tests {
 
     fn present(fields: &[(&str, &str)], path: &str, query: &str) -> Result<Option<String>> {
         let fields = fields.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect();
-        presented(&Headers::new(fields), path, &Query::parse(query).expect(query))
+        presented(&Headers::held(fields), path, &Query::parse(query).expect(query))
             .map(|found| found.map(|secret| secret.expose().to_owned()))
     }
 

@@ -3,7 +3,7 @@
 
 use crate::body::{self, BODY_BYTES_MAX};
 use crate::credential;
-use crate::headers::Headers;
+use crate::headers::{Field, Headers};
 use crate::query::Query;
 use keyward_crypto::{SecretText, Zeroizing};
 use keyward_domain::event::Source;
@@ -98,7 +98,7 @@ impl Incoming {
     /// Takes over the head of a request from the platform; the body stays where it is until asked for.
     pub fn receive(request: types::Request) -> Self {
         let target = request.get_path_with_query().unwrap_or_default();
-        let headers = Headers::new(request.get_headers().copy_all());
+        let headers = Headers::wire(request.get_headers());
         let method = request.get_method().into();
         let mut incoming = Self::assemble(crate::random::request_id(), method, &target, headers);
         incoming.body = RefCell::new(Body::Wire(request));
@@ -113,7 +113,7 @@ impl Incoming {
         fields: Vec<(String, Vec<u8>)>,
         body: Vec<u8>,
     ) -> Self {
-        let mut incoming = Self::assemble(id, method, target, Headers::new(fields));
+        let mut incoming = Self::assemble(id, method, target, Headers::held(fields));
         incoming.body = RefCell::new(Body::Held(body));
         incoming
     }
@@ -180,13 +180,16 @@ impl Incoming {
 
     /// The client's address, or "no address". The runtime's own field stands after what a caller may have forged.
     pub fn client_address(&self, trusted_proxies: &NetworkRule) -> Option<IpAddr> {
-        let peer = self.headers.texts("spin-client-addr").next_back().and_then(network::peer_address);
-        network::client_address(peer, self.headers.texts("x-forwarded-for"), trusted_proxies)
+        let peer = self.headers.texts(Field::ClientAddr).next_back().and_then(network::peer_address);
+        if trusted_proxies.is_empty() {
+            return peer;
+        }
+        network::client_address(peer, self.headers.texts(Field::ForwardedFor), trusted_proxies)
     }
 
     /// What the client calls itself, cut to a bound. Control characters stay: whoever shows it escapes it.
     pub fn user_agent(&self) -> Option<String> {
-        let value = self.headers.all("user-agent").next()?;
+        let value = self.headers.all(Field::UserAgent).next()?;
         Some(cut(&String::from_utf8_lossy(value), USER_AGENT_BYTES_MAX).to_owned())
     }
 
@@ -206,7 +209,7 @@ impl Incoming {
         const EXPECTED: &str = "one value of 1 to 255 visible ASCII characters";
         let wrong = |reason| Error::parameter("Idempotency-Key", reason, EXPECTED);
         let Some(value) =
-            self.headers.single("idempotency-key").map_err(|_| wrong("stands more than once"))?
+            self.headers.single(Field::IdempotencyKey).map_err(|_| wrong("stands more than once"))?
         else {
             return Ok(None);
         };
@@ -226,7 +229,8 @@ impl Incoming {
     pub fn if_match(&self) -> Result<Option<u64>> {
         const EXPECTED: &str = "one `ETag` of this thing, such as `\"3\"`";
         let wrong = |reason| Error::parameter("If-Match", reason, EXPECTED);
-        let Some(value) = self.headers.single("if-match").map_err(|_| wrong("stands more than once"))? else {
+        let Some(value) = self.headers.single(Field::IfMatch).map_err(|_| wrong("stands more than once"))?
+        else {
             return Ok(None);
         };
         match std::str::from_utf8(value).map(str::trim) {
@@ -247,7 +251,8 @@ impl Incoming {
     /// # Errors
     /// [`Code::BodyTooLarge`], or [`Code::InvalidBody`] where it breaks off.
     pub async fn body(&self) -> Result<Zeroizing<Vec<u8>>> {
-        let announced = self.headers.texts("content-length").next().and_then(|text| text.parse::<u64>().ok());
+        let announced =
+            self.headers.texts(Field::ContentLength).next().and_then(|text| text.parse::<u64>().ok());
         if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX as u64) {
             return Err(body::too_large());
         }
@@ -283,7 +288,7 @@ impl Incoming {
     }
 
     fn check_media_type(&self) -> Result<()> {
-        match self.headers.single("content-type") {
+        match self.headers.single(Field::ContentType) {
             Ok(Some(value)) if body::is_json(value) => Ok(()),
             _ => Err(Error::new(
                 Code::UnsupportedMediaType,

@@ -4,19 +4,30 @@ use keyward_crypto::digest;
 use keyward_domain::event::EventId;
 use keyward_domain::{ApplicationId, ClaimId, KeyId};
 
+/// `prefix` and an id in hex, without the machinery of `format!`: three of them on every validation.
+fn of_id(prefix: &str, id: &[u8; 16]) -> String {
+    let mut name = String::with_capacity(prefix.len() + 2 * id.len() + ".65535".len());
+    name.push_str(prefix);
+    keyward_domain::id::push_hex(&mut name, id);
+    name
+}
+
 /// The flag of a key: live, or a tombstone.
 pub fn flag(key: KeyId) -> String {
-    format!("k:{}", key.hex())
+    of_id("k:", key.as_bytes())
 }
 
 /// The kill of one version of a key.
 pub fn version_kill(key: KeyId, version: u16) -> String {
-    format!("x:{}.{version}", key.hex())
+    let mut name = of_id("x:", key.as_bytes());
+    name.push('.');
+    name.push_str(&version.to_string());
+    name
 }
 
 /// All the rest of a key.
 pub fn key(key: KeyId) -> String {
-    format!("m:{}", key.hex())
+    of_id("m:", key.as_bytes())
 }
 
 /// What validation must know of an application.
