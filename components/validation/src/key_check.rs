@@ -5,39 +5,25 @@ use crate::usage::Counted;
 use keyward_crypto::SecretText;
 use keyward_domain::key::Key;
 use keyward_domain::ports::Clock;
-use keyward_domain::scope::{Scope, ScopeSet};
+use keyward_domain::scope::{Scope, ScopeSet, administration};
 use keyward_domain::{ApplicationId, Error, KeyId, Result, Timestamp};
 use keyward_guest::admin::{Trust, authenticate, verify};
 use keyward_guest::{Incoming, Response};
 use keyward_records::KvRead;
-use keyward_verify::{Demand, Verdict};
+use keyward_verify::{Demand, RefusalCode, Verdict};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-/// The scope that a caller holds, for every application or for some.
-const SCOPE: &str = "keys:verify";
 /// The code of a token that passes.
 const VALID: &str = "VALID";
-/// The code of a token that the caller may know nothing of.
-const NOT_FOUND: &str = "NOT_FOUND";
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Asked {
-    token: Token,
+    token: SecretText,
     #[serde(default)]
     scopes: Vec<String>,
     #[serde(default)]
     client_ip: Option<String>,
-}
-
-/// The token, wiped when dropped.
-struct Token(SecretText);
-
-impl<'de> Deserialize<'de> for Token {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|text| Self(SecretText::new(text)))
-    }
 }
 
 #[derive(Serialize)]
@@ -74,14 +60,14 @@ pub(crate) async fn answer<K: KvRead, C: Clock>(
     clock: &C,
 ) -> Result<(Response, Option<Counted>)> {
     let admin = authenticate(incoming, kv, trust, clock).await?;
-    admin.scopes().require_somewhere(&Scope::fixed(SCOPE))?;
+    admin.scopes().require_somewhere(&Scope::fixed(administration::KEYS_VERIFY))?;
     let asked: Asked = incoming.json().await?;
     let scopes = ScopeSet::parse("scopes", &asked.scopes)?;
     let scopes: Vec<_> = scopes.iter().cloned().collect();
     let client_address = asked.client_ip.as_deref().map(parse_address).transpose()?;
     let demand = Demand { scopes: &scopes, environment: None, application: None, client_address };
 
-    let verdict = verify(asked.token.0.expose(), &demand, kv, trust, clock).await?;
+    let verdict = verify(asked.token.expose(), &demand, kv, trust, clock).await?;
     let (code, known) = match &verdict {
         Verdict::Accepted(verified) => (VALID, Some((verified.key(), verified.version()))),
         Verdict::Refused(refusal) => {
@@ -89,8 +75,10 @@ pub(crate) async fn answer<K: KvRead, C: Clock>(
         }
     };
     // A key of an application that the caller's scope does not reach reads as no key at all.
-    if known.is_some_and(|(key, _)| !admin.scopes().allows(&Scope::fixed(SCOPE).at(key.application))) {
-        return Ok((told(NOT_FOUND, None)?, None));
+    if known.is_some_and(|(key, _)| {
+        !admin.scopes().allows(&Scope::fixed(administration::KEYS_VERIFY).at(key.application))
+    }) {
+        return Ok((told(RefusalCode::NotFound.as_str(), None)?, None));
     }
     let counted = Counted::of(&verdict, clock.now());
     Ok((told(code, known)?, counted))

@@ -19,6 +19,13 @@ impl SecretText {
     }
 }
 
+/// Reading one out of a request is no danger; writing one into an answer is, so there is no `Serialize`.
+impl<'de> serde::Deserialize<'de> for SecretText {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self)
+    }
+}
+
 /// `N` secret bytes, wiped when dropped.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct SecretBytes<const N: usize>([u8; N]);

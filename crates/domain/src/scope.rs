@@ -12,6 +12,24 @@ pub const SCOPE_BYTES_MAX: usize = 128;
 /// The most scopes that one key holds or one request asks for.
 pub const SCOPES_MAX: usize = 64;
 
+/// The scopes of administration.
+pub mod administration {
+    /// See applications.
+    pub const APPS_READ: &str = "apps:read";
+    /// Create, change and suspend applications.
+    pub const APPS_WRITE: &str = "apps:write";
+    /// See keys.
+    pub const KEYS_READ: &str = "keys:read";
+    /// Issue keys, edit them, reissue their claims.
+    pub const KEYS_WRITE: &str = "keys:write";
+    /// Revoke keys, one or all of an application.
+    pub const KEYS_REVOKE: &str = "keys:revoke";
+    /// Ask whether tokens pass.
+    pub const KEYS_VERIFY: &str = "keys:verify";
+    /// See the log.
+    pub const AUDIT_READ: &str = "audit:read";
+}
+
 const GRAMMAR: &str = "segments of `[a-z0-9._-]` joined by `:`, the last may be `*`, at most 128 bytes";
 
 /// One scope, in its one spelling.
@@ -94,11 +112,6 @@ impl Scope {
     /// Which application this scope is narrowed to.
     pub const fn application(&self) -> Option<ApplicationId> {
         self.application
-    }
-
-    /// Whether it names one action, not a family of them.
-    pub fn is_concrete(&self) -> bool {
-        !self.pattern.ends_with('*')
     }
 
     /// Whether whoever holds `self` may do all that `needed` allows.

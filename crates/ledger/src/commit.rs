@@ -11,7 +11,7 @@ use keyward_domain::claim::Claim;
 use keyward_domain::event::{Action, Actor, Event, EventId, Outcome, Source, Target, WriteDigest};
 use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
-use keyward_domain::{ApplicationId, Code, Error, KeyId, RequestId, Result};
+use keyward_domain::{ApplicationId, Code, Error, RequestId, Result};
 use keyward_records::{KvCount, KvRead, LIVE, NameRecord, Record, Tombstone, names, seal, tombstone_value};
 
 /// How long a batch may take before its effect is looked up instead of believed; also how long a writer may hold a turn.
@@ -61,20 +61,14 @@ impl Tickets {
 /// What a commit writes beside its events.
 pub struct Writes<'l, K, C, R> {
     ledger: &'l Ledger<'l, K, C, R>,
-    event: usize,
-    entries: Vec<(usize, String, Vec<u8>)>,
+    entries: Vec<(String, Vec<u8>)>,
     turns: Vec<Turn>,
     failed: Option<Error>,
 }
 
 impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Writes<'_, K, C, R> {
-    /// From here on, writes belong to the event at this place of the drafts.
-    pub fn for_event(&mut self, index: usize) {
-        self.event = index;
-    }
-
     fn put(&mut self, store_key: String, value: Vec<u8>) {
-        self.entries.push((self.event, store_key, value));
+        self.entries.push((store_key, value));
     }
 
     fn sealed<T: Record>(&mut self, record: &T) -> Option<Vec<u8>> {
@@ -115,11 +109,6 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Writes<'_, K, C, R> {
     /// All keys of a generation die. Waits for no turn; the value is plain and says by which event.
     pub fn generation_kill(&mut self, application: ApplicationId, generation: u32, event: EventId) {
         self.put(names::generation_kill(application, generation), event.to_string().into_bytes());
-    }
-
-    /// One version of a key dies. Waits for no turn; the value is plain and says by which event.
-    pub fn version_kill(&mut self, key: KeyId, version: u16, event: EventId) {
-        self.put(names::version_kill(key, version), event.to_string().into_bytes());
     }
 
     /// An application is born.
@@ -170,8 +159,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         prepare: impl FnOnce(&Tickets, &mut Writes<'_, K, C, R>) -> Result<T>,
     ) -> Result<T> {
         let tickets = self.take_tickets(drafts.len()).await?;
-        let mut writes =
-            Writes { ledger: self, event: 0, entries: Vec::new(), turns: Vec::new(), failed: None };
+        let mut writes = Writes { ledger: self, entries: Vec::new(), turns: Vec::new(), failed: None };
         let result = prepare(&tickets, &mut writes)?;
         let Writes { entries, turns, failed, .. } = writes;
         if let Some(error) = failed {
@@ -210,25 +198,22 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         }
     }
 
-    /// The batch, and the sealed first event by which its effect is recognised.
+    /// The batch, and the sealed first event, which names what was written and by which the batch's effect is recognised.
     fn assemble(
         &self,
         drafts: Vec<Draft>,
         tickets: &Tickets,
-        entries: Vec<(usize, String, Vec<u8>)>,
+        entries: Vec<(String, Vec<u8>)>,
     ) -> Result<(Batch, Vec<u8>)> {
         let at = self.clock.now();
         let mut all = Vec::with_capacity(entries.len() + drafts.len());
         let mut witness = Vec::new();
+        let digest = |(store_key, value): &(String, Vec<u8>)| WriteDigest {
+            record: store_key.clone(),
+            digest: hex(&self.rings.audit.keyed_digest(store_key, value)),
+        };
+        let mut digests: Vec<WriteDigest> = entries.iter().map(digest).collect();
         for (index, draft) in drafts.into_iter().enumerate() {
-            let writes = entries
-                .iter()
-                .filter(|(event, ..)| *event == index)
-                .map(|(_, store_key, value)| WriteDigest {
-                    record: store_key.clone(),
-                    digest: hex(&self.rings.audit.keyed_digest(store_key, value)),
-                })
-                .collect();
             let event = Event {
                 id: tickets.event(index),
                 at,
@@ -241,7 +226,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
                 reason: draft.reason,
                 detail: draft.detail,
                 previous: draft.previous,
-                writes,
+                writes: std::mem::take(&mut digests),
             };
             let sealed = seal(&self.rings.audit, &event, self.rng.bytes())
                 .map_err(|_| Error::internal("an event is too large to be sealed"))?;
@@ -250,7 +235,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
             }
             all.push((event.store_key(), sealed));
         }
-        all.extend(entries.into_iter().map(|(_, store_key, value)| (store_key, value)));
+        all.extend(entries);
         Ok((Batch::new(all), witness))
     }
 

@@ -1,8 +1,7 @@
 //! Applications: create, look, list, change, suspend.
 
 use crate::answer::Answer;
-use crate::attempt::Attempt;
-use crate::caller::scope;
+use crate::attempt::{Attempt, keep_outcome};
 use crate::list::{List, Page};
 use crate::service::{REPLAY_S, Service};
 use crate::view::ApplicationView;
@@ -12,6 +11,7 @@ use keyward_domain::error::FieldError;
 use keyward_domain::event::{Action, EventId, Outcome};
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::scope::Reach;
+use keyward_domain::scope::administration as scope;
 use keyward_domain::text::{check_name, check_reason};
 use keyward_domain::{ApplicationId, Code, Error, Result, token};
 use keyward_ledger::{KvWrite, Turn};
@@ -161,10 +161,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 writes.new_application(&application, &details);
                 writes.name(&name, turn);
                 let view = ApplicationView::of(&application, &details);
-                if let Some(reservation) = reservation {
-                    let text = serde_json::to_string(&view).unwrap_or_default();
-                    reservation.fulfil(text, now, writes);
-                }
+                keep_outcome(reservation, &view, now, writes);
                 Ok(view)
             })
             .await?;

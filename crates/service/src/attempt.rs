@@ -1,5 +1,6 @@
 //! One attempt of one caller: what it tries on which target, and what must be given back where it is refused.
 
+use crate::answer::Body;
 use crate::caller::Caller;
 use crate::service::Service;
 use keyward_domain::application::{Application, Details};
@@ -7,8 +8,8 @@ use keyward_domain::error::Blame;
 use keyward_domain::event::{Action, EventId, Outcome, Target};
 use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
-use keyward_domain::{ApplicationId, Error, KeyId, Result};
-use keyward_ledger::{Begun, Draft, IdempotentRequest, KvWrite, Reservation, Turn};
+use keyward_domain::{ApplicationId, Error, KeyId, Result, Timestamp};
+use keyward_ledger::{Begun, Draft, IdempotentRequest, KvWrite, Reservation, Turn, Writes};
 use keyward_records::{KvCount, KvRead, NameRecord};
 use std::cell::{Cell, RefCell};
 
@@ -184,6 +185,18 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 Ok(())
             })
             .await
+    }
+}
+
+/// Puts the result of an idempotent attempt into its commit; without a reservation there is nothing to keep.
+pub(crate) fn keep_outcome<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
+    reservation: Option<Reservation>,
+    result: &impl Body,
+    now: Timestamp,
+    writes: &mut Writes<'_, K, C, R>,
+) {
+    if let Some(reservation) = reservation {
+        reservation.fulfil(result.to_json().expose().to_owned(), now, writes);
     }
 }
 

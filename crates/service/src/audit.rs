@@ -1,11 +1,11 @@
 //! The log as people look at it: a page of events by whom, on what, when; or one event.
 
 use crate::attempt::Attempt;
-use crate::caller::scope;
 use crate::list::{List, Page};
 use crate::service::Service;
 use keyward_domain::event::{Action, Actor, ActorKind, Event, EventId, Outcome, Source, Target};
 use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::scope::administration as scope;
 use keyward_domain::{ApplicationId, Error, KeyId, RequestId, Result, Timestamp};
 use keyward_ledger::{Draft, KvWrite};
 use keyward_records::projection::lists;

@@ -7,24 +7,6 @@ use keyward_domain::scope::{Reach, Scope, ScopeSet};
 use keyward_domain::{ApplicationId, Code, Error, KeyId, RequestId, Result};
 use keyward_verify::Verified;
 
-/// The scopes of administration.
-pub mod scope {
-    /// See applications.
-    pub const APPS_READ: &str = "apps:read";
-    /// Create, change and suspend applications.
-    pub const APPS_WRITE: &str = "apps:write";
-    /// See keys.
-    pub const KEYS_READ: &str = "keys:read";
-    /// Issue keys, edit them, reissue their claims.
-    pub const KEYS_WRITE: &str = "keys:write";
-    /// Revoke keys, one or all of an application.
-    pub const KEYS_REVOKE: &str = "keys:revoke";
-    /// Ask whether tokens pass.
-    pub const KEYS_VERIFY: &str = "keys:verify";
-    /// See the log.
-    pub const AUDIT_READ: &str = "audit:read";
-}
-
 /// Who calls.
 pub struct Caller {
     pub(crate) actor: Actor,

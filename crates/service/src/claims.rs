@@ -1,7 +1,7 @@
 //! Claims: look, and take. Taking mints the secret; it exists nowhere before and is stored nowhere after.
 
 use crate::answer::{Answer, Body};
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, keep_outcome};
 use crate::keys::claim_id;
 use crate::service::Service;
 use crate::view::{ClaimView, NamedApplication, NamedKey};
@@ -13,7 +13,7 @@ use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::{ApplicationId, ClaimId, Code, Error, KeyId, Result, Timestamp, token};
 use keyward_ledger::{IdempotentRequest, KvWrite, Reservation};
 use keyward_records::{KvCount, KvRead, names};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 /// How long a second request with the same Idempotency-Key waits for the first, in milliseconds.
 const TWIN_WAIT_MS: u64 = 5_000;
@@ -25,7 +25,6 @@ const TWIN_PAUSE_MS: u64 = 25;
 #[serde(deny_unknown_fields)]
 pub struct TakeClaim {
     /// The ticket.
-    #[serde(deserialize_with = "secret")]
     pub ticket: SecretText,
 }
 
@@ -34,16 +33,7 @@ pub struct TakeClaim {
 #[serde(deny_unknown_fields)]
 pub struct Presented {
     /// The token.
-    #[serde(deserialize_with = "secret")]
     pub token: SecretText,
-}
-
-/// Reads a secret field.
-///
-/// # Errors
-/// Where it is no text.
-pub(crate) fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretText, D::Error> {
-    String::deserialize(deserializer).map(SecretText::new)
 }
 
 /// A minted token and whose it is.
@@ -208,10 +198,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                     token,
                     event: key.event,
                 };
-                if let Some(request) = request {
-                    let text = claimed.to_json().expose().to_owned();
-                    Reservation::of_winner(request, self.clock).fulfil(text, now, writes);
-                }
+                let reservation = request.map(|request| Reservation::of_winner(request, self.clock));
+                keep_outcome(reservation, &claimed, now, writes);
                 Ok(claimed)
             })
             .await

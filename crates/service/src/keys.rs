@@ -2,8 +2,7 @@
 
 use crate::answer::{Answer, Body};
 use crate::applications::check_revision;
-use crate::attempt::Attempt;
-use crate::caller::scope;
+use crate::attempt::{Attempt, keep_outcome};
 use crate::list::{List, Page};
 use crate::service::{REPLAY_S, Service};
 use crate::view::{KeyView, LookupView};
@@ -16,6 +15,7 @@ use keyward_domain::key::{EXPIRES_IN_S_MAX, Environment, Key, OpenClaim, Rules};
 use keyward_domain::network::NetworkRule;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::scope::ScopeSet;
+use keyward_domain::scope::administration as scope;
 use keyward_domain::text::check_name;
 use keyward_domain::{ApplicationId, ClaimId, Code, Error, KeyId, Result, Timestamp, token};
 use keyward_ledger::KvWrite;
@@ -329,9 +329,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 writes.new_key(&key);
                 writes.claim(&claim.record);
                 let issued = self.issued(&key, claim, now);
-                if let Some(reservation) = reservation {
-                    reservation.fulfil(issued.to_json().expose().to_owned(), now, writes);
-                }
+                keep_outcome(reservation, &issued, now, writes);
                 Ok(issued)
             })
             .await?;
@@ -547,9 +545,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 writes.key(&key, turn);
                 writes.claim(&claim.record);
                 let issued = self.issued(&key, claim, now);
-                if let Some(reservation) = reservation {
-                    reservation.fulfil(issued.to_json().expose().to_owned(), now, writes);
-                }
+                keep_outcome(reservation, &issued, now, writes);
                 Ok(issued)
             })
             .await?;

@@ -19,7 +19,7 @@ pub use answer::{Answer, Body};
 pub use applications::{ApplicationChange, NewApplication};
 pub use attempt::Attempt;
 pub use audit::EventFilter;
-pub use caller::{Caller, scope};
+pub use caller::Caller;
 pub use claims::{ClaimedKey, Presented, TakeClaim};
 pub use keys::{IssuedKey, KeyChange, NewKey};
 pub use list::{List, Page};

@@ -1,7 +1,6 @@
 //! Revocations: one key, all keys of an application, or the very token that somebody found. They wait for nobody's turn.
 
 use crate::attempt::Attempt;
-use crate::caller::scope;
 use crate::list::Page;
 use crate::service::Service;
 use crate::view::{GenerationRevocation, Named, RevocationView};
@@ -11,6 +10,7 @@ use keyward_domain::error::Blame;
 use keyward_domain::event::{Action, EventId, Outcome};
 use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::scope::administration as scope;
 use keyward_domain::text::check_reason;
 use keyward_domain::{ApplicationId, Code, Error, KeyId, Result};
 use keyward_ledger::KvWrite;
