@@ -1,21 +1,38 @@
 //! One request on its way to a use case: the store, the rings, the caller, the attempt, and its end.
 
 use crate::store::ControlKv;
-use keyward_domain::event::{Action, Target};
-use keyward_domain::ports::Clock;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use keyward_domain::event::{Action, Event, Target};
+use keyward_domain::ports::{Clock, EventSink};
 use keyward_domain::{Code, Error, Result};
 use keyward_guest::admin::Trust;
 use keyward_guest::refusals::{AnonymousRefusals, DUE_AFTER_MS};
 use keyward_guest::variables::{self, Control};
-use keyward_guest::{Incoming, WasiClock, WasiRng, authenticate};
+use keyward_guest::{Incoming, Response, WasiClock, WasiRng, authenticate};
+use keyward_ledger::Receipt;
 use keyward_service::{Attempt, Caller, Service};
 use std::rc::Rc;
 
 /// The use cases over the platform's store, clock and randomness.
 pub type PlaneService<'a> = Service<'a, ControlKv, WasiClock, WasiRng>;
 
+/// The header that says where in the log a change lies, and the hash of its leaf there.
+const RECEIPT: &str = "keyward-receipt";
+
 thread_local! {
     static REFUSALS: AnonymousRefusals = const { AnonymousRefusals::new() };
+}
+
+/// The component's log as a second place where events are told: one line of JSON each, to be shipped elsewhere.
+struct EventLines;
+
+impl EventSink for EventLines {
+    fn committed(&self, event: &Event) {
+        if let Ok(line) = serde_json::to_string(&event.redacted()) {
+            println!("{line}");
+        }
+    }
 }
 
 /// What a component of the control plane works with.
@@ -57,20 +74,20 @@ impl Plane {
 
     /// The use cases.
     pub fn service(&self) -> PlaneService<'_> {
-        Service::new(&self.kv, &self.control.rings, &self.clock, &self.rng, &self.public_url)
+        Service::new(&self.kv, &self.control.rings, &self.clock, &self.rng, &EventLines, &self.public_url)
     }
 
     /// An admin changes something: `work` runs for whoever presents a key of `keyward`; its refusal becomes an event.
     ///
     /// # Errors
     /// Those of authentication and of `work`.
-    pub async fn change<T>(
+    pub async fn change(
         &self,
         incoming: &Incoming,
         action: Action,
         target: Target,
-        work: impl AsyncFnOnce(&PlaneService<'_>, &Attempt) -> Result<T>,
-    ) -> Result<T> {
+        work: impl AsyncFnOnce(&PlaneService<'_>, &Attempt) -> Result<Response>,
+    ) -> Result<Response> {
         self.administer(incoming, |caller| Attempt::to_change(caller, action, target), work).await
     }
 
@@ -78,22 +95,22 @@ impl Plane {
     ///
     /// # Errors
     /// Those of authentication and of `work`.
-    pub async fn look<T>(
+    pub async fn look(
         &self,
         incoming: &Incoming,
         action: Action,
         target: Target,
-        work: impl AsyncFnOnce(&PlaneService<'_>, &Attempt) -> Result<T>,
-    ) -> Result<T> {
+        work: impl AsyncFnOnce(&PlaneService<'_>, &Attempt) -> Result<Response>,
+    ) -> Result<Response> {
         self.administer(incoming, |caller| Attempt::to_read(caller, action, target), work).await
     }
 
-    async fn administer<T>(
+    async fn administer(
         &self,
         incoming: &Incoming,
         attempt: impl FnOnce(Caller) -> Attempt,
-        work: impl AsyncFnOnce(&PlaneService<'_>, &Attempt) -> Result<T>,
-    ) -> Result<T> {
+        work: impl AsyncFnOnce(&PlaneService<'_>, &Attempt) -> Result<Response>,
+    ) -> Result<Response> {
         let trust = Trust::from(&*self.control);
         let admin = match authenticate(incoming, &self.kv, trust, &self.clock).await {
             Ok(admin) => admin,
@@ -115,12 +132,12 @@ impl Plane {
     ///
     /// # Errors
     /// Those of `work`; a credential in the URL.
-    pub async fn hold<T>(
+    pub async fn hold(
         &self,
         incoming: &Incoming,
         action: Action,
-        work: impl AsyncFnOnce(&PlaneService<'_>, &Attempt) -> Result<T>,
-    ) -> Result<T> {
+        work: impl AsyncFnOnce(&PlaneService<'_>, &Attempt) -> Result<Response>,
+    ) -> Result<Response> {
         // Looked at for its misplacement alone.
         incoming.credential()?;
         let source = incoming.source(&self.control.trusted_proxies);
@@ -130,18 +147,22 @@ impl Plane {
         self.run(attempt, fault, work).await
     }
 
-    async fn run<T>(
+    async fn run(
         &self,
         attempt: Attempt,
         fault: Option<Error>,
-        work: impl AsyncFnOnce(&PlaneService<'_>, &Attempt) -> Result<T>,
-    ) -> Result<T> {
+        work: impl AsyncFnOnce(&PlaneService<'_>, &Attempt) -> Result<Response>,
+    ) -> Result<Response> {
         let service = self.service();
         let result = match fault {
             Some(error) => Err(error),
             None => work(&service, &attempt).await,
         };
-        service.settle(&attempt, result).await
+        let response = service.settle(&attempt, result).await?;
+        Ok(match attempt.receipt() {
+            Some(receipt) => with_receipt(response, &receipt),
+            None => response,
+        })
     }
 
     /// Counts a refused call without a valid credential. The first of a burst sees to it that the counts are written down: one
@@ -170,6 +191,13 @@ impl Plane {
             }
         });
     }
+}
+
+/// The receipt as a field of its own, an item with a parameter (RFC 9651): it covers the commit that the body's outcome lies in, so
+/// the body cannot hold it.
+fn with_receipt(response: Response, receipt: &Receipt) -> Response {
+    let leaf = STANDARD.encode(receipt.leaf);
+    response.with(RECEIPT, &format!("\"{}\";leaf=:{leaf}:", receipt.event))
 }
 
 /// The value, and the error apart from it.

@@ -237,6 +237,16 @@ pub struct Event {
     pub writes: Vec<WriteDigest>,
 }
 
+impl Event {
+    /// The event without what is personal (principal, address, user agent) and without the digests: fit for a log that nobody can
+    /// shred.
+    #[must_use]
+    pub fn redacted(&self) -> Self {
+        let actor = Actor { principal: None, ..self.actor.clone() };
+        Self { actor, source: Source::default(), writes: Vec::new(), ..self.clone() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

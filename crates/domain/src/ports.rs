@@ -1,5 +1,6 @@
-//! What the outside gives: time and randomness. Only the outermost layer has the real ones.
+//! What the outside gives: time, randomness, and a place to tell of events. Only the outermost layer has the real ones.
 
+use crate::event::Event;
 use crate::timestamp::Timestamp;
 
 /// Time: the wall's for people and records, the monotonic one for waiting.
@@ -26,4 +27,17 @@ pub trait Rng {
         self.fill(&mut bytes);
         bytes
     }
+}
+
+/// Where committed events are told of beside the log, so that they can be shipped elsewhere.
+pub trait EventSink {
+    /// `event` is in the log. Never called for one whose commit failed or is not known to have happened.
+    fn committed(&self, event: &Event);
+}
+
+/// Tells nobody.
+pub struct NoSink;
+
+impl EventSink for NoSink {
+    fn committed(&self, _: &Event) {}
 }

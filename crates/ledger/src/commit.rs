@@ -5,7 +5,7 @@
 use crate::batch::{Batch, KvWrite};
 use crate::ledger::Ledger;
 use crate::turn::Turn;
-use keyward_crypto::digest::hex;
+use keyward_crypto::digest::{hex, leaf_hash};
 use keyward_domain::application::{Application, Details};
 use keyward_domain::claim::Claim;
 use keyward_domain::event::{Action, Actor, Event, EventId, Outcome, Source, Target, WriteDigest};
@@ -58,17 +58,48 @@ impl Tickets {
     }
 }
 
-/// What a commit writes beside its events.
+/// Where an event lies in the log, and the hash of the leaf that it is there: what whoever caused it can hold the log to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// The event.
+    pub event: EventId,
+    /// The RFC 6962 leaf hash of the sealed event.
+    pub leaf: [u8; 32],
+}
+
+/// What a commit came to.
+pub struct Committed<T> {
+    /// The result of `prepare`.
+    pub value: T,
+    /// The receipt of the first event.
+    pub receipt: Receipt,
+}
+
+/// One entry of a batch, and which event names it.
+struct Entry {
+    event: usize,
+    store_key: String,
+    value: Vec<u8>,
+}
+
+/// What a commit writes beside its events. Each write is named by one of them: the first, unless [`Writes::for_event`] says another.
 pub struct Writes<'l, K, C, R> {
     ledger: &'l Ledger<'l, K, C, R>,
-    entries: Vec<(String, Vec<u8>)>,
+    event: usize,
+    entries: Vec<Entry>,
     turns: Vec<Turn>,
     failed: Option<Error>,
 }
 
 impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Writes<'_, K, C, R> {
     fn put(&mut self, store_key: String, value: Vec<u8>) {
-        self.entries.push((store_key, value));
+        self.entries.push(Entry { event: self.event, store_key, value });
+    }
+
+    /// What is written from here on is named by the event at this place of the drafts.
+    pub const fn for_event(&mut self, index: usize) -> &mut Self {
+        self.event = index;
+        self
     }
 
     fn sealed<T: Record>(&mut self, record: &T) -> Option<Vec<u8>> {
@@ -157,15 +188,16 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         &self,
         drafts: Vec<Draft>,
         prepare: impl FnOnce(&Tickets, &mut Writes<'_, K, C, R>) -> Result<T>,
-    ) -> Result<T> {
+    ) -> Result<Committed<T>> {
         let tickets = self.take_tickets(drafts.len()).await?;
-        let mut writes = Writes { ledger: self, entries: Vec::new(), turns: Vec::new(), failed: None };
-        let result = prepare(&tickets, &mut writes)?;
+        let mut writes =
+            Writes { ledger: self, event: 0, entries: Vec::new(), turns: Vec::new(), failed: None };
+        let value = prepare(&tickets, &mut writes)?;
         let Writes { entries, turns, failed, .. } = writes;
         if let Some(error) = failed {
             return Err(error);
         }
-        let (batch, witness) = self.assemble(drafts, &tickets, entries)?;
+        let (batch, events, witness) = self.assemble(drafts, &tickets, entries)?;
         let now_ms = self.clock.monotonic_ms();
         let mut since = turns.iter().map(|turn| turn.granted_ms).chain([tickets.asked_ms]);
         if since.any(|since_ms| now_ms.saturating_sub(since_ms) > COMMIT_MS_MAX) {
@@ -176,7 +208,10 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
             ));
         }
         self.write(&batch, &tickets, &witness).await?;
-        Ok(result)
+        for event in &events {
+            self.sink.committed(event);
+        }
+        Ok(Committed { value, receipt: Receipt { event: tickets.event(0), leaf: leaf_hash(&witness) } })
     }
 
     async fn take_tickets(&self, count: usize) -> Result<Tickets> {
@@ -198,21 +233,21 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         }
     }
 
-    /// The batch, and the sealed first event, which names what was written and by which the batch's effect is recognised.
+    /// The batch, its events, and the first of them as it is sealed, by which the batch's effect is recognised.
     fn assemble(
         &self,
         drafts: Vec<Draft>,
         tickets: &Tickets,
-        entries: Vec<(String, Vec<u8>)>,
-    ) -> Result<(Batch, Vec<u8>)> {
+        entries: Vec<Entry>,
+    ) -> Result<(Batch, Vec<Event>, Vec<u8>)> {
         let at = self.clock.now();
         let mut all = Vec::with_capacity(entries.len() + drafts.len());
+        let mut events = Vec::with_capacity(drafts.len());
         let mut witness = Vec::new();
-        let digest = |(store_key, value): &(String, Vec<u8>)| WriteDigest {
-            record: store_key.clone(),
-            digest: hex(&self.rings.audit.keyed_digest(store_key, value)),
+        let digest = |entry: &Entry| WriteDigest {
+            record: entry.store_key.clone(),
+            digest: hex(&self.rings.audit.keyed_digest(&entry.store_key, &entry.value)),
         };
-        let mut digests: Vec<WriteDigest> = entries.iter().map(digest).collect();
         for (index, draft) in drafts.into_iter().enumerate() {
             let event = Event {
                 id: tickets.event(index),
@@ -226,7 +261,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
                 reason: draft.reason,
                 detail: draft.detail,
                 previous: draft.previous,
-                writes: std::mem::take(&mut digests),
+                writes: entries.iter().filter(|entry| entry.event == index).map(digest).collect(),
             };
             let sealed = seal(&self.rings.audit, &event, self.rng.bytes())
                 .map_err(|_| Error::internal("an event is too large to be sealed"))?;
@@ -234,9 +269,10 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
                 witness.clone_from(&sealed);
             }
             all.push((event.store_key(), sealed));
+            events.push(event);
         }
-        all.extend(entries);
-        Ok((Batch::new(all), witness))
+        all.extend(entries.into_iter().map(|entry| (entry.store_key, entry.value)));
+        Ok((Batch::new(all), events, witness))
     }
 
     async fn write(&self, batch: &Batch, tickets: &Tickets, witness: &[u8]) -> Result<()> {

@@ -1,6 +1,6 @@
 //! What every writing needs at hand: the store, the rings, time and randomness.
 
-use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::ports::{Clock, EventSink, Rng};
 use keyward_records::{KvCount, KvRead, Reader, Rings};
 
 use crate::batch::KvWrite;
@@ -14,6 +14,7 @@ pub struct Ledger<'a, K, C, R> {
     pub(crate) rings: &'a Rings,
     pub(crate) clock: &'a C,
     pub(crate) rng: &'a R,
+    pub(crate) sink: &'a dyn EventSink,
     pub(crate) epoch: u32,
 }
 
@@ -26,9 +27,9 @@ impl<K, C, R> Clone for Ledger<'_, K, C, R> {
 impl<K, C, R> Copy for Ledger<'_, K, C, R> {}
 
 impl<'a, K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'a, K, C, R> {
-    /// A ledger over `kv`.
-    pub const fn new(kv: &'a K, rings: &'a Rings, clock: &'a C, rng: &'a R) -> Self {
-        Self { kv, rings, clock, rng, epoch: EPOCH }
+    /// A ledger over `kv` that tells `sink` of what it committed.
+    pub const fn new(kv: &'a K, rings: &'a Rings, clock: &'a C, rng: &'a R, sink: &'a dyn EventSink) -> Self {
+        Self { kv, rings, clock, rng, sink, epoch: EPOCH }
     }
 
     /// The reading half.

@@ -13,7 +13,7 @@ mod probe;
 mod turn;
 
 pub use batch::{Batch, KvWrite};
-pub use commit::{Draft, Tickets, Writes};
+pub use commit::{Committed, Draft, Receipt, Tickets, Writes};
 pub use idempotency::{Begun, IdempotentRequest, Reservation};
 pub use integrate::{Progress, places, things};
 pub use ledger::Ledger;

@@ -155,8 +155,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         };
         let reservation = attempt.take_reservation();
         let view = self
-            .ledger
-            .commit(vec![attempt.draft(Outcome::Done, None, None)], |tickets, writes| {
+            .commit(attempt, vec![attempt.draft(Outcome::Done, None, None)], |tickets, writes| {
                 application.event = tickets.event(0);
                 writes.new_application(&application, &details);
                 writes.name(&name, turn);
@@ -290,16 +289,15 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         application.status = change.status.unwrap_or(application.status);
         details.name = change.name.unwrap_or(details.name);
         details.contacts = change.contacts.unwrap_or(details.contacts);
-        self.ledger
-            .commit(vec![draft], |tickets, writes| {
-                application.event = tickets.event(0);
-                writes.application(&application, &details, turn);
-                for (turn, name) in names {
-                    writes.name(&name, turn);
-                }
-                Ok(ApplicationView::of(&application, &details))
-            })
-            .await
+        self.commit(attempt, vec![draft], |tickets, writes| {
+            application.event = tickets.event(0);
+            writes.application(&application, &details, turn);
+            for (turn, name) in names {
+                writes.name(&name, turn);
+            }
+            Ok(ApplicationView::of(&application, &details))
+        })
+        .await
     }
 
     /// The name records that a renaming writes: the new one taken, the old one free again.

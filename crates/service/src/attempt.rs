@@ -9,7 +9,7 @@ use keyward_domain::event::{Action, EventId, Outcome, Target};
 use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::{ApplicationId, Error, KeyId, Result, Timestamp};
-use keyward_ledger::{Begun, Draft, IdempotentRequest, KvWrite, Reservation, Turn, Writes};
+use keyward_ledger::{Begun, Draft, IdempotentRequest, KvWrite, Receipt, Reservation, Turn, Writes};
 use keyward_records::{KvCount, KvRead, NameRecord};
 use std::cell::{Cell, RefCell};
 
@@ -28,6 +28,7 @@ pub struct Attempt {
     reads: bool,
     reservation: RefCell<Option<Reservation>>,
     unused: RefCell<Vec<Unused>>,
+    receipt: Cell<Option<Receipt>>,
 }
 
 impl Attempt {
@@ -49,12 +50,22 @@ impl Attempt {
             reads,
             reservation: RefCell::new(None),
             unused: RefCell::new(Vec::new()),
+            receipt: Cell::new(None),
         }
     }
 
     /// Who calls.
     pub const fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// The receipt of the last commit that the attempt made, if it made one.
+    pub const fn receipt(&self) -> Option<Receipt> {
+        self.receipt.get()
+    }
+
+    pub(crate) fn keep_receipt(&self, receipt: Receipt) {
+        self.receipt.set(Some(receipt));
     }
 
     /// The attempt turned out to be about this.
@@ -159,32 +170,31 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         draft.detail.extend(error.missing_scope.iter().map(ToString::to_string));
         draft.detail.extend(error.fields.iter().map(|field| field.field.clone()));
         let reservation = attempt.take_reservation();
-        self.ledger
-            .commit(vec![draft], |tickets, writes| {
-                for unused in unused {
-                    match unused {
-                        Unused::Key(mut key, turn) => {
-                            (key.revision, key.event) = (turn.revision(), tickets.event(0));
-                            writes.key(&key, turn);
-                        }
-                        Unused::Application(records, turn) => {
-                            let (mut application, mut details) = *records;
-                            (application.revision, application.event) = (turn.revision(), tickets.event(0));
-                            details.revision = turn.revision();
-                            writes.application(&application, &details, turn);
-                        }
-                        Unused::Name(mut name, turn) => {
-                            name.owner.revision = turn.revision();
-                            writes.name(&name, turn);
-                        }
+        self.commit(attempt, vec![draft], |tickets, writes| {
+            for unused in unused {
+                match unused {
+                    Unused::Key(mut key, turn) => {
+                        (key.revision, key.event) = (turn.revision(), tickets.event(0));
+                        writes.key(&key, turn);
+                    }
+                    Unused::Application(records, turn) => {
+                        let (mut application, mut details) = *records;
+                        (application.revision, application.event) = (turn.revision(), tickets.event(0));
+                        details.revision = turn.revision();
+                        writes.application(&application, &details, turn);
+                    }
+                    Unused::Name(mut name, turn) => {
+                        name.owner.revision = turn.revision();
+                        writes.name(&name, turn);
                     }
                 }
-                if let Some(reservation) = reservation {
-                    reservation.release(writes);
-                }
-                Ok(())
-            })
-            .await
+            }
+            if let Some(reservation) = reservation {
+                reservation.release(writes);
+            }
+            Ok(())
+        })
+        .await
     }
 }
 

@@ -113,6 +113,6 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             detail: vec![format!("minute {minute}")],
             previous: None,
         };
-        self.ledger.commit(vec![draft], |_, _| Ok(())).await
+        self.ledger.commit(vec![draft], |_, _| Ok(())).await.map(|committed| committed.value)
     }
 }

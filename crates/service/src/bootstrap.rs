@@ -77,8 +77,7 @@ pub async fn initialise<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
     let target = Target { application: Some(application_id), key: Some(id) };
     let attempt = Attempt::to_change(caller, Action::Initialised, target);
     service
-        .ledger
-        .commit(vec![attempt.draft(Outcome::Done, None, None)], |tickets, writes| {
+        .commit(&attempt, vec![attempt.draft(Outcome::Done, None, None)], |tickets, writes| {
             application.event = tickets.event(0);
             key.event = tickets.event(0);
             writes.new_application(&application, &details);

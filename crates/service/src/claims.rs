@@ -184,25 +184,24 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         key.versions.push(Version { number: claim.version, pepper, mac, claimed_at: now });
         key.claim = None;
         key.revision = turn.revision();
-        self.ledger
-            .commit(vec![draft], |tickets, writes| {
-                key.event = tickets.event(0);
-                writes.key(&key, turn);
-                let claimed = ClaimedKey {
-                    id: key.id,
-                    name: key.name.clone(),
-                    application: key.application,
-                    environment: key.environment,
-                    version: claim.version,
-                    expires_at: key.expires_at,
-                    token,
-                    event: key.event,
-                };
-                let reservation = request.map(|request| Reservation::of_winner(request, self.clock));
-                keep_outcome(reservation, &claimed, now, writes);
-                Ok(claimed)
-            })
-            .await
+        self.commit(attempt, vec![draft], |tickets, writes| {
+            key.event = tickets.event(0);
+            writes.key(&key, turn);
+            let claimed = ClaimedKey {
+                id: key.id,
+                name: key.name.clone(),
+                application: key.application,
+                environment: key.environment,
+                version: claim.version,
+                expires_at: key.expires_at,
+                token,
+                event: key.event,
+            };
+            let reservation = request.map(|request| Reservation::of_winner(request, self.clock));
+            keep_outcome(reservation, &claimed, now, writes);
+            Ok(claimed)
+        })
+        .await
     }
 
     /// Everybody else's part: the answer of the same request, or a refusal; the first to be refused raises the alarm.
@@ -224,7 +223,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         if self.kv.increment(&names::counter::claim_refused(claim.id), 1).await? == 1 {
             attempt.act(Action::ClaimReplayed);
             let draft = attempt.draft(Outcome::Alarm, None, Some(key.event));
-            self.ledger.commit(vec![draft], |_, _| Ok(())).await?;
+            self.commit(attempt, vec![draft], |_, _| Ok(())).await?;
         }
         Err(Error::new(
             Code::ClaimTaken,

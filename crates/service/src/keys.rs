@@ -323,8 +323,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let reservation = attempt.take_reservation();
         let draft = attempt.draft(Outcome::Done, None, None);
         let issued = self
-            .ledger
-            .commit(vec![draft], |tickets, writes| {
+            .commit(attempt, vec![draft], |tickets, writes| {
                 key.event = tickets.event(0);
                 writes.new_key(&key);
                 writes.claim(&claim.record);
@@ -466,13 +465,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let mut draft = attempt.draft(Outcome::Done, None, Some(key.event));
         draft.detail = change.names();
         let now = self.clock.now();
-        self.ledger
-            .commit(vec![draft], |tickets, writes| {
-                changed.event = tickets.event(0);
-                writes.key(&changed, turn);
-                Ok(KeyView::of(&changed, None, false, now))
-            })
-            .await
+        self.commit(attempt, vec![draft], |tickets, writes| {
+            changed.event = tickets.event(0);
+            writes.key(&changed, turn);
+            Ok(KeyView::of(&changed, None, false, now))
+        })
+        .await
     }
 
     async fn check_change(
@@ -539,8 +537,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         key.claim = Some(claim.open.clone());
         key.revision = turn.revision();
         let issued = self
-            .ledger
-            .commit(vec![draft], |tickets, writes| {
+            .commit(attempt, vec![draft], |tickets, writes| {
                 key.event = tickets.event(0);
                 writes.key(&key, turn);
                 writes.claim(&claim.record);
@@ -579,7 +576,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         attempt.aim(Some(key.application), Some(key.id));
         let view = self.key_view(&key).await?;
         let draft = attempt.draft(Outcome::Done, None, Some(key.event));
-        self.ledger.commit(vec![draft], |_, _| Ok(LookupView { key: view, version })).await
+        self.commit(attempt, vec![draft], |_, _| Ok(LookupView { key: view, version })).await
     }
 
     /// The key whose secret `text` is, alive or dead.

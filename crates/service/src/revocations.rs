@@ -88,14 +88,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let draft = attempt.draft(Outcome::Done, Some(reason.to_owned()), previous);
         let by = draft.actor.clone();
         let at = self.clock.now();
-        self.ledger
-            .commit(vec![draft], |tickets, writes| {
-                let tombstone =
-                    Tombstone { key: id, at, by, reason: reason.to_owned(), event: tickets.event(0) };
-                writes.tombstone(&tombstone);
-                Ok(RevocationView::of(&tombstone))
-            })
-            .await
+        self.commit(attempt, vec![draft], |tickets, writes| {
+            let tombstone = Tombstone { key: id, at, by, reason: reason.to_owned(), event: tickets.event(0) };
+            writes.tombstone(&tombstone);
+            Ok(RevocationView::of(&tombstone))
+        })
+        .await
     }
 
     /// Revokes all keys that an application has had so far. Keys issued later are of the next generation and live. Again without a
@@ -126,17 +124,16 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         }
         let draft = attempt.draft(Outcome::Done, Some(reason.to_owned()), Some(application.event));
         let revoked_at = self.clock.now();
-        self.ledger
-            .commit(vec![draft], |tickets, writes| {
-                writes.generation_kill(id, generation, tickets.event(0));
-                Ok(RevocationView::Generation(GenerationRevocation {
-                    application: Named { id },
-                    generation,
-                    revoked_at,
-                    event: tickets.event(0),
-                }))
-            })
-            .await
+        self.commit(attempt, vec![draft], |tickets, writes| {
+            writes.generation_kill(id, generation, tickets.event(0));
+            Ok(RevocationView::Generation(GenerationRevocation {
+                application: Named { id },
+                generation,
+                revoked_at,
+                event: tickets.event(0),
+            }))
+        })
+        .await
     }
 
     /// The revocation before this one, where no key has been issued since. Whatever cannot be told is no reason not to revoke.

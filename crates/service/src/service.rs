@@ -1,7 +1,9 @@
 //! What every use case has at hand.
 
-use keyward_domain::ports::{Clock, Rng};
-use keyward_ledger::{KvWrite, Ledger};
+use crate::attempt::Attempt;
+use keyward_domain::Result;
+use keyward_domain::ports::{Clock, EventSink, Rng};
+use keyward_ledger::{Draft, KvWrite, Ledger, Tickets, Writes};
 use keyward_records::{KvCount, KvRead, Reader, Rings};
 
 /// The outcome of a creating request may be had again for this long, in seconds: a day, as Stripe does.
@@ -18,9 +20,29 @@ pub struct Service<'a, K, C, R> {
 }
 
 impl<'a, K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'a, K, C, R> {
-    /// The use cases over this store; `public_url` is where people reach Keyward, without a slash at its end.
-    pub fn new(kv: &'a K, rings: &'a Rings, clock: &'a C, rng: &'a R, public_url: &'a str) -> Self {
-        Self { kv, rings, clock, rng, ledger: Ledger::new(kv, rings, clock, rng), public_url }
+    /// The use cases over this store; `sink` is told of each committed event, `public_url` is where people reach Keyward, without a
+    /// slash at its end.
+    pub fn new(
+        kv: &'a K,
+        rings: &'a Rings,
+        clock: &'a C,
+        rng: &'a R,
+        sink: &'a dyn EventSink,
+        public_url: &'a str,
+    ) -> Self {
+        Self { kv, rings, clock, rng, ledger: Ledger::new(kv, rings, clock, rng, sink), public_url }
+    }
+
+    /// As [`Ledger::commit`]; the attempt keeps the receipt.
+    pub(crate) async fn commit<T>(
+        &self,
+        attempt: &Attempt,
+        drafts: Vec<Draft>,
+        prepare: impl FnOnce(&Tickets, &mut Writes<'_, K, C, R>) -> Result<T>,
+    ) -> Result<T> {
+        let committed = self.ledger.commit(drafts, prepare).await?;
+        attempt.keep_receipt(committed.receipt);
+        Ok(committed.value)
     }
 
     pub(crate) const fn read(&self) -> Reader<'a, K> {

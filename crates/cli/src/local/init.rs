@@ -11,7 +11,7 @@ use keyward_cli::table::{Card, Cell};
 use keyward_cli::{Ending, Failure, Global, Terminal};
 use keyward_crypto::{Peppers, Ring, RingDocument, RingError, Sealer, SecretText, Zeroizing};
 use keyward_domain::error::Blame;
-use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::ports::{Clock, NoSink, Rng};
 use keyward_domain::{Code, Timestamp};
 use keyward_host::{NativeStore, NativeStoreError};
 use keyward_ledger::{Batch, KvWrite};
@@ -130,7 +130,7 @@ fn first_commit(
 ) -> Result<SecretText, (Code, Failure)> {
     let rings = rings(documents).map_err(|failure| (Code::Internal, failure))?;
     let (kv, clock, rng) = (Kv { store, fault: Mutex::default() }, RealClock::default(), SystemRng);
-    let service = Service::new(&kv, &rings, &clock, &rng, "");
+    let service = Service::new(&kv, &rings, &clock, &rng, &NoSink, "");
     let done = runtime.block_on(bootstrap::initialise(&service, principal));
     let fault = kv.fault.into_inner().ok().flatten();
     kv.store.close();

@@ -1,7 +1,7 @@
 //! A revocation races whatever else may happen to the same key: in every order of store calls every secret is dead afterwards.
 
 use crate::world::{Do, Reply, SeededRng, Store, World, new_key, perform};
-use keyward_domain::ports::Clock;
+use keyward_domain::ports::{Clock, NoSink};
 use keyward_domain::{Code, Result, Timestamp};
 use keyward_ledger::{Batch, KvWrite};
 use keyward_records::{KvCount, KvRead, StoreError};
@@ -93,7 +93,7 @@ async fn interleave(
     }
     let kv = Stepped(&world.kv);
     let clock = SteppedClock { world, elapsed_ms: Cell::new(0), asleep_until_ms: Cell::new(None) };
-    let service = Service::new(&kv, &world.rings, &clock, &world.rng, "https://keyward.example");
+    let service = Service::new(&kv, &world.rings, &clock, &world.rng, &NoSink, "https://keyward.example");
     let mut tasks: Vec<Pin<Box<dyn Future<Output = Result<Reply>> + '_>>> = Vec::new();
     for (what, caller) in what.iter().zip(callers) {
         tasks.push(Box::pin(perform(&service, caller, what)));

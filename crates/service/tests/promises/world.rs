@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyward_crypto::{Peppers, Ring, Sealer, SecretText};
 use keyward_domain::event::{Action, Event, EventId, Source, Target};
-use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::ports::{Clock, NoSink, Rng};
 use keyward_domain::{ApplicationId, KeyId, RequestId, Result, Timestamp};
 use keyward_ledger::memory::{Call, Fault, MemoryKv};
 use keyward_ledger::{KvWrite, Ledger};
@@ -317,11 +317,11 @@ impl World {
     }
 
     pub fn service(&self) -> TestService<'_> {
-        Service::new(&self.kv, &self.rings, &self.clock, &self.rng, "https://keyward.example")
+        Service::new(&self.kv, &self.rings, &self.clock, &self.rng, &NoSink, "https://keyward.example")
     }
 
     pub fn ledger(&self) -> Ledger<'_, Store, TestClock, SeededRng> {
-        Ledger::new(&self.kv, &self.rings, &self.clock, &self.rng)
+        Ledger::new(&self.kv, &self.rings, &self.clock, &self.rng, &NoSink)
     }
 
     pub fn read(&self) -> Reader<'_, Store> {
