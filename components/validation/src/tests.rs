@@ -96,6 +96,8 @@ impl World {
             claim: None,
             revision: 1,
             event: EVENT,
+            tags: Vec::new(),
+            roles: Vec::new(),
         };
         change(&mut key);
         let token = token::render(&key.prefix, key.environment, key.id.as_bytes(), 1, &[byte; 32]);

@@ -121,6 +121,11 @@ id!(
     "clm_"
 );
 id!(
+    /// A role: a named bundle of scopes of administration.
+    RoleId,
+    "rol_"
+);
+id!(
     /// One request, named in its answer, in its log lines and in its event.
     RequestId,
     "req_"

@@ -1,7 +1,7 @@
 //! A key: one stable id whose versions are its secrets. What validation reads of it, and the rules of its life.
 
 use crate::event::EventId;
-use crate::id::{ApplicationId, ClaimId, KeyId};
+use crate::id::{ApplicationId, ClaimId, KeyId, RoleId};
 use crate::network::NetworkRule;
 use crate::scope::ScopeSet;
 use crate::timestamp::{Timestamp, millis};
@@ -110,6 +110,10 @@ pub struct Key {
     pub revision: u64,
     /// The event that wrote this record.
     pub event: EventId,
+    /// Words by which keys are found together, such as a team's or a vendor's name.
+    pub tags: Vec<String>,
+    /// Bundles of scopes that it holds beside its own; for keys of the built-in application.
+    pub roles: Vec<RoleId>,
 }
 
 impl Key {

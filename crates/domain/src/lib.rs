@@ -17,5 +17,5 @@ pub mod timestamp;
 pub mod token;
 
 pub use error::{Code, Error, FieldError, Result};
-pub use id::{ApplicationId, ClaimId, KeyId, RequestId};
+pub use id::{ApplicationId, ClaimId, KeyId, RequestId, RoleId};
 pub use timestamp::Timestamp;

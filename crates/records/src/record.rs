@@ -56,35 +56,32 @@ impl From<OpenError> for RecordError {
     }
 }
 
-/// How the plaintext of a record is written.
+/// How the plaintext of a record is written, behind the byte that is its schema's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codec {
-    /// JSON: names its fields, and can gain some without further ado.
+    /// JSON: names its fields, and can gain some without a new schema.
     Json,
-    /// Postcard behind one byte that is the schema's number: for what every validation opens, where each byte costs a decryption.
-    /// A changed schema takes the next number and a way to read the one before.
-    Binary(u8),
+    /// Postcard: for what every validation opens, where each byte costs a decryption.
+    Binary,
 }
 
 impl Codec {
-    fn encode<R: Serialize>(self, record: &R) -> keyward_crypto::Zeroizing<Vec<u8>> {
+    fn encode<R: Serialize>(self, schema: u8, record: &R) -> keyward_crypto::Zeroizing<Vec<u8>> {
+        let mut plain = keyward_crypto::Zeroizing::new(vec![schema]);
         // Neither fails for plain data.
-        keyward_crypto::Zeroizing::new(match self {
-            Self::Json => serde_json::to_vec(record).unwrap_or_default(),
-            Self::Binary(schema) => postcard::to_extend(record, vec![schema]).unwrap_or_default(),
-        })
+        match self {
+            Self::Json => serde_json::to_writer(&mut *plain, record).unwrap_or_default(),
+            Self::Binary => {
+                *plain = postcard::to_extend(record, std::mem::take(&mut *plain)).unwrap_or_default();
+            }
+        }
+        plain
     }
 
-    fn decode<R: DeserializeOwned>(self, plain: &[u8]) -> Result<R, RecordError> {
+    fn decode<R: DeserializeOwned>(self, body: &[u8]) -> Result<R, RecordError> {
         match self {
-            Self::Json => serde_json::from_slice(plain).map_err(|_| RecordError::Damaged),
-            Self::Binary(known) => match plain.split_first() {
-                Some((schema, rest)) if *schema == known => {
-                    postcard::from_bytes(rest).map_err(|_| RecordError::Damaged)
-                }
-                Some((schema, _)) => Err(RecordError::FormatUnknown(*schema)),
-                None => Err(RecordError::Damaged),
-            },
+            Self::Json => serde_json::from_slice(body).map_err(|_| RecordError::Damaged),
+            Self::Binary => postcard::from_bytes(body).map_err(|_| RecordError::Damaged),
         }
     }
 }
@@ -95,8 +92,18 @@ pub trait Record: Serialize + DeserializeOwned {
     const DOMAIN: Domain;
     /// How its plaintext is written.
     const CODEC: Codec = Codec::Json;
+    /// The number of the schema in which it is written. A change that an older build could misread takes the next.
+    const SCHEMA: u8 = 1;
     /// Where it lies; part of what is authenticated, so that it opens nowhere else.
     fn store_key(&self) -> String;
+
+    /// Reads a schema of the past; the record is written in the current one whenever it is written next.
+    ///
+    /// # Errors
+    /// [`RecordError::FormatUnknown`] where it is none of the past's: a newer build wrote it.
+    fn migrate(schema: u8, _body: &[u8]) -> Result<Self, RecordError> {
+        Err(RecordError::FormatUnknown(schema))
+    }
 }
 
 /// Opens the value found at `store_key`.
@@ -105,7 +112,8 @@ pub trait Record: Serialize + DeserializeOwned {
 /// [`RecordError`] where it does not open, is of another shape, or belongs to another store key.
 pub fn open<R: Record>(sealer: &Sealer, store_key: &str, value: &[u8]) -> Result<R, RecordError> {
     let plain = sealer.open(R::DOMAIN, store_key, value)?;
-    let record: R = R::CODEC.decode(&plain)?;
+    let (&schema, body) = plain.split_first().ok_or(RecordError::Damaged)?;
+    let record: R = if schema == R::SCHEMA { R::CODEC.decode(body)? } else { R::migrate(schema, body)? };
     if record.store_key() == store_key { Ok(record) } else { Err(RecordError::Damaged) }
 }
 
@@ -114,20 +122,30 @@ pub fn open<R: Record>(sealer: &Sealer, store_key: &str, value: &[u8]) -> Result
 /// # Errors
 /// [`SealError`] where the record is too large.
 pub fn seal<R: Record>(sealer: &Sealer, record: &R, nonce: [u8; 12]) -> Result<Vec<u8>, SealError> {
-    sealer.seal(R::DOMAIN, &record.store_key(), &R::CODEC.encode(record), nonce)
+    sealer.seal(R::DOMAIN, &record.store_key(), &R::CODEC.encode(R::SCHEMA, record), nonce)
 }
 
 impl Record for Key {
     const DOMAIN: Domain = Domain::Key;
-    const CODEC: Codec = Codec::Binary(1);
+    const CODEC: Codec = Codec::Binary;
+    const SCHEMA: u8 = 2;
+
     fn store_key(&self) -> String {
         names::key(self.id)
+    }
+
+    fn migrate(schema: u8, body: &[u8]) -> Result<Self, RecordError> {
+        match schema {
+            // Without tags and roles, which come last: two empty lists.
+            1 => Self::CODEC.decode(&keyward_crypto::Zeroizing::new([body, &[0, 0]].concat())),
+            _ => Err(RecordError::FormatUnknown(schema)),
+        }
     }
 }
 
 impl Record for Application {
     const DOMAIN: Domain = Domain::Application;
-    const CODEC: Codec = Codec::Binary(1);
+    const CODEC: Codec = Codec::Binary;
     fn store_key(&self) -> String {
         names::application(self.id)
     }
@@ -207,7 +225,7 @@ mod tests {
     use keyward_domain::key::{Environment, OpenClaim, Rules, Version};
     use keyward_domain::network::NetworkRule;
     use keyward_domain::scope::ScopeSet;
-    use keyward_domain::{ApplicationId, ClaimId, KeyId};
+    use keyward_domain::{ApplicationId, ClaimId, KeyId, RoleId};
 
     fn sealer() -> Sealer {
         let document = RingDocument::generate([7; 32], "2026-01-31T08:00:00Z").unwrap();
@@ -235,6 +253,8 @@ mod tests {
             claim: Some(OpenClaim { id: ClaimId::from_bytes([4; 16]), version: 2, expires_at: at }),
             revision: 5,
             event: EventId { epoch: 1, seq: 77 },
+            tags: vec!["acme".into()],
+            roles: vec![RoleId::from_bytes([8; 16])],
         }
     }
 
@@ -243,16 +263,35 @@ mod tests {
         let (sealer, key) = (sealer(), key());
         let sealed = seal(&sealer, &key, [0; 12]).unwrap();
         assert!(open::<Key>(&sealer, &key.store_key(), &sealed).is_ok_and(|found| found == key));
-        let bare = Key { principal: None, rules: Rules::default(), expires_at: None, claim: None, ..key };
+        let bare = Key {
+            principal: None,
+            rules: Rules::default(),
+            expires_at: None,
+            claim: None,
+            tags: Vec::new(),
+            roles: Vec::new(),
+            ..key
+        };
         let sealed = seal(&sealer, &bare, [0; 12]).unwrap();
         assert!(open::<Key>(&sealer, &bare.store_key(), &sealed).is_ok_and(|found| found == bare));
         assert!(sealed.len() < 220, "{} bytes on the hot path", sealed.len());
     }
 
     #[test]
+    fn a_key_of_the_first_schema_is_read() {
+        let sealer = sealer();
+        let bare = Key { tags: Vec::new(), roles: Vec::new(), ..key() };
+        let mut plain = Key::CODEC.encode(1, &bare);
+        let length = plain.len() - 2;
+        plain.truncate(length);
+        let sealed = sealer.seal(Key::DOMAIN, &bare.store_key(), &plain, [0; 12]).unwrap();
+        assert!(open::<Key>(&sealer, &bare.store_key(), &sealed).is_ok_and(|found| found == bare));
+    }
+
+    #[test]
     fn what_another_build_wrote_is_later_not_denied() {
         let (sealer, key) = (sealer(), key());
-        let mut plain = Key::CODEC.encode(&key);
+        let mut plain = Key::CODEC.encode(Key::SCHEMA, &key);
         plain[0] = 9;
         let sealed = sealer.seal(Key::DOMAIN, &key.store_key(), &plain, [0; 12]).unwrap();
         assert_eq!(

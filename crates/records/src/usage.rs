@@ -34,7 +34,7 @@ pub struct UsageBatch {
 
 impl Record for UsageBatch {
     const DOMAIN: Domain = Domain::Usage;
-    const CODEC: Codec = Codec::Binary(1);
+    const CODEC: Codec = Codec::Binary;
     fn store_key(&self) -> String {
         names::usage::batch(self.ticket)
     }

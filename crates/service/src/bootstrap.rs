@@ -72,6 +72,8 @@ pub async fn initialise<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         claim: None,
         revision: 1,
         event,
+        tags: Vec::new(),
+        roles: Vec::new(),
     };
     let caller = Caller::system(RequestId::from_bytes(service.rng.bytes()));
     let target = Target { application: Some(application_id), key: Some(id) };

@@ -319,6 +319,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             claim: Some(claim.open.clone()),
             revision: 1,
             event: application.event,
+            tags: Vec::new(),
+            roles: Vec::new(),
         };
         let reservation = attempt.take_reservation();
         let draft = attempt.draft(Outcome::Done, None, None);
