@@ -11,6 +11,7 @@ pub mod ring;
 pub mod seal;
 pub mod secret;
 pub mod sign;
+pub mod tree;
 #[cfg(test)]
 mod vectors;
 
