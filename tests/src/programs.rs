@@ -34,6 +34,12 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
+/// A program that is not ours: in the Python environment that `cargo xtask test --only tools` fills, or else by its name.
+pub fn installed(name: &str) -> PathBuf {
+    let carried = target().join("python/bin").join(name);
+    if carried.exists() { carried } else { name.into() }
+}
+
 /// The manifest that Keyward runs from; the host itself says which of its components is not built.
 pub fn manifest() -> PathBuf {
     std::env::var_os(MANIFEST_VARIABLE).map_or_else(|| root().join("spin.toml"), PathBuf::from)

@@ -6,6 +6,7 @@ mod build;
 mod floors;
 mod lint;
 mod metadata;
+mod programs;
 mod steps;
 mod suite;
 mod table;

@@ -115,6 +115,26 @@ pub struct Journal {
 impl Journal {
     /// Takes a step: a line before, a line after, and its place in the summary. A failure is noted, not returned: see `close`.
     pub fn step(&mut self, name: &str, work: impl FnOnce() -> anyhow::Result<()>) -> Outcome {
+        self.take(name, work, |error| (Outcome::Failed, Colour::Red, "bad", format!("{error:#}")))
+    }
+
+    /// Takes a step that one can do without: where it fails it counts as skipped, and what follows from that is said.
+    pub fn attempt(
+        &mut self,
+        name: &str,
+        otherwise: &str,
+        work: impl FnOnce() -> anyhow::Result<()>,
+    ) -> Outcome {
+        let skipped = |error| (Outcome::Skipped, Colour::Yellow, "-- ", format!("{error:#}; {otherwise}"));
+        self.take(name, work, skipped)
+    }
+
+    fn take(
+        &mut self,
+        name: &str,
+        work: impl FnOnce() -> anyhow::Result<()>,
+        on_error: impl FnOnce(anyhow::Error) -> (Outcome, Colour, &'static str, String),
+    ) -> Outcome {
         eprintln!("{} {name}", paint(Colour::Bold, "==>"));
         let start = Instant::now();
         let done = work();
@@ -125,8 +145,9 @@ impl Journal {
                 Outcome::Passed
             }
             Err(error) => {
-                eprintln!("{} {name}, {seconds:.1} s: {error:#}", paint(Colour::Red, "bad"));
-                Outcome::Failed
+                let (outcome, colour, mark, told) = on_error(error);
+                eprintln!("{} {name}, {seconds:.1} s: {told}", paint(colour, mark));
+                outcome
             }
         };
         self.taken.push((name.to_owned(), outcome, seconds));
@@ -176,6 +197,7 @@ mod tests {
         let mut journal = Journal::default();
         assert!(journal.step("first", || bail!("no")) == Outcome::Failed);
         assert!(journal.step("second", || Ok(())) == Outcome::Passed);
+        assert!(journal.attempt("extra", "its tests are left out", || bail!("no")) == Outcome::Skipped);
         journal.skip("third", "not asked for");
         assert_eq!(journal.close().unwrap_err().to_string(), "failed: first");
         let summary = journal.summary();

