@@ -1,5 +1,5 @@
-//! The face for gateways: 204, 401, 403, 429, 400 or 503, in headers alone. A body after an `await` would leave in a second
-//! segment and wait for the peer's delayed acknowledgement where the listener does not set TCP_NODELAY.
+//! The face for gateways: 204 (below its path 200), 401, 403, 429, 400 or 503, in headers alone. A body after an `await` would leave
+//! in a second segment and wait for the peer's delayed acknowledgement where the listener does not set TCP_NODELAY.
 
 use crate::usage::Counted;
 use keyward_domain::key::{Environment, Key};
@@ -12,6 +12,8 @@ use keyward_guest::{Incoming, Response, problem};
 use keyward_records::KvRead;
 use keyward_verify::{Demand, Refusal, RefusalCode, Verdict};
 
+/// Where it is. Below it lies what Envoy, and what is built on it, appends: the path that was asked for.
+pub(crate) const PATH: &str = "/v1/authorize";
 /// The header that says why.
 const REFUSAL_CODE: &str = "keyward-code";
 
@@ -70,7 +72,9 @@ pub(crate) async fn answer<K: KvRead, C: Clock>(
     let verdict = verify(token.expose(), &demand, kv, trust, clock).await?;
     let counted = Counted::of(&verdict, clock.now());
     let response = match verdict {
-        Verdict::Accepted(verified) => accepted(verified.key(), verified.version()),
+        Verdict::Accepted(verified) => {
+            accepted(pass_status(incoming.path()), verified.key(), verified.version())
+        }
         Verdict::Refused(Refusal { code, missing_scope, .. }) => {
             refused(code, missing_scope.map(|scope| scope.to_string()), true)
         }
@@ -78,8 +82,13 @@ pub(crate) async fn answer<K: KvRead, C: Clock>(
     Ok((response, counted))
 }
 
-fn accepted(key: &Key, version: u16) -> Response {
-    Response::empty(204)
+/// A yes is 204, which has no body and needs no length; Envoy's `ext_authz` takes 200 for a yes and nothing else.
+fn pass_status(path: &str) -> u16 {
+    if path == PATH { 204 } else { 200 }
+}
+
+fn accepted(status: u16, key: &Key, version: u16) -> Response {
+    Response::empty(status)
         .with("keyward-key-id", &key.id.to_string())
         .with("keyward-key-version", &version.to_string())
         .with("keyward-application", &key.application.to_string())

@@ -12,12 +12,11 @@ use keyward_guest::{Incoming, Response, Route, SpinKv, WasiClock, problem, route
 
 keyward_guest::serve!(handle);
 
-const AUTHORIZE: &str = "/v1/authorize";
 const ROUTES: &[Route<()>] = &[Route::post("/v1/keys/verify", ())];
 
 async fn handle(incoming: &Incoming) -> Response {
     // By hand: the hot path comes first, and takes every method and every path below it, since some gateways append theirs.
-    match incoming.path().strip_prefix(AUTHORIZE) {
+    match incoming.path().strip_prefix(authorize::PATH) {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => gateway(incoming).await,
         _ => route::serve(ROUTES, incoming, async |(), _| key_check(incoming).await).await,
     }

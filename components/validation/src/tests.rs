@@ -159,10 +159,12 @@ const INVALID: &str = "Bearer realm=\"keyward\", error=\"invalid_token\"";
 fn a_good_token_is_answered_in_headers_alone() {
     let world = World::new();
     let token = world.issue(7, &["orders:read", "orders:write"], |_| ());
-    let (response, counted) = world.with_token(
-        "/v1/authorize/orders/7?scope=orders:read&scope=orders:write&environment=live&page=2",
-        &token,
-    );
+    let query = "scope=orders:read&scope=orders:write&environment=live&page=2";
+    for below in ["/", "/orders/7"] {
+        let (response, _) = world.with_token(&format!("/v1/authorize{below}?{query}"), &token);
+        assert_eq!((response.status(), response.body()), (200, &b""[..]), "what Envoy takes for a yes");
+    }
+    let (response, counted) = world.with_token(&format!("/v1/authorize?{query}"), &token);
     assert_eq!((response.status(), response.body(), counted), (204, &b""[..], true));
     for (name, value) in [
         ("keyward-key-id", KeyId::from_bytes([7; 16]).to_string()),
