@@ -1,4 +1,5 @@
-//! Keyward's cryptography: key rings, sealed records, peppered MACs, digests and response signatures.
+//! Keyward's cryptography: key rings, sealed records, peppered MACs, digests, response signatures, and the log's Merkle
+//! tree and checkpoints.
 //! It does no I/O and knows neither clock nor randomness: keys, nonces and times come in as arguments, so that the
 //! same code runs in a component, in the simulator and in the `keyward` command. It never logs, and no error, `Debug`
 //! or `Display` of it shows key material, plaintext or a token.
@@ -6,6 +7,7 @@
 mod base64url;
 pub mod digest;
 mod keyed;
+pub mod note;
 pub mod pepper;
 pub mod ring;
 pub mod seal;

@@ -139,8 +139,16 @@ impl Ring {
             line: fault.line(),
             column: fault.column(),
         })?;
-        let mut entries: Vec<Entry> = Vec::with_capacity(document.versions.len());
-        for VersionDocument { v: version, key, state, created_at } in document.versions {
+        Self::of(name, document.versions)
+    }
+
+    /// A ring out of the versions of a document, which may say more than a ring does.
+    ///
+    /// # Errors
+    /// See [`RingError`]; never its `Shape`.
+    pub(crate) fn of(name: &'static str, versions: Vec<VersionDocument>) -> Result<Self, RingError> {
+        let mut entries: Vec<Entry> = Vec::with_capacity(versions.len());
+        for VersionDocument { v: version, key, state, created_at } in versions {
             if version == 0 {
                 return Err(RingError::VersionZero { ring: name });
             }
@@ -216,9 +224,10 @@ struct Document {
     versions: Vec<VersionDocument>,
 }
 
+/// A version as JSON.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct VersionDocument {
+pub(crate) struct VersionDocument {
     v: u32,
     key: KeyText,
     state: State,
@@ -260,10 +269,15 @@ impl RingDocument {
 
     /// The document that [`Ring::parse`] reads, in one line.
     pub fn to_json(&self) -> SecretText {
+        SecretText::new(format!("{{{}}}", self.versions().expose()))
+    }
+
+    /// The member `versions` of a document, in one line.
+    pub(crate) fn versions(&self) -> SecretText {
         let key = SecretText::new(base64url::encode(self.key.expose()));
         // Neither text needs escaping: one is base64url, the other has RFC 3339's characters.
         SecretText::new(format!(
-            r#"{{"versions":[{{"v":1,"key":"{}","state":"active","created_at":"{}"}}]}}"#,
+            r#""versions":[{{"v":1,"key":"{}","state":"active","created_at":"{}"}}]"#,
             key.expose(),
             self.created_at
         ))
