@@ -25,12 +25,12 @@ pub(crate) async fn list(plane: &Plane, incoming: &Incoming) -> Result<Response>
     plane
         .look(incoming, Action::KeyRead, Target::default(), async |service, attempt| {
             let query = incoming.query()?;
-            query.only(&["application", "limit", "cursor"])?;
+            query.only(&["application", "tag", "limit", "cursor"])?;
             let page = Page::parse(query.one("limit")?, query.one("cursor")?)?;
             let application = query
                 .parsed::<ApplicationId>("application", "an application's id")?
                 .ok_or_else(|| Error::parameter("application", "is missing", "an application's id"))?;
-            Response::json(200, &service.keys(attempt, application, &page).await?)
+            Response::json(200, &service.keys(attempt, application, query.one("tag")?, &page).await?)
         })
         .await
 }

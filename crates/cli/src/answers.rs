@@ -38,6 +38,9 @@ pub struct Key {
     pub principal: Option<String>,
     /// What it may do.
     pub scopes: Vec<String>,
+    /// Words by which it is found.
+    #[serde(default)]
+    pub tags: Vec<String>,
     /// From where.
     #[serde(default)]
     pub rules: Rules,
@@ -154,6 +157,15 @@ pub struct Revocation {
 pub struct Named {
     /// Its id.
     pub id: String,
+}
+
+/// `POST /v1/keys/lookup`.
+#[derive(Debug, Deserialize)]
+pub struct LookedUp {
+    /// The key.
+    pub key: Key,
+    /// The secret's number.
+    pub version: u32,
 }
 
 /// `POST /v1/keys/verify`.

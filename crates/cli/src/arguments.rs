@@ -78,6 +78,7 @@ pub struct AppCreate {
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
     /// Issue a key: prints the link that its holder claims the token with, once
+    #[command(visible_alias = "issue")]
     Create(KeyCreate),
     /// Claim a key's token with a ticket or a claim's link
     Claim(KeyClaim),
@@ -85,6 +86,8 @@ pub enum KeyCommand {
     Show(KeyShow),
     /// List an application's keys
     List(KeyList),
+    /// Tell whose a token is: for a token that was found
+    Lookup(KeyLookup),
     /// Revoke a key, at once and for good
     Revoke(KeyRevoke),
 }
@@ -132,6 +135,9 @@ pub struct KeyCreate {
     /// The person or workload that it stands for: for keys of the application `keyward`, and only for them
     #[arg(long)]
     pub principal: Option<String>,
+    /// A word by which it is found together with others, in any case; may repeat
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
     /// Claim the token at once, into this new file
     #[arg(long, value_name = "FILE")]
     pub claim_out: Option<PathBuf>,
@@ -172,9 +178,20 @@ pub struct KeyList {
     /// Whose
     #[arg(long, value_name = "APP_ID")]
     pub application: ApplicationId,
+    /// Only those with this tag
+    #[arg(long, value_name = "TAG")]
+    pub tag: Option<String>,
     /// How many
     #[command(flatten)]
     pub paging: Paging,
+}
+
+/// `keyward key lookup`.
+#[derive(Debug, Args)]
+pub struct KeyLookup {
+    /// File with the token, `-` for standard input; asked for on a terminal unless given
+    #[arg(value_name = "FILE")]
+    pub token: Option<PathBuf>,
 }
 
 /// `keyward key revoke`.

@@ -237,7 +237,20 @@ pub struct Event {
     pub writes: Vec<WriteDigest>,
 }
 
+/// How an event's detail leads to a tag that a key was given for the first time.
+const TAG_GIVEN: &str = "tag ";
+
+/// What the detail of an event says of a tag that a key was given for the first time.
+pub fn tag_given(tag: &str) -> String {
+    format!("{TAG_GIVEN}{tag}")
+}
+
 impl Event {
+    /// The tags that the event gave to its key for the first time.
+    pub fn tags_given(&self) -> impl Iterator<Item = &str> {
+        self.detail.iter().filter_map(|fact| fact.strip_prefix(TAG_GIVEN))
+    }
+
     /// The event without what is personal (principal, address, user agent) and without the digests: fit for a log that nobody can
     /// shred.
     #[must_use]

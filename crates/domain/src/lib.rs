@@ -12,6 +12,7 @@ pub mod key;
 pub mod network;
 pub mod ports;
 pub mod scope;
+pub mod tag;
 pub mod text;
 pub mod timestamp;
 pub mod token;

@@ -310,5 +310,13 @@ pub fn things(event: &Event) -> Vec<(String, String)> {
     {
         things.push((lists::keys_of(application), key.to_string()));
     }
+    if matches!(event.action, Action::KeyIssued | Action::KeyChanged)
+        && let (Some(application), Some(key)) = (event.target.application, event.target.key)
+    {
+        for tag in event.tags_given() {
+            things.push((lists::keys_tagged(None, tag), key.to_string()));
+            things.push((lists::keys_tagged(Some(application), tag), key.to_string()));
+        }
+    }
     things
 }

@@ -179,6 +179,7 @@ mod tests {
             void(event_id),
             HEAD.to_owned(),
             list_page(&crate::projection::lists::events_of_key(key_id), u64::MAX),
+            list_page(&crate::projection::lists::keys_tagged(Some(app), "Zoë \u{1b} 'DROP"), u64::MAX),
             leaves(u64::MAX),
             probe(i64::MIN, 'a'),
             counter::audit(u32::MAX),

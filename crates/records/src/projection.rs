@@ -118,6 +118,7 @@ impl Record for LeafPage {
 
 /// The names of the lists.
 pub mod lists {
+    use keyward_crypto::digest;
     use keyward_domain::event::Action;
     use keyward_domain::{ApplicationId, KeyId};
 
@@ -127,6 +128,12 @@ pub mod lists {
     /// The keys of one application.
     pub fn keys_of(application: ApplicationId) -> String {
         format!("keys:{}", application.hex())
+    }
+
+    /// The keys that were ever given a tag: those of one application, or all. The tag is in its one spelling.
+    pub fn keys_tagged(application: Option<ApplicationId>, tag: &str) -> String {
+        let whose = application.as_ref().map_or(&[][..], |id| id.as_bytes());
+        format!("tag:{}", digest::hex(&digest::framed("keyward/tag", &[whose, tag.as_bytes()])))
     }
 
     /// The events about one application and its keys.

@@ -20,6 +20,17 @@ enum Unused {
     Name(NameRecord, Turn),
 }
 
+impl Unused {
+    /// The event that wrote the record as it stands.
+    fn event(&self) -> Option<EventId> {
+        match self {
+            Self::Key(key, _) => Some(key.event),
+            Self::Application(records, _) => Some(records.0.event),
+            Self::Name(..) => None,
+        }
+    }
+}
+
 /// One attempt.
 pub struct Attempt {
     pub(crate) caller: Caller,
@@ -166,7 +177,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     }
 
     async fn record_refusal(&self, attempt: &Attempt, error: &Error, unused: Vec<Unused>) -> Result<()> {
-        let mut draft = attempt.draft(Outcome::Refused, Some(error.code.as_str().to_owned()), None);
+        let previous = unused.iter().find_map(Unused::event);
+        let mut draft = attempt.draft(Outcome::Refused, Some(error.code.as_str().to_owned()), previous);
         draft.detail.extend(error.missing_scope.iter().map(ToString::to_string));
         draft.detail.extend(error.fields.iter().map(|field| field.field.clone()));
         let reservation = attempt.take_reservation();

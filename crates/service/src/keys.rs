@@ -9,15 +9,15 @@ use crate::view::{KeyView, LookupView};
 use keyward_crypto::{SecretText, digest};
 use keyward_domain::application::Application;
 use keyward_domain::claim::{CLAIM_LIFETIME_S, Claim};
-use keyward_domain::error::FieldError;
-use keyward_domain::event::{EventId, Outcome};
+use keyward_domain::error::{Blame, FieldError};
+use keyward_domain::event::{EventId, Outcome, tag_given};
 use keyward_domain::key::{EXPIRES_IN_S_MAX, Environment, Key, OpenClaim, Rules};
 use keyward_domain::network::NetworkRule;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::scope::ScopeSet;
 use keyward_domain::scope::administration as scope;
 use keyward_domain::text::check_name;
-use keyward_domain::{ApplicationId, ClaimId, Code, Error, KeyId, Result, Timestamp, token};
+use keyward_domain::{ApplicationId, ClaimId, Code, Error, KeyId, Result, Timestamp, tag, token};
 use keyward_ledger::KvWrite;
 use keyward_records::projection::lists;
 use keyward_records::{KvCount, KvRead};
@@ -29,6 +29,9 @@ use std::fmt;
 
 /// The version that a key starts with.
 const FIRST_VERSION: u16 = 1;
+/// Changes of a key's past that are looked at for a tag that it had before. Beyond them a tag counts as new, and its list may show
+/// the key twice.
+const PAST_EVENTS_MAX: usize = 64;
 
 /// Restrictions, as a request writes them.
 #[derive(Serialize, Default)]
@@ -82,6 +85,9 @@ pub struct NewKey {
     /// The person or workload that events name: for keys of `keyward`, and only for those.
     #[serde(default)]
     pub principal: Option<String>,
+    /// Words by which it is found together with others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
 }
 
 /// What changes; what is absent stays.
@@ -100,6 +106,9 @@ pub struct KeyChange {
     /// Switched off, or on again.
     #[serde(default)]
     pub disabled: Option<bool>,
+    /// Its tags, all of them.
+    #[serde(default)]
+    pub tags: Option<Vec<String>>,
 }
 
 /// A checked [`NewKey`].
@@ -107,6 +116,7 @@ struct Checked {
     application: ApplicationId,
     scopes: ScopeSet,
     rules: Rules,
+    tags: Vec<String>,
 }
 
 impl NewKey {
@@ -126,6 +136,7 @@ impl NewKey {
             errors.extend(narrowed(&scopes));
         }
         let rules = check_rules(&self.rules, &mut errors);
+        let tags = check_tags(&self.tags, &mut errors);
         match self.expires_in_s {
             Some(seconds) if seconds <= 0 => errors.push(FieldError::new(
                 "expires_in_s",
@@ -163,7 +174,7 @@ impl NewKey {
             ));
         }
         match application {
-            Ok(application) if errors.is_empty() => Ok(Checked { application, scopes, rules }),
+            Ok(application) if errors.is_empty() => Ok(Checked { application, scopes, rules, tags }),
             _ => Err(errors.into()),
         }
     }
@@ -176,6 +187,7 @@ impl KeyChange {
             ("scopes", self.scopes.is_some()),
             ("rules", self.rules.is_some()),
             ("disabled", self.disabled.is_some()),
+            ("tags", self.tags.is_some()),
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name.to_owned()).collect()
     }
@@ -188,7 +200,7 @@ impl KeyChange {
             errors.push(FieldError::new(
                 "",
                 "changes nothing",
-                "at least one of `name`, `scopes`, `rules`, `disabled`",
+                "at least one of `name`, `scopes`, `rules`, `disabled`, `tags`",
             ));
         }
         if let Some(name) = &self.name {
@@ -208,6 +220,9 @@ impl KeyChange {
             changed.rules = check_rules(rules, &mut errors);
         }
         changed.disabled = self.disabled.unwrap_or(key.disabled);
+        if let Some(tags) = &self.tags {
+            changed.tags = check_tags(tags, &mut errors);
+        }
         if errors.is_empty() { Ok(changed) } else { Err(errors.into()) }
     }
 }
@@ -230,6 +245,13 @@ fn check_rules(rules: &NewRules, errors: &mut Vec<FieldError>) -> Rules {
         NetworkRule::default()
     });
     Rules { network }
+}
+
+fn check_tags(tags: &[String], errors: &mut Vec<FieldError>) -> Vec<String> {
+    tag::parse_all("tags", tags).unwrap_or_else(|found| {
+        errors.extend(found);
+        Vec::new()
+    })
 }
 
 /// A fresh claim: the record, what the key's record says of it, and the ticket for whoever takes it.
@@ -319,11 +341,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             claim: Some(claim.open.clone()),
             revision: 1,
             event: application.event,
-            tags: Vec::new(),
+            tags: checked.tags,
             roles: Vec::new(),
         };
         let reservation = attempt.take_reservation();
-        let draft = attempt.draft(Outcome::Done, None, None);
+        let mut draft = attempt.draft(Outcome::Done, None, None);
+        draft.detail = key.tags.iter().map(|tag| tag_given(tag)).collect();
         let issued = self
             .commit(attempt, vec![draft], |tickets, writes| {
                 key.event = tickets.event(0);
@@ -419,27 +442,56 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         Ok(KeyView::of(key, tombstone.as_ref(), killed?, self.clock.now()))
     }
 
-    /// The keys of one application, newest first.
+    /// The keys of one application, all or those with a tag, newest first.
     ///
     /// # Errors
-    /// A missing scope, a bad cursor; where the store does not answer.
+    /// A missing scope, what is no tag, a bad cursor; where the store does not answer.
     pub async fn keys(
         &self,
         attempt: &Attempt,
         application: ApplicationId,
+        tag: Option<&str>,
         page: &Page,
     ) -> Result<List<KeyView>> {
         attempt.caller.require_at(scope::KEYS_READ, application, "application")?;
+        let unfit = |found: FieldError| Error::parameter("tag", &found.reason, &found.expected);
+        let tag = tag.map(|tag| tag::parse("tag", tag).map_err(unfit)).transpose()?;
         self.read().application(application).await?.ok_or_else(|| Error::not_found("application"))?;
-        let (ids, next_cursor) = self.things::<KeyId>(&lists::keys_of(application), page).await?;
+        let list = match &tag {
+            None => lists::keys_of(application),
+            Some(tag) => lists::keys_tagged(Some(application), tag),
+        };
+        let (ids, next_cursor) = self.things::<KeyId>(&list, page).await?;
         let views =
             futures::future::join_all(ids.into_iter().map(async |id| match self.read().key(id).await? {
-                Some(key) => self.key_view(&key).await.map(Some),
-                None => Ok(None),
+                // Its place on the list stays where a tag was taken away.
+                Some(key) if tag.as_ref().is_none_or(|tag| key.tags.contains(tag)) => {
+                    self.key_view(&key).await.map(Some)
+                }
+                _ => Ok(None),
             }))
             .await;
         let items = views.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
         Ok(List { items, next_cursor })
+    }
+
+    /// Of the tags that a change gives to a key, those that it never had: the others have led to it before, and lists show it once.
+    async fn never_had(&self, key: &Key, tags: &[String]) -> Result<Vec<String>> {
+        let mut new: Vec<String> = tags.iter().filter(|tag| !key.tags.contains(tag)).cloned().collect();
+        let mut before = Some(key.event);
+        for _ in 0..PAST_EVENTS_MAX {
+            let Some(id) = before.filter(|_| !new.is_empty()) else { break };
+            let event = match self.read().event(id).await {
+                Ok(Some(event)) => event,
+                // A hole in the log is no reason to refuse an edit.
+                Ok(None) => break,
+                Err(error) if error.code.blame() == Blame::Integrity => break,
+                Err(error) => return Err(error),
+            };
+            new.retain(|tag| event.tags_given().all(|had| had != tag));
+            before = event.previous;
+        }
+        Ok(new)
     }
 
     /// Changes a key; `if_match` is the revision that the caller saw.
@@ -454,7 +506,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         if_match: Option<u64>,
     ) -> Result<KeyView> {
         let known = self.visible_key(attempt, scope::KEYS_WRITE, id).await?;
-        self.check_change(attempt, &known, &change, if_match).await?;
+        let changed = self.check_change(attempt, &known, &change, if_match).await?;
+        let new_tags = self.never_had(&known, &changed.tags).await?;
         let (turn, key) = self.ledger.key_turn(id).await?;
         let mut changed = match self.check_change(attempt, &key, &change, if_match).await {
             Ok(changed) => changed,
@@ -466,6 +519,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         changed.revision = turn.revision();
         let mut draft = attempt.draft(Outcome::Done, None, Some(key.event));
         draft.detail = change.names();
+        draft.detail.extend(
+            new_tags
+                .iter()
+                .filter(|tag| changed.tags.contains(tag) && !key.tags.contains(tag))
+                .map(|tag| tag_given(tag)),
+        );
         let now = self.clock.now();
         self.commit(attempt, vec![draft], |tickets, writes| {
             changed.event = tickets.event(0);

@@ -63,13 +63,22 @@ impl Page {
                 return Err(Error::parameter("limit", "is out of range", "a whole number from 1 to 100"));
             }
         };
-        let before = match cursor {
-            None => None,
-            Some(text) => Some(Cursor::parse(text).ok_or_else(|| {
-                Error::parameter("cursor", "is not valid", "the `next_cursor` of the page before")
-            })?),
-        };
-        Ok(Self { limit, before })
+        let first = Self { limit, before: None };
+        match cursor {
+            None => Ok(first),
+            Some(cursor) => first.next(cursor),
+        }
+    }
+
+    /// The page after one that ended with this cursor.
+    ///
+    /// # Errors
+    /// [`Code::InvalidParameter`] for a cursor that this API did not give.
+    pub(crate) fn next(&self, cursor: &str) -> Result<Self> {
+        let before = Cursor::parse(cursor).ok_or_else(|| {
+            Error::parameter("cursor", "is not valid", "the `next_cursor` of the page before")
+        })?;
+        Ok(Self { limit: self.limit, before: Some(before) })
     }
 }
 

@@ -61,6 +61,7 @@ pub struct KeyView {
     #[serde(skip_serializing_if = "Option::is_none")]
     principal: Option<String>,
     scopes: ScopeSet,
+    tags: Vec<String>,
     rules: Rules,
     state: State,
     disabled: bool,
@@ -119,6 +120,7 @@ impl KeyView {
             prefix: key.prefix.clone(),
             principal: key.principal.clone(),
             scopes: key.scopes.clone(),
+            tags: key.tags.clone(),
             rules: key.rules.clone(),
             state,
             disabled: key.disabled,

@@ -1,11 +1,12 @@
-//! `keyward key create|show|list|revoke`.
+//! `keyward key create|show|list|lookup|revoke`.
 
+use serde::Serialize;
 use serde_json::json;
 
 use super::Run;
 use super::application::joined;
-use crate::answers::{Issued, Key, Revocation};
-use crate::arguments::{KeyCreate, KeyList, KeyRevoke, KeyShow};
+use crate::answers::{Issued, Key, LookedUp, Revocation};
+use crate::arguments::{KeyCreate, KeyList, KeyLookup, KeyRevoke, KeyShow};
 use crate::client::Call;
 use crate::failure::{Ending, Result};
 use crate::secret_file::NewSecretFile;
@@ -31,6 +32,9 @@ impl Run<'_> {
             }
             if let Some(principal) = &options.principal {
                 members.insert("principal".to_owned(), json!(principal));
+            }
+            if !options.tags.is_empty() {
+                members.insert("tags".to_owned(), json!(options.tags));
             }
         }
         let client = self.client()?;
@@ -61,7 +65,11 @@ impl Run<'_> {
     }
 
     pub(super) fn list_keys(&self, options: &KeyList) -> Result<Ending> {
-        let call = || Call::get(ROUTE).query("application", Some(options.application));
+        let call = || {
+            Call::get(ROUTE)
+                .query("application", Some(options.application))
+                .query("tag", options.tag.as_deref())
+        };
         let page = self.client()?.list(&options.paging, call)?;
         let headings = ["KEY", "NAME", "ENVIRONMENT", "STATE", "SCOPES", "CREATED", "EXPIRES"];
         self.show_list(&page, "No keys.", &headings, |item, table| {
@@ -76,6 +84,21 @@ impl Run<'_> {
                 Cell::or_dash(key.expires_at.as_deref()),
             ]);
             Ok(())
+        })
+    }
+
+    pub(super) fn look_up_key(&self, options: &KeyLookup) -> Result<Ending> {
+        #[derive(Serialize)]
+        struct Presented<'a> {
+            token: &'a str,
+        }
+        let (client, token) = self.client_and_token(options.token.as_deref())?;
+        let call = Call::post(format!("{ROUTE}/lookup"), &Presented { token: token.expose() })?;
+        let answer = client.call(&call)?;
+        self.show(&answer, || {
+            let found: LookedUp = answer.read()?;
+            let version = Cell::new(found.version.to_string());
+            Ok(card(&found.key).field("token's version", version).render(self.terminal.styles()))
         })
     }
 
@@ -104,7 +127,11 @@ fn card(key: &Key) -> Card {
     }
     card = card
         .field("environment", Cell::new(&key.environment))
-        .field("scopes", Cell::or_dash(joined(&key.scopes)))
+        .field("scopes", Cell::or_dash(joined(&key.scopes)));
+    if let Some(tags) = joined(&key.tags) {
+        card = card.field("tags", Cell::new(tags));
+    }
+    card = card
         .field("networks", joined(&key.rules.network).map_or_else(|| Cell::new("any"), Cell::new))
         .field("state", Cell::state(&key.state))
         .field("created", Cell::new(&key.created_at))

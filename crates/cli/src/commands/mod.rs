@@ -6,6 +6,9 @@ mod claim;
 mod key;
 mod verify;
 
+use std::path::Path;
+
+use keyward_crypto::SecretText;
 use serde_json::value::RawValue;
 
 use crate::answers::Page;
@@ -13,6 +16,7 @@ use crate::arguments::{AppCommand, AuditCommand, Command, Global, KeyCommand};
 use crate::client::{Answer, Client};
 use crate::escape::shown_json;
 use crate::failure::{Ending, Failure, Result};
+use crate::secret_source;
 use crate::table::Table;
 use crate::terminal::Terminal;
 
@@ -29,6 +33,7 @@ pub fn run(global: &Global, command: &Command, terminal: &Terminal) -> Result<En
         Command::Key(KeyCommand::Claim(options)) => run.claim_key(options),
         Command::Key(KeyCommand::Show(options)) => run.show_key(options),
         Command::Key(KeyCommand::List(options)) => run.list_keys(options),
+        Command::Key(KeyCommand::Lookup(options)) => run.look_up_key(options),
         Command::Key(KeyCommand::Revoke(options)) => run.revoke_key(options),
         Command::Verify(options) => run.verify(options),
         Command::Audit(AuditCommand::List(options)) => run.list_events(options),
@@ -44,6 +49,17 @@ struct Run<'a> {
 impl Run<'_> {
     fn client(&self) -> Result<Client> {
         Client::with_credential(self.global, self.terminal)
+    }
+
+    /// A client, and the token that its call asks about: from a file, standard input or a prompt.
+    fn client_and_token(&self, source: Option<&Path>) -> Result<(Client, SecretText)> {
+        let is_stdin = |path: &Path| path.as_os_str() == "-";
+        if source.is_some_and(is_stdin) && is_stdin(&self.global.key_file) {
+            return Err(Failure::command_line("only one of --key-file and the token can be standard input"));
+        }
+        // The credential first: nobody types a token that cannot be asked about.
+        let client = self.client()?;
+        Ok((client, secret_source::read(source, "token", "Token: ")?))
     }
 
     /// Prints an answer: as it came with `--json`, or else as `card` shows it to a person.

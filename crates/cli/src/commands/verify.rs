@@ -7,8 +7,7 @@ use super::application::joined;
 use crate::answers::Verdict;
 use crate::arguments::Verify;
 use crate::client::Call;
-use crate::failure::{Ending, Failure, Result};
-use crate::secret_source;
+use crate::failure::{Ending, Result};
 use crate::table::{Card, Cell};
 
 #[derive(Serialize)]
@@ -22,12 +21,7 @@ struct Question<'a> {
 
 impl Run<'_> {
     pub(super) fn verify(&self, options: &Verify) -> Result<Ending> {
-        let is_stdin = |path: &std::path::Path| path.as_os_str() == "-";
-        if options.token.as_deref().is_some_and(is_stdin) && is_stdin(&self.global.key_file) {
-            return Err(Failure::command_line("only one of --key-file and the token can be standard input"));
-        }
-        let client = self.client()?;
-        let token = secret_source::read(options.token.as_deref(), "token", "Token: ")?;
+        let (client, token) = self.client_and_token(options.token.as_deref())?;
         let question =
             Question { token: token.expose(), scopes: &options.scopes, client_ip: options.client_ip };
         let answer = client.call(&Call::post("/v1/keys/verify", &question)?)?;

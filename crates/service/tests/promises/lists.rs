@@ -41,8 +41,10 @@ async fn keys_listed(
     let attempt = look(world, Action::KeyRead).await;
     let service = world.service();
     let list = async |page: Page| {
-        serde_json::from_str(service.keys(&attempt, app, &page).await.expect("a list").to_json().expose())
-            .unwrap()
+        serde_json::from_str(
+            service.keys(&attempt, app, None, &page).await.expect("a list").to_json().expose(),
+        )
+        .unwrap()
     };
     pages(limit, list, between).await.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
 }

@@ -21,6 +21,7 @@ mod idempotency;
 mod lists;
 mod projections;
 mod revocation_races;
+mod tags;
 mod tenancy;
 mod text_as_it_is;
 mod turns;

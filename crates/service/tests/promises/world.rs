@@ -266,7 +266,7 @@ async fn execute<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         Do::ReadApplication(id) => Reply::of(&service.application(attempt, *id).await?),
         Do::ListApplications => Reply::of(&service.applications(attempt, &first_page()).await?),
         Do::ReadKey(id) => Reply::of(&service.key(attempt, *id).await?),
-        Do::ListKeys(id) => Reply::of(&service.keys(attempt, *id, &first_page()).await?),
+        Do::ListKeys(id) => Reply::of(&service.keys(attempt, *id, None, &first_page()).await?),
         Do::ReadEvent(id) => Reply::of(&service.audit_event(attempt, *id).await?),
         Do::ListEvents(application) => {
             let filter = EventFilter { application: *application, ..EventFilter::default() };
