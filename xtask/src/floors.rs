@@ -342,12 +342,13 @@ mod tests {
     type Planted = (&'static [&'static str], &'static [&'static str], &'static [Edge], &'static str);
     type Edge = (&'static str, &'static str, Option<&'static str>);
 
-    /// Made-up metadata: packages of the workspace, packages from outside, edges `(from, to, kind)`.
+    /// Made-up metadata: packages of the workspace, packages from outside, edges `(from, to, kind)`. `name@2` is a version of its
+    /// own.
     fn workspace(members: &[&str], outside: &[&str], edges: &[Edge]) -> Workspace {
         let all = members.iter().chain(outside);
         let packages: Vec<_> = all
             .clone()
-            .map(|name| json!({"id": format!("id:{name}"), "name": name, "manifest_path": format!("/w/{name}/Cargo.toml"), "targets": [{"kind": ["lib"]}]}))
+            .map(|name| json!({"id": format!("id:{name}"), "name": name.split('@').next(), "manifest_path": format!("/w/{name}/Cargo.toml"), "targets": [{"kind": ["lib"]}]}))
             .collect();
         let nodes: Vec<_> = all
             .map(|name| {
@@ -469,6 +470,25 @@ mod tests {
             ],
         );
         assert_eq!(lines(&house), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_version_for_tests_does_not_taint_the_one_that_ships() {
+        let edges = [
+            ("keyward-crypto", "dalek@3", None),
+            ("keyward-crypto", "other-notes", Some("dev")),
+            ("other-notes", "dalek@2", None),
+            ("dalek@2", "getrandom", None),
+        ];
+        let outside = ["dalek@2", "dalek@3", "other-notes", "getrandom"];
+        assert_eq!(lines(&workspace(&["keyward-crypto"], &outside, &edges)), Vec::<String>::new());
+        let worse = [&edges[..], &[("keyward-crypto", "dalek@2", None)]].concat();
+        assert_eq!(
+            lines(&workspace(&["keyward-crypto"], &outside, &worse)),
+            [
+                "keyward-crypto -> dalek -> getrandom: randomness comes in as a trait; only the outermost layer has the real one"
+            ]
+        );
     }
 
     #[test]

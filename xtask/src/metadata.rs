@@ -55,6 +55,8 @@ struct RawDepKind {
 /// A package of the workspace.
 #[derive(Debug, Clone)]
 pub struct Member {
+    /// What cargo calls it in the graph.
+    id: String,
     /// The package's name.
     pub name: String,
     /// The folder of its manifest.
@@ -72,11 +74,13 @@ pub enum Follow {
     All,
 }
 
-/// The workspace's packages and the whole graph of dependencies, by package name.
-/// Two versions of one package are one node here: for rules on names that is what we want.
+/// The workspace's packages and the whole graph of dependencies. Rules are on names; the graph has a node for each version of a
+/// package, since one may ship while another is there for tests.
 pub struct Workspace {
     members: BTreeMap<String, Member>,
-    /// name -> (name of the dependency, whether it ships)
+    /// id -> name
+    names: BTreeMap<String, String>,
+    /// id -> (id of the dependency, whether it ships)
     edges: BTreeMap<String, BTreeSet<(String, bool)>>,
 }
 
@@ -103,28 +107,26 @@ impl Workspace {
         let mut names = BTreeMap::new();
         let mut members = BTreeMap::new();
         for package in &raw.packages {
-            names.insert(package.id.as_str(), package.name.as_str());
+            names.insert(package.id.clone(), package.name.clone());
             if raw.workspace_members.contains(&package.id) {
                 let folder = package.manifest_path.parent().map(PathBuf::from).unwrap_or_default();
                 let is_component =
                     package.targets.iter().any(|target| target.kind.iter().any(|kind| kind == "cdylib"));
                 members.insert(
                     package.name.clone(),
-                    Member { name: package.name.clone(), folder, is_component },
+                    Member { id: package.id.clone(), name: package.name.clone(), folder, is_component },
                 );
             }
         }
         let mut edges: BTreeMap<String, BTreeSet<(String, bool)>> = BTreeMap::new();
         for node in &raw.resolve.nodes {
-            let Some(from) = names.get(node.id.as_str()) else { continue };
-            let to = edges.entry((*from).to_owned()).or_default();
+            let to = edges.entry(node.id.clone()).or_default();
             for dep in &node.deps {
-                let Some(name) = names.get(dep.pkg.as_str()) else { continue };
                 let ships = dep.dep_kinds.iter().any(|kind| kind.kind.is_none());
-                to.insert(((*name).to_owned(), ships));
+                to.insert((dep.pkg.clone(), ships));
             }
         }
-        Ok(Self { members, edges })
+        Ok(Self { members, names, edges })
     }
 
     /// The workspace's packages, by name.
@@ -137,30 +139,40 @@ impl Workspace {
         self.members.get(name)
     }
 
-    /// What `name` names in its own manifest.
+    /// What a package of the workspace names in its own manifest.
     pub fn direct(&self, name: &str, follow: Follow) -> impl Iterator<Item = &str> {
+        let ids = self.member(name).into_iter().flat_map(move |member| self.edges_of(&member.id, follow));
+        ids.map(|id| self.name(id))
+    }
+
+    fn edges_of(&self, id: &str, follow: Follow) -> impl Iterator<Item = &str> {
         self.edges
-            .get(name)
+            .get(id)
             .into_iter()
             .flatten()
             .filter(move |(_, ships)| follow == Follow::All || *ships)
             .map(|(to, _)| to.as_str())
     }
 
-    /// Everything that ships with `name`, each with one shortest way there (`name` first).
+    fn name<'a>(&'a self, id: &'a str) -> &'a str {
+        self.names.get(id).map_or(id, String::as_str)
+    }
+
+    /// Everything that ships with a package of the workspace, by name, each with one shortest way there (`name` first).
     pub fn closure(&self, name: &str) -> BTreeMap<String, Vec<String>> {
         let mut ways: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        let mut at = vec![vec![name.to_owned()]];
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        let mut at: Vec<(&str, Vec<String>)> =
+            self.member(name).map(|member| (member.id.as_str(), vec![name.to_owned()])).into_iter().collect();
         while !at.is_empty() {
             let mut next = Vec::new();
-            for way in at {
-                let Some(last) = way.last() else { continue };
-                for to in self.direct(last, Follow::Shipped) {
-                    if to != name && !ways.contains_key(to) {
+            for (from, way) in at {
+                for to in self.edges_of(from, Follow::Shipped) {
+                    if self.name(to) != name && seen.insert(to) {
                         let mut longer = way.clone();
-                        longer.push(to.to_owned());
-                        ways.insert(to.to_owned(), longer.clone());
-                        next.push(longer);
+                        longer.push(self.name(to).to_owned());
+                        ways.entry(self.name(to).to_owned()).or_insert_with(|| longer.clone());
+                        next.push((to, longer));
                     }
                 }
             }
