@@ -27,7 +27,7 @@ pub(crate) async fn list(plane: &Plane, incoming: &Incoming) -> Result<Response>
 }
 
 pub(crate) async fn show(plane: &Plane, incoming: &Incoming, id: Result<ApplicationId>) -> Result<Response> {
-    let target = Target { application: id.as_ref().ok().copied(), key: None };
+    let target = Target::application(id.as_ref().ok().copied());
     plane
         .look(incoming, Action::ApplicationRead, target, async |service, attempt| {
             let view = service.application(attempt, id?).await?;
@@ -41,7 +41,7 @@ pub(crate) async fn change(
     incoming: &Incoming,
     id: Result<ApplicationId>,
 ) -> Result<Response> {
-    let target = Target { application: id.as_ref().ok().copied(), key: None };
+    let target = Target::application(id.as_ref().ok().copied());
     plane
         .change(incoming, Action::ApplicationChanged, target, async |service, attempt| {
             let (id, if_match) = (id?, incoming.if_match()?);

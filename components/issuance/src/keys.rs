@@ -66,5 +66,5 @@ pub(crate) async fn reissue(plane: &Plane, incoming: &Incoming, id: Result<KeyId
 }
 
 fn about(id: &Result<KeyId>) -> Target {
-    Target { application: None, key: id.as_ref().ok().copied() }
+    Target::key(id.as_ref().ok().copied())
 }

@@ -38,7 +38,7 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
 }
 
 async fn revoke_key(plane: &Plane, incoming: &Incoming, id: Result<KeyId>) -> Result<Response> {
-    let target = Target { application: None, key: id.as_ref().ok().copied() };
+    let target = Target::key(id.as_ref().ok().copied());
     plane
         .change(incoming, Action::KeyRevoked, target, async |service, attempt| {
             let id = id?;
@@ -53,7 +53,7 @@ async fn revoke_application(
     incoming: &Incoming,
     id: Result<ApplicationId>,
 ) -> Result<Response> {
-    let target = Target { application: id.as_ref().ok().copied(), key: None };
+    let target = Target::application(id.as_ref().ok().copied());
     plane
         .change(incoming, Action::ApplicationRevoked, target, async |service, attempt| {
             let id = id?;

@@ -124,7 +124,7 @@ impl Plane {
         let source = incoming.source(&self.control.trusted_proxies);
         // A bad Idempotency-Key is a refusal like any other: it is told after the attempt has begun.
         let (key, fault) = split(incoming.idempotency_key());
-        let attempt = attempt(Caller::admin(admin.verified(), source, incoming.id(), key)?);
+        let attempt = attempt(Caller::admin(&admin, source, incoming.id(), key));
         self.run(attempt, fault, work).await
     }
 

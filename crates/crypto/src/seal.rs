@@ -59,11 +59,13 @@ pub enum Domain {
     Checkpoint,
     /// A batch of use (`u:{ticket}`).
     Usage,
+    /// A role (`r:{id}`).
+    Role,
 }
 
 impl Domain {
     /// Every domain.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Tombstone,
         Self::Key,
         Self::Application,
@@ -76,6 +78,7 @@ impl Domain {
         Self::Projection,
         Self::Checkpoint,
         Self::Usage,
+        Self::Role,
     ];
 
     /// The stable label that enters subkeys and additional data. Changing one makes every record of it unreadable.
@@ -93,6 +96,7 @@ impl Domain {
             Self::Projection => "keyward/v1/projection",
             Self::Checkpoint => "keyward/v1/checkpoint",
             Self::Usage => "keyward/v1/usage",
+            Self::Role => "keyward/v1/role",
         }
     }
 }
@@ -165,6 +169,7 @@ impl Version {
             projection,
             checkpoint,
             usage,
+            role,
         ] = &self.ciphers;
         let slot = match domain {
             Domain::Tombstone => tombstone,
@@ -179,6 +184,7 @@ impl Version {
             Domain::Projection => projection,
             Domain::Checkpoint => checkpoint,
             Domain::Usage => usage,
+            Domain::Role => role,
         };
         slot.get_or_init(|| Box::new(self.derive_cipher(domain, None)))
     }

@@ -1,7 +1,7 @@
 //! An application: the partner, service or channel that keys belong to. Two records: what validation must know, and the rest.
 
 use crate::event::EventId;
-use crate::id::ApplicationId;
+use crate::id::{ApplicationId, RoleId};
 use crate::timestamp::{Timestamp, millis};
 use serde::{Deserialize, Serialize};
 
@@ -52,11 +52,38 @@ pub struct Details {
     pub revision: u64,
 }
 
-/// Who holds a name: the record `n:{digest of the name}`. A name given up stays as a record without an owner.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What has a name that nothing else of its kind may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameHolder {
+    /// An application.
+    Application(ApplicationId),
+    /// A role.
+    Role(RoleId),
+}
+
+/// Who holds a name: the record `n:{digest of kind and name}`. A name given up stays as a record without a holder.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NameOwner {
-    /// Whose it is.
-    pub application: Option<ApplicationId>,
+    #[serde(default)]
+    application: Option<ApplicationId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    role: Option<RoleId>,
     /// Counts the writes of this record.
     pub revision: u64,
+}
+
+impl NameOwner {
+    /// Who holds it.
+    pub fn holder(&self) -> Option<NameHolder> {
+        self.application.map(NameHolder::Application).or(self.role.map(NameHolder::Role))
+    }
+
+    /// The name changes hands, or nobody has it any more.
+    pub const fn give(&mut self, holder: Option<NameHolder>) {
+        (self.application, self.role) = match holder {
+            None => (None, None),
+            Some(NameHolder::Application(id)) => (Some(id), None),
+            Some(NameHolder::Role(id)) => (None, Some(id)),
+        };
+    }
 }

@@ -75,8 +75,12 @@ codes! {
     BodyTooLarge = ("body-too-large", 413, Caller, "The request's body is too large"),
     /// The body is of another media type.
     UnsupportedMediaType = ("unsupported-media-type", 415, Caller, "The request's body is not JSON"),
-    /// The name belongs to another application.
+    /// So many bad credentials came from this source that the next ones are told to wait.
+    TooManyAttempts = ("too-many-attempts", 429, Caller, "Too many bad credentials from this source"),
+    /// The name belongs to another application or role.
     NameTaken = ("name-taken", 409, Conflict, "The name is taken"),
+    /// Nobody could administer everything any more.
+    LastRoot = ("last-root", 409, Conflict, "The last root key must stay"),
     /// The thing is in a state that does not allow it.
     StateConflict = ("state-conflict", 409, Conflict, "The state does not allow it"),
     /// If-Match names another revision.
@@ -246,7 +250,7 @@ mod tests {
         for code in Code::ALL {
             assert_eq!(code.as_str().parse::<Code>(), Ok(*code));
             let by_status = match code.status() {
-                400..=404 | 405 | 413 | 415 => Blame::Caller,
+                400..=404 | 405 | 413 | 415 | 429 => Blame::Caller,
                 409 | 410 | 412 | 422 => Blame::Conflict,
                 503 => Blame::Store,
                 _ => code.blame(),

@@ -2,7 +2,7 @@
 //!
 //! INVARIANT: an event names digests of what was written, never its content; no secret, token or ticket has a place here.
 
-use crate::id::{ApplicationId, KeyId, RequestId};
+use crate::id::{ApplicationId, KeyId, RequestId, RoleId};
 use crate::timestamp::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -101,12 +101,20 @@ actions! {
     ClaimReissued = "claim.reissue",
     /// A claim was presented a second time.
     ClaimReplayed = "claim.replay",
+    /// A role came to be.
+    RoleCreated = "role.create",
+    /// Its name, description or scopes changed.
+    RoleChanged = "role.change",
+    /// It was given up, for good.
+    RoleRetired = "role.retire",
     /// Calls without a valid credential were refused; counted per source and minute.
     AnonymousRefused = "admin.refuse",
     /// Applications were looked at; in the log only where it was refused.
     ApplicationRead = "application.read",
     /// Keys were looked at; in the log only where it was refused.
     KeyRead = "key.read",
+    /// Roles were looked at; in the log only where it was refused.
+    RoleRead = "role.read",
     /// The log was looked at; in the log only where it was refused.
     AuditRead = "audit.read",
     /// The rings, the signing key and the root key were made.
@@ -192,6 +200,26 @@ pub struct Target {
     /// Which key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyId>,
+    /// Which role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleId>,
+}
+
+impl Target {
+    /// An application, where its id is known.
+    pub fn application(id: Option<ApplicationId>) -> Self {
+        Self { application: id, ..Self::default() }
+    }
+
+    /// A key, where its id is known; whose it is may turn out later.
+    pub fn key(id: Option<KeyId>) -> Self {
+        Self { key: id, ..Self::default() }
+    }
+
+    /// A role, where its id is known.
+    pub fn role(id: Option<RoleId>) -> Self {
+        Self { role: id, ..Self::default() }
+    }
 }
 
 /// The keyed digest of one record that was written.

@@ -11,6 +11,7 @@ pub mod id;
 pub mod key;
 pub mod network;
 pub mod ports;
+pub mod role;
 pub mod scope;
 pub mod tag;
 pub mod text;

@@ -26,6 +26,10 @@ pub mod administration {
     pub const KEYS_REVOKE: &str = "keys:revoke";
     /// Ask whether tokens pass.
     pub const KEYS_VERIFY: &str = "keys:verify";
+    /// See roles.
+    pub const ROLES_READ: &str = "roles:read";
+    /// Create, change and retire roles.
+    pub const ROLES_WRITE: &str = "roles:write";
     /// See the log.
     pub const AUDIT_READ: &str = "audit:read";
 }
@@ -253,6 +257,12 @@ impl ScopeSet {
             Reach::Some(_) => Err(Error::not_found(what)),
             Reach::Nowhere => Err(Error::missing_scope(needed.clone())),
         }
+    }
+
+    /// All that either holds.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        self.0.iter().chain(&other.0).cloned().collect()
     }
 
     /// In order.

@@ -5,10 +5,9 @@ use crate::request::Incoming;
 use keyward_domain::key::Environment;
 use keyward_domain::network::NetworkRule;
 use keyward_domain::ports::Clock;
-use keyward_domain::scope::ScopeSet;
 use keyward_domain::{ApplicationId, Code, Error, Result};
 use keyward_records::KvRead;
-use keyward_verify::{ApplicationCache, Demand, RefusalCode, Verdict, Verified, Verifier};
+use keyward_verify::{Administrator, ApplicationCache, Demand, RefusalCode, Verdict, Verifier};
 use std::rc::Rc;
 
 /// What is needed to verify a token, of whichever component.
@@ -46,23 +45,6 @@ thread_local! {
     static APPLICATIONS: Rc<ApplicationCache> = Rc::default();
 }
 
-/// An administrator, by the key presented. Only [`authenticate`] makes one.
-pub struct Admin {
-    verified: Verified,
-}
-
-impl Admin {
-    /// The proof that the key passed.
-    pub const fn verified(&self) -> &Verified {
-        &self.verified
-    }
-
-    /// What it may do.
-    pub fn scopes(&self) -> &ScopeSet {
-        &self.verified.key().scopes
-    }
-}
-
 /// Verifies a token with this demand, with the instance's memory of applications.
 ///
 /// # Errors
@@ -87,7 +69,7 @@ pub async fn authenticate<K: KvRead, C: Clock>(
     kv: &K,
     trust: Trust<'_>,
     clock: &C,
-) -> Result<Admin> {
+) -> Result<Administrator> {
     let Some(token) = incoming.credential()? else {
         return Err(Error::new(
             Code::Unauthenticated,
@@ -101,7 +83,7 @@ pub async fn authenticate<K: KvRead, C: Clock>(
         client_address: incoming.client_address(trust.trusted_proxies),
     };
     match verify(token.expose(), &demand, kv, trust, clock).await? {
-        Verdict::Accepted(verified) => Ok(Admin { verified }),
+        Verdict::Accepted(verified) => Administrator::of(verified, kv, trust.records).await,
         Verdict::Refused(refusal) => {
             let detail = match refusal.code {
                 RefusalCode::Expired => "the key has expired",

@@ -20,7 +20,7 @@ pub mod serve;
 pub mod store;
 pub mod variables;
 
-pub use admin::{Admin, authenticate};
+pub use admin::authenticate;
 pub use clock::WasiClock;
 pub use random::WasiRng;
 pub use request::{Incoming, Method};

@@ -11,6 +11,7 @@ use keyward_domain::claim::Claim;
 use keyward_domain::event::{Action, Actor, Event, EventId, Outcome, Source, Target, WriteDigest};
 use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::role::Role;
 use keyward_domain::{ApplicationId, Code, Error, RequestId, Result};
 use keyward_records::{KvCount, KvRead, LIVE, NameRecord, Record, Tombstone, names, seal, tombstone_value};
 
@@ -151,6 +152,17 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Writes<'_, K, C, R> {
     /// An application changes, in its turn; both of its records carry the same revision.
     pub fn application(&mut self, application: &Application, details: &Details, turn: Turn) {
         self.new_application(application, details);
+        self.turns.push(turn);
+    }
+
+    /// A role is born.
+    pub fn new_role(&mut self, role: &Role) {
+        self.record(role);
+    }
+
+    /// A role changes or is retired, in its turn.
+    pub fn role(&mut self, role: &Role, turn: Turn) {
+        self.record(role);
         self.turns.push(turn);
     }
 

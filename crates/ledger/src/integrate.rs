@@ -305,6 +305,11 @@ pub fn things(event: &Event) -> Vec<(String, String)> {
     {
         things.push((lists::APPLICATIONS.to_owned(), application.to_string()));
     }
+    if event.action == Action::RoleCreated
+        && let Some(role) = event.target.role
+    {
+        things.push((lists::ROLES.to_owned(), role.to_string()));
+    }
     if matches!(event.action, Action::KeyIssued | Action::Initialised)
         && let (Some(application), Some(key)) = (event.target.application, event.target.key)
     {

@@ -7,10 +7,11 @@
 
 use crate::batch::KvWrite;
 use crate::ledger::Ledger;
-use keyward_domain::application::{Application, Details};
+use keyward_domain::application::{Application, Details, NameOwner};
 use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
-use keyward_domain::{ApplicationId, Code, Error, KeyId, Result};
+use keyward_domain::role::Role;
+use keyward_domain::{ApplicationId, Code, Error, KeyId, Result, RoleId};
 use keyward_records::{KvCount, KvRead, NameRecord, names};
 
 /// How long a writer waits for each of up to [`SILENT_COUNT`] predecessors that have not written, in milliseconds of the
@@ -128,24 +129,48 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         Ok((turn, application, details))
     }
 
-    /// A turn at the record that says who holds a name, and the record as it stands. An unknown name stands at revision 0.
+    /// A turn at a role's record, and the record as it stands.
+    ///
+    /// # Errors
+    /// Where the store does not answer, the record does not open, or there is none.
+    pub async fn role_turn(&self, id: RoleId) -> Result<(Turn, Role)> {
+        self.role_turn_after(id, 0).await
+    }
+
+    /// Another turn in the place of one that grew old, and the record as it stands now.
+    ///
+    /// # Errors
+    /// As [`Ledger::role_turn`].
+    pub async fn role_turn_again(&self, id: RoleId, old: Turn) -> Result<(Turn, Role)> {
+        self.role_turn_after(id, old.give_up()).await
+    }
+
+    async fn role_turn_after(&self, id: RoleId, given_up: u64) -> Result<(Turn, Role)> {
+        let reader = self.read();
+        let read = async || reader.role(id).await;
+        let (turn, role) =
+            self.turn(&names::role(id), 1, given_up, read, |role: &Role| role.revision, never).await?;
+        role.map(|role| (turn, role)).ok_or_else(|| Error::not_found("role"))
+    }
+
+    /// A turn at the record `store_key` that says who holds a name, and the record as it stands. An unknown name stands at
+    /// revision 0.
     ///
     /// # Errors
     /// Where the store does not answer or the record does not open.
-    pub async fn name_turn(&self, name: &str) -> Result<(Turn, NameRecord)> {
-        self.name_turn_after(name, 0).await
+    pub async fn name_turn(&self, store_key: String) -> Result<(Turn, NameRecord)> {
+        self.name_turn_after(store_key, 0).await
     }
 
     /// Another turn in the place of one that grew old, and the record as it stands now.
     ///
     /// # Errors
     /// As [`Ledger::name_turn`].
-    pub async fn name_turn_again(&self, name: &str, old: Turn) -> Result<(Turn, NameRecord)> {
-        self.name_turn_after(name, old.give_up()).await
+    pub async fn name_turn_again(&self, store_key: String, old: Turn) -> Result<(Turn, NameRecord)> {
+        self.name_turn_after(store_key, old.give_up()).await
     }
 
-    async fn name_turn_after(&self, name: &str, given_up: u64) -> Result<(Turn, NameRecord)> {
-        let store_key = names::name_owner(name);
+    async fn name_turn_after(&self, store_key: String, given_up: u64) -> Result<(Turn, NameRecord)> {
         let reader = self.read();
         let (turn, found) = self
             .turn(
@@ -157,10 +182,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
                 never,
             )
             .await?;
-        let record = found.unwrap_or_else(|| NameRecord {
-            at: store_key.clone(),
-            owner: keyward_domain::application::NameOwner { application: None, revision: 0 },
-        });
+        let record = found.unwrap_or_else(|| NameRecord { at: store_key, owner: NameOwner::default() });
         Ok((turn, record))
     }
 

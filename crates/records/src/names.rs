@@ -2,7 +2,7 @@
 
 use keyward_crypto::digest;
 use keyward_domain::event::EventId;
-use keyward_domain::{ApplicationId, ClaimId, KeyId};
+use keyward_domain::{ApplicationId, ClaimId, KeyId, RoleId};
 
 /// `prefix` and an id in hex, without the machinery of `format!`: three of them on every validation.
 fn of_id(prefix: &str, id: &[u8; 16]) -> String {
@@ -45,9 +45,23 @@ pub fn details(application: ApplicationId) -> String {
     format!("d:{}", application.hex())
 }
 
+/// A role.
+pub fn role(role: RoleId) -> String {
+    format!("r:{}", role.hex())
+}
+
 /// Who holds an application's name.
-pub fn name_owner(name: &str) -> String {
-    format!("n:{}", keyward_domain::id::hex(&digest::framed("keyward/name", &[name.as_bytes()])))
+pub fn application_name(name: &str) -> String {
+    of_name("keyward/name", name)
+}
+
+/// Who holds a role's name.
+pub fn role_name(name: &str) -> String {
+    of_name("keyward/role-name", name)
+}
+
+fn of_name(kind: &str, name: &str) -> String {
+    format!("n:{}", keyward_domain::id::hex(&digest::framed(kind, &[name.as_bytes()])))
 }
 
 /// A claim.
@@ -172,7 +186,9 @@ mod tests {
             application(app),
             generation_kill(app, u32::MAX),
             details(app),
-            name_owner("Zoë \u{1b} 'DROP"),
+            role(RoleId::from_bytes([255; 16])),
+            application_name("Zoë \u{1b} 'DROP"),
+            role_name("Zoë \u{1b} 'DROP"),
             claim(claim_id),
             outcome(&[255; 32]),
             event(event_id),

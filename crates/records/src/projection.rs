@@ -125,6 +125,9 @@ pub mod lists {
     /// All applications.
     pub const APPLICATIONS: &str = "apps";
 
+    /// All roles.
+    pub const ROLES: &str = "roles";
+
     /// The keys of one application.
     pub fn keys_of(application: ApplicationId) -> String {
         format!("keys:{}", application.hex())

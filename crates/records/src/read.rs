@@ -10,7 +10,8 @@ use keyward_domain::application::{Application, Details};
 use keyward_domain::claim::Claim;
 use keyward_domain::event::{Event, EventId};
 use keyward_domain::key::Key;
-use keyward_domain::{ApplicationId, ClaimId, KeyId, Result};
+use keyward_domain::role::Role;
+use keyward_domain::{ApplicationId, ClaimId, KeyId, Result, RoleId};
 
 /// The rings that the control plane holds. Validation holds `records` and `peppers` alone.
 pub struct Rings {
@@ -78,6 +79,14 @@ impl<'a, K: KvRead> Reader<'a, K> {
     /// Where the store does not answer or the record does not open.
     pub async fn details(&self, id: ApplicationId) -> Result<Option<Details>> {
         self.record(&self.rings.records, &names::details(id), "an application").await
+    }
+
+    /// A role.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn role(&self, id: RoleId) -> Result<Option<Role>> {
+        self.record(&self.rings.records, &names::role(id), "a role").await
     }
 
     /// Who holds a name.

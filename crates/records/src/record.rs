@@ -6,6 +6,7 @@ use keyward_domain::application::{Application, Details, NameOwner};
 use keyward_domain::claim::Claim;
 use keyward_domain::event::{Event, EventId};
 use keyward_domain::key::Key;
+use keyward_domain::role::Role;
 use keyward_domain::timestamp::millis;
 use keyward_domain::{Code, Error, Timestamp};
 use serde::de::DeserializeOwned;
@@ -158,6 +159,13 @@ impl Record for Details {
     }
 }
 
+impl Record for Role {
+    const DOMAIN: Domain = Domain::Role;
+    fn store_key(&self) -> String {
+        names::role(self.id)
+    }
+}
+
 impl Record for Claim {
     const DOMAIN: Domain = Domain::Claim;
     fn store_key(&self) -> String {
@@ -175,7 +183,7 @@ impl Record for Event {
 /// A [`NameOwner`] together with the store key that its name has.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameRecord {
-    /// Its store key, [`names::name_owner`].
+    /// Its store key: [`names::application_name`] or [`names::role_name`].
     pub at: String,
     /// Who holds it.
     #[serde(flatten)]

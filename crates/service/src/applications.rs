@@ -6,7 +6,7 @@ use crate::list::{List, Page};
 use crate::service::{REPLAY_S, Service};
 use crate::view::ApplicationView;
 use keyward_crypto::SecretText;
-use keyward_domain::application::{Application, Details, KEYWARD_NAME, Status};
+use keyward_domain::application::{Application, Details, NameHolder, Status};
 use keyward_domain::error::FieldError;
 use keyward_domain::event::{Action, EventId, Outcome};
 use keyward_domain::ports::{Clock, Rng};
@@ -14,9 +14,9 @@ use keyward_domain::scope::Reach;
 use keyward_domain::scope::administration as scope;
 use keyward_domain::text::{check_name, check_reason};
 use keyward_domain::{ApplicationId, Code, Error, Result, token};
-use keyward_ledger::{KvWrite, Turn};
+use keyward_ledger::KvWrite;
 use keyward_records::projection::lists;
-use keyward_records::{KvCount, KvRead, NameRecord};
+use keyward_records::{KvCount, KvRead};
 use serde::Deserialize;
 
 /// The most contacts of one application.
@@ -133,12 +133,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             return Ok(Answer::Replayed(SecretText::new(text.into())));
         }
         let id = ApplicationId::from_bytes(self.rng.bytes());
-        let (mut turn, mut name) = self.reserve_name(attempt, &new.name, id, None).await?;
+        let holder = NameHolder::Application(id);
+        let (mut turn, mut name) = self.reserve_name(attempt, &new.name, holder, None).await?;
         if let Some(text) = self.begin_again(attempt).await? {
             return Ok(Answer::Replayed(SecretText::new(text.into())));
         }
         if self.ledger.is_old(&turn) {
-            (turn, name) = self.reserve_name(attempt, &new.name, id, Some(turn)).await?;
+            (turn, name) = self.reserve_name(attempt, &new.name, holder, Some(turn)).await?;
         }
         // Only now: the event of a refusal names no application that never was.
         attempt.aim(Some(id), None);
@@ -165,34 +166,6 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             })
             .await?;
         Ok(Answer::Fresh(view))
-    }
-
-    /// The name's record with `id` as its owner, and the turn to write it: another one in the place of an `old` one.
-    async fn reserve_name(
-        &self,
-        attempt: &Attempt,
-        name: &str,
-        id: ApplicationId,
-        old: Option<Turn>,
-    ) -> Result<(Turn, NameRecord)> {
-        let taken = || Error::new(Code::NameTaken, "another application has this name; choose another");
-        if name == KEYWARD_NAME {
-            return Err(Error::new(
-                Code::NameTaken,
-                "`keyward` is the built-in application; choose another name",
-            ));
-        }
-        let (turn, mut record) = match old {
-            None => self.ledger.name_turn(name).await?,
-            Some(old) => self.ledger.name_turn_again(name, old).await?,
-        };
-        if record.owner.application.is_some_and(|owner| owner != id) {
-            attempt.unused_name(record, turn);
-            return Err(taken());
-        }
-        record.owner.application = Some(id);
-        record.owner.revision = turn.revision();
-        Ok((turn, record))
     }
 
     /// One application.
@@ -255,7 +228,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             attempt.unused_application(application, details, turn);
             return Err(error);
         }
-        let names = match self.rename(attempt, &details, change.name.as_deref()).await {
+        let (old, new) = (details.name.as_str(), change.name.as_deref());
+        let holder = NameHolder::Application(id);
+        let names = match self.exchange_names(attempt, holder, old, Some(new.unwrap_or(old))).await {
             Ok(names) => names,
             Err(error) => {
                 attempt.unused_application(application, details, turn);
@@ -298,24 +273,6 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             Ok(ApplicationView::of(&application, &details))
         })
         .await
-    }
-
-    /// The name records that a renaming writes: the new one taken, the old one free again.
-    async fn rename(
-        &self,
-        attempt: &Attempt,
-        details: &Details,
-        name: Option<&str>,
-    ) -> Result<Vec<(Turn, NameRecord)>> {
-        let Some(name) = name.filter(|name| *name != details.name) else { return Ok(Vec::new()) };
-        let mut new = self.reserve_name(attempt, name, details.id, None).await?;
-        let (turn, mut old) = self.ledger.name_turn(&details.name).await?;
-        if self.ledger.is_old(&new.0) {
-            new = self.reserve_name(attempt, name, details.id, Some(new.0)).await?;
-        }
-        old.owner.application = old.owner.application.filter(|owner| *owner != details.id);
-        old.owner.revision = turn.revision();
-        Ok(vec![new, (turn, old)])
     }
 }
 

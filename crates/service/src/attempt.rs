@@ -81,7 +81,7 @@ impl Attempt {
 
     /// The attempt turned out to be about this.
     pub(crate) fn aim(&self, application: Option<ApplicationId>, key: Option<KeyId>) {
-        self.target.set(Target { application, key });
+        self.target.set(Target { application, ..Target::key(key) });
     }
 
     pub(crate) fn act(&self, action: Action) {

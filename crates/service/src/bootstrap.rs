@@ -76,7 +76,7 @@ pub async fn initialise<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         roles: Vec::new(),
     };
     let caller = Caller::system(RequestId::from_bytes(service.rng.bytes()));
-    let target = Target { application: Some(application_id), key: Some(id) };
+    let target = Target { application: Some(application_id), ..Target::key(Some(id)) };
     let attempt = Attempt::to_change(caller, Action::Initialised, target);
     service
         .commit(&attempt, vec![attempt.draft(Outcome::Done, None, None)], |tickets, writes| {

@@ -2,10 +2,9 @@
 
 use keyward_crypto::SecretText;
 use keyward_domain::event::{Actor, ActorKind, Source};
-use keyward_domain::key::Environment;
 use keyward_domain::scope::{Reach, Scope, ScopeSet};
-use keyward_domain::{ApplicationId, Code, Error, KeyId, RequestId, Result};
-use keyward_verify::Verified;
+use keyward_domain::{ApplicationId, Error, KeyId, RequestId, Result};
+use keyward_verify::Administrator;
 
 /// Who calls.
 pub struct Caller {
@@ -17,25 +16,16 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// An admin: the holder of a live key of the built-in application.
-    ///
-    /// # Errors
-    /// [`Code::Unauthenticated`] where the key is another application's or a test key.
+    /// An admin.
     pub fn admin(
-        verified: &Verified,
+        administrator: &Administrator,
         source: Source,
         request: RequestId,
         idempotency_key: Option<SecretText>,
-    ) -> Result<Self> {
-        let key = verified.key();
-        if !key.is_administrative() || key.environment != Environment::Live {
-            return Err(Error::new(
-                Code::Unauthenticated,
-                "the credential is no live key of the application `keyward`; administration takes such a key",
-            ));
-        }
+    ) -> Self {
+        let key = administrator.key();
         let actor = Actor { kind: ActorKind::Admin, key: Some(key.id), principal: key.principal.clone() };
-        Ok(Self { actor, scopes: key.scopes.clone(), source, request, idempotency_key })
+        Self { actor, scopes: administrator.scopes().clone(), source, request, idempotency_key }
     }
 
     /// Somebody whose only credential is what the request itself carries: a ticket or a token.

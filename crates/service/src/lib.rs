@@ -13,6 +13,7 @@ mod keys;
 mod list;
 mod revocations;
 mod service;
+mod unique_name;
 mod view;
 
 pub use answer::{Answer, Body};

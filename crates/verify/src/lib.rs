@@ -2,10 +2,12 @@
 //!
 //! INVARIANT: nothing here writes, and nothing here answers "allowed" when the store is silent.
 
+mod administrator;
 mod application;
 mod verdict;
 mod verify;
 
+pub use administrator::Administrator;
 pub use application::ApplicationCache;
 pub use verdict::{Demand, Refusal, RefusalCode, Verdict, Verified};
 pub use verify::Verifier;

@@ -41,17 +41,7 @@ async fn run_group(world: &World, history: &mut History, rng: &SeededRng) {
     for what in &group {
         callers.push(match what {
             Do::TakeClaim(_) | Do::Report(_) => Some(world.holder(None)),
-            _ => {
-                survive(world.verify(&world.root, &Default::default())).await.and_then(
-                    |verdict| match verdict {
-                        Ok(keyward_verify::Verdict::Accepted(verified)) => {
-                            keyward_service::Caller::admin(&verified, World::source(), world.request(), None)
-                                .ok()
-                        }
-                        _ => None,
-                    },
-                )
-            }
+            _ => survive(world.try_caller(&world.root, None)).await.flatten(),
         });
     }
     let service = world.service();

@@ -69,12 +69,7 @@ async fn they_agree_with_the_log_after_any_history() {
 async fn run_if_possible(world: &World, what: &Do) -> crate::history::Ended {
     let caller = match what {
         Do::TakeClaim(_) | Do::Report(_) => world.holder(None),
-        _ => match world.verify(&world.root, &Default::default()).await {
-            Ok(keyward_verify::Verdict::Accepted(verified)) => {
-                keyward_service::Caller::admin(&verified, World::source(), world.request(), None).unwrap()
-            }
-            _ => return None,
-        },
+        _ => world.try_caller(&world.root, None).await?,
     };
     Some(crate::world::perform(&world.service(), caller, what).await)
 }

@@ -261,10 +261,8 @@ async fn revisions_are_consecutive_under_any_faults_that_are_told() {
         let mut callers = Vec::new();
         for _ in 0..12 {
             callers.push(loop {
-                let verdict = world.verify(&world.root, &Demand::default()).await;
-                if let Ok(keyward_verify::Verdict::Accepted(verified)) = verdict {
-                    break keyward_service::Caller::admin(&verified, World::source(), world.request(), None)
-                        .unwrap();
+                if let Some(caller) = world.try_caller(&world.root, None).await {
+                    break caller;
                 }
             });
         }

@@ -14,7 +14,7 @@ use keyward_service::{
     ApplicationChange, Attempt, Body, Caller, EventFilter, KeyChange, NewApplication, NewKey, Page,
     Presented, Service, TakeClaim, bootstrap,
 };
-use keyward_verify::{ApplicationCache, Demand, Verdict, Verifier};
+use keyward_verify::{Administrator, ApplicationCache, Demand, Verdict, Verifier};
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -183,8 +183,8 @@ pub enum Do {
 impl Do {
     /// The attempt that a component makes of it.
     fn attempt(&self, caller: Caller) -> Attempt {
-        let of_key = |key: KeyId| Target { application: None, key: Some(key) };
-        let of_application = |id: ApplicationId| Target { application: Some(id), key: None };
+        let of_key = |key: KeyId| Target::key(Some(key));
+        let of_application = |id: ApplicationId| Target::application(Some(id));
         let nothing = Target::default();
         match self {
             Self::CreateApplication(_) => Attempt::to_change(caller, Action::ApplicationCreated, nothing),
@@ -360,10 +360,17 @@ impl World {
 
     /// An admin by token, through the real verifier.
     pub async fn caller_with(&self, token: &str, idempotency_key: Option<&str>) -> Caller {
-        let verdict = self.verify(token, &Demand::default()).await.expect("the store answers");
-        let Verdict::Accepted(verified) = verdict else { panic!("the admin's token does not pass") };
+        self.try_caller(token, idempotency_key).await.expect("the admin's token passes")
+    }
+
+    /// The same where the store may fail; `None` where it does, or the token does not pass.
+    pub async fn try_caller(&self, token: &str, idempotency_key: Option<&str>) -> Option<Caller> {
+        let Ok(Verdict::Accepted(verified)) = self.verify(token, &Demand::default()).await else {
+            return None;
+        };
+        let admin = Administrator::of(verified, &self.kv, &self.rings.records).await.ok()?;
         let key = idempotency_key.map(|key| SecretText::new(key.to_owned()));
-        Caller::admin(&verified, Self::source(), self.request(), key).expect("an admin")
+        Some(Caller::admin(&admin, Self::source(), self.request(), key))
     }
 
     pub async fn caller(&self, token: &str) -> Caller {
