@@ -1,4 +1,5 @@
-//! How a key ends: one key, all keys of an application, or the token that somebody found; and whose a token in hand is.
+//! How a key ends: one key, all keys of an application, or the token that somebody found; and whose a token in hand is. What stops
+//! issuing is here as well, apart from what issues: it holds no signing key, and works however busy the other is.
 
 use keyward_control::Plane;
 use keyward_domain::event::{Action, Target};
@@ -14,6 +15,9 @@ enum Op {
     RevokeApplication,
     Report,
     LookUp,
+    ShowEmergency,
+    Freeze,
+    Thaw,
 }
 
 const ROUTES: &[Route<Op>] = &[
@@ -21,6 +25,9 @@ const ROUTES: &[Route<Op>] = &[
     Route::post("/v1/applications/{id}/revoke", Op::RevokeApplication),
     Route::post("/v1/revocations", Op::Report),
     Route::post("/v1/keys/lookup", Op::LookUp),
+    Route::get("/v1/emergency", Op::ShowEmergency),
+    Route::post("/v1/emergency/freeze", Op::Freeze),
+    Route::post("/v1/emergency/thaw", Op::Thaw),
 ];
 
 async fn handle(incoming: &Incoming) -> Response {
@@ -34,6 +41,9 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
         Op::RevokeApplication => revoke_application(&plane, incoming, params.id(0, "application")).await,
         Op::Report => report(&plane, incoming).await,
         Op::LookUp => look_up(&plane, incoming).await,
+        Op::ShowEmergency => show_emergency(&plane, incoming).await,
+        Op::Freeze => freeze(&plane, incoming).await,
+        Op::Thaw => thaw(&plane, incoming).await,
     }
 }
 
@@ -77,6 +87,32 @@ async fn look_up(plane: &Plane, incoming: &Incoming) -> Result<Response> {
         .change(incoming, Action::KeyLookedUp, Target::default(), async |service, attempt| {
             let Presented { token } = incoming.json().await?;
             Response::json(200, &service.lookup(attempt, &token).await?)
+        })
+        .await
+}
+
+async fn show_emergency(plane: &Plane, incoming: &Incoming) -> Result<Response> {
+    plane
+        .look(incoming, Action::IssuingRead, Target::default(), async |service, attempt| {
+            Response::json(200, &service.emergency(attempt).await?)
+        })
+        .await
+}
+
+async fn freeze(plane: &Plane, incoming: &Incoming) -> Result<Response> {
+    plane
+        .change(incoming, Action::IssuingFrozen, Target::default(), async |service, attempt| {
+            let Reason { reason } = incoming.json().await?;
+            Response::json(200, &service.freeze_issuing(attempt, &reason).await?)
+        })
+        .await
+}
+
+async fn thaw(plane: &Plane, incoming: &Incoming) -> Result<Response> {
+    plane
+        .change(incoming, Action::IssuingThawed, Target::default(), async |service, attempt| {
+            let Reason { reason } = incoming.json().await?;
+            Response::json(200, &service.thaw_issuing(attempt, &reason).await?)
         })
         .await
 }

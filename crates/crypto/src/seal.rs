@@ -61,11 +61,13 @@ pub enum Domain {
     Usage,
     /// A role (`r:{id}`).
     Role,
+    /// A switch of the whole of Keyward (`o:...`).
+    Control,
 }
 
 impl Domain {
     /// Every domain.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Tombstone,
         Self::Key,
         Self::Application,
@@ -79,6 +81,7 @@ impl Domain {
         Self::Checkpoint,
         Self::Usage,
         Self::Role,
+        Self::Control,
     ];
 
     /// The stable label that enters subkeys and additional data. Changing one makes every record of it unreadable.
@@ -97,6 +100,7 @@ impl Domain {
             Self::Checkpoint => "keyward/v1/checkpoint",
             Self::Usage => "keyward/v1/usage",
             Self::Role => "keyward/v1/role",
+            Self::Control => "keyward/v1/control",
         }
     }
 }
@@ -170,6 +174,7 @@ impl Version {
             checkpoint,
             usage,
             role,
+            control,
         ] = &self.ciphers;
         let slot = match domain {
             Domain::Tombstone => tombstone,
@@ -185,6 +190,7 @@ impl Version {
             Domain::Checkpoint => checkpoint,
             Domain::Usage => usage,
             Domain::Role => role,
+            Domain::Control => control,
         };
         slot.get_or_init(|| Box::new(self.derive_cipher(domain, None)))
     }

@@ -93,6 +93,8 @@ codes! {
     ClaimGone = ("claim-gone", 410, Conflict, "The claim can no longer be taken"),
     /// The key or its application is revoked.
     Revoked = ("revoked", 409, Conflict, "The key is revoked"),
+    /// Nobody issues anything until it is thawed.
+    IssuingFrozen = ("issuing-frozen", 409, Conflict, "Issuing is frozen"),
     /// The store does not answer.
     StoreUnavailable = ("store-unavailable", 503, Store, "The store does not answer"),
     /// Whether it was done is not known.

@@ -109,6 +109,10 @@ actions! {
     RoleRetired = "role.retire",
     /// Calls without a valid credential were refused; counted per source and minute.
     AnonymousRefused = "admin.refuse",
+    /// Issuing was frozen.
+    IssuingFrozen = "emergency.freeze",
+    /// Issuing goes on.
+    IssuingThawed = "emergency.thaw",
     /// Applications were looked at; in the log only where it was refused.
     ApplicationRead = "application.read",
     /// Keys were looked at; in the log only where it was refused.
@@ -117,6 +121,8 @@ actions! {
     RoleRead = "role.read",
     /// The log was looked at; in the log only where it was refused.
     AuditRead = "audit.read",
+    /// How issuing stands was looked at; in the log only where it was refused.
+    IssuingRead = "emergency.read",
     /// The rings, the signing key and the root key were made.
     Initialised = "keyward.init",
 }

@@ -8,6 +8,7 @@ pub mod claim;
 pub mod error;
 pub mod event;
 pub mod id;
+pub mod issuing;
 pub mod key;
 pub mod network;
 pub mod ports;

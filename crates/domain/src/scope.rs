@@ -32,6 +32,10 @@ pub mod administration {
     pub const ROLES_WRITE: &str = "roles:write";
     /// See the log.
     pub const AUDIT_READ: &str = "audit:read";
+    /// Freeze and thaw issuing.
+    pub const EMERGENCY_FREEZE: &str = "emergency:freeze";
+    /// See whether issuing is frozen.
+    pub const EMERGENCY_READ: &str = "emergency:read";
 }
 
 const GRAMMAR: &str = "segments of `[a-z0-9._-]` joined by `:`, the last may be `*`, at most 128 bytes";

@@ -9,6 +9,7 @@ use keyward_crypto::digest::{hex, leaf_hash};
 use keyward_domain::application::{Application, Details};
 use keyward_domain::claim::Claim;
 use keyward_domain::event::{Action, Actor, Event, EventId, Outcome, Source, Target, WriteDigest};
+use keyward_domain::issuing::Issuing;
 use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::role::Role;
@@ -169,6 +170,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Writes<'_, K, C, R> {
     /// A name changes hands, in its turn.
     pub fn name(&mut self, name: &NameRecord, turn: Turn) {
         self.record(name);
+        self.turns.push(turn);
+    }
+
+    /// The switch of issuing is set, in its turn.
+    pub fn issuing(&mut self, issuing: &Issuing, turn: Turn) {
+        self.record(issuing);
         self.turns.push(turn);
     }
 

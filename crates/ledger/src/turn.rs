@@ -8,6 +8,7 @@
 use crate::batch::KvWrite;
 use crate::ledger::Ledger;
 use keyward_domain::application::{Application, Details, NameOwner};
+use keyward_domain::issuing::Issuing;
 use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::role::Role;
@@ -184,6 +185,16 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
             .await?;
         let record = found.unwrap_or_else(|| NameRecord { at: store_key, owner: NameOwner::default() });
         Ok((turn, record))
+    }
+
+    /// A turn at the switch of issuing, and the record as it stands; `None` where nobody ever touched it.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn issuing_turn(&self) -> Result<(Turn, Option<Issuing>)> {
+        let reader = self.read();
+        let read = async || reader.issuing().await;
+        self.turn(names::ISSUING, 0, 0, read, |issuing: &Issuing| issuing.revision, never).await
     }
 
     /// Takes a ticket for the record at `store_key` and waits for its turn. `birth` is the revision at which such records start;

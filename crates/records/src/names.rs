@@ -74,6 +74,9 @@ pub fn outcome(digest: &[u8; 32]) -> String {
     format!("y:{}", keyward_domain::id::hex(digest))
 }
 
+/// Whether keys are issued at all.
+pub const ISSUING: &str = "o:issuing";
+
 /// An audit event.
 pub fn event(event: EventId) -> String {
     format!("e:{}.{}", event.epoch, event.seq)
@@ -193,6 +196,7 @@ mod tests {
             outcome(&[255; 32]),
             event(event_id),
             void(event_id),
+            ISSUING.to_owned(),
             HEAD.to_owned(),
             list_page(&crate::projection::lists::events_of_key(key_id), u64::MAX),
             list_page(&crate::projection::lists::keys_tagged(Some(app), "Zoë \u{1b} 'DROP"), u64::MAX),

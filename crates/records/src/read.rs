@@ -9,6 +9,7 @@ use keyward_crypto::{Peppers, Sealer};
 use keyward_domain::application::{Application, Details};
 use keyward_domain::claim::Claim;
 use keyward_domain::event::{Event, EventId};
+use keyward_domain::issuing::Issuing;
 use keyward_domain::key::Key;
 use keyward_domain::role::Role;
 use keyward_domain::{ApplicationId, ClaimId, KeyId, Result, RoleId};
@@ -103,6 +104,14 @@ impl<'a, K: KvRead> Reader<'a, K> {
     /// Where the store does not answer or the record does not open.
     pub async fn claim(&self, id: ClaimId) -> Result<Option<Claim>> {
         self.record(&self.rings.records, &names::claim(id), "a claim").await
+    }
+
+    /// How issuing stands; `None` where nobody ever froze it.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn issuing(&self) -> Result<Option<Issuing>> {
+        self.record(&self.rings.records, names::ISSUING, "the state of issuing").await
     }
 
     /// An event.

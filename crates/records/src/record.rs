@@ -5,6 +5,7 @@ use keyward_crypto::{Domain, OpenError, SealError, Sealer};
 use keyward_domain::application::{Application, Details, NameOwner};
 use keyward_domain::claim::Claim;
 use keyward_domain::event::{Event, EventId};
+use keyward_domain::issuing::Issuing;
 use keyward_domain::key::Key;
 use keyward_domain::role::Role;
 use keyward_domain::timestamp::millis;
@@ -170,6 +171,13 @@ impl Record for Claim {
     const DOMAIN: Domain = Domain::Claim;
     fn store_key(&self) -> String {
         names::claim(self.id)
+    }
+}
+
+impl Record for Issuing {
+    const DOMAIN: Domain = Domain::Control;
+    fn store_key(&self) -> String {
+        names::ISSUING.to_owned()
     }
 }
 

@@ -105,7 +105,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// Takes a claim: the first to come mints the secret, every other is refused, and the second is an alarm.
     ///
     /// # Errors
-    /// A text that is no ticket, no such claim, one that is taken or gone; where the store does not answer.
+    /// A text that is no ticket, no such claim, one that is taken or gone, frozen issuing; where the store does not answer.
     pub async fn take_claim(&self, attempt: &Attempt, take: &TakeClaim) -> Result<Answer<ClaimedKey>> {
         let claim = self.find_claim(&take.ticket).await?;
         attempt.aim(Some(claim.application), Some(claim.key));
@@ -127,6 +127,10 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             State::Expired => return Err(gone("its 15 minutes are over")),
             State::Void => return Err(gone("another claim took its place, or the key is no more")),
         };
+        // Before a place is taken: refused now, the claim can still be taken after the thaw.
+        if under_way {
+            self.require_issuing(attempt).await?;
+        }
         // The first ticket wins. A lost reply burns the claim, which an admin reissues: better than a secret minted twice.
         match self.kv.increment(&names::counter::claim(claim.id), 1).await {
             Ok(1) => self.mint(attempt, &claim, request).await.map(Answer::Fresh),

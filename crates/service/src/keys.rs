@@ -298,7 +298,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// Issues a key, with a claim for its first version. No secret exists yet.
     ///
     /// # Errors
-    /// Invalid fields, a missing scope, no such application; where the store does not answer.
+    /// Invalid fields, a missing scope, no such application, frozen issuing; where the store does not answer.
     pub async fn issue_key(&self, attempt: &Attempt, new: NewKey) -> Result<Answer<IssuedKey>> {
         // Whom it is for decides who may; an id that cannot be read is told to whoever may issue at all.
         match new.application.parse::<ApplicationId>() {
@@ -313,6 +313,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         if let Some(text) = self.begin(attempt, "keys.issue", &new, REPLAY_S).await? {
             return Ok(Answer::Replayed(SecretText::new(text.into())));
         }
+        self.require_issuing(attempt).await?;
         let reader = self.read();
         let (application, details) =
             futures::join!(reader.application(checked.application), reader.details(checked.application));
@@ -568,7 +569,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// A new claim in the place of one that was not taken.
     ///
     /// # Errors
-    /// A missing scope, no such key, a key that is claimed or dead; where the store does not answer.
+    /// A missing scope, no such key, a key that is claimed or dead, frozen issuing; where the store does not answer.
     pub async fn reissue_claim(&self, attempt: &Attempt, id: KeyId) -> Result<Answer<IssuedKey>> {
         let known = self.visible_key(attempt, scope::KEYS_WRITE, id).await?;
         attempt.caller.require_superset(known.application, &known.scopes)?;
@@ -613,6 +614,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// The version that a new claim would mint.
     async fn check_reissue(&self, attempt: &Attempt, key: &Key) -> Result<u16> {
         attempt.caller.require_superset(key.application, &key.scopes)?;
+        self.require_issuing(attempt).await?;
         self.require_alive(key).await?;
         if key.expired(self.clock.now()) {
             return Err(Error::new(Code::StateConflict, "the key has expired; issue a new one"));

@@ -1,7 +1,8 @@
 //! What the outside sees of records. No MAC, no ticket and no token has a place in any of these.
 
 use keyward_domain::application::{Application, Details, Status};
-use keyward_domain::event::EventId;
+use keyward_domain::event::{Actor, EventId};
+use keyward_domain::issuing::{self, Issuing};
 use keyward_domain::key::{Environment, Key, Rules};
 use keyward_domain::scope::ScopeSet;
 use keyward_domain::{ApplicationId, ClaimId, KeyId, Timestamp};
@@ -93,7 +94,7 @@ struct OpenClaimView {
 #[derive(Serialize)]
 struct RevokedView {
     at: Timestamp,
-    by: keyward_domain::event::Actor,
+    by: Actor,
     reason: String,
     event: EventId,
 }
@@ -214,6 +215,35 @@ impl RevocationView {
             revoked_at: tombstone.at,
             event: tombstone.event,
         })
+    }
+}
+
+/// How what an emergency can stop stands.
+#[derive(Serialize)]
+pub struct EmergencyView {
+    issuing: IssuingView,
+}
+
+#[derive(Serialize)]
+struct IssuingView {
+    state: issuing::State,
+    at: Option<Timestamp>,
+    by: Option<Actor>,
+    reason: Option<String>,
+    event: Option<EventId>,
+}
+
+impl EmergencyView {
+    pub(crate) fn of(issuing: Option<&Issuing>) -> Self {
+        Self {
+            issuing: IssuingView {
+                state: issuing.map_or(issuing::State::Open, |issuing| issuing.state),
+                at: issuing.map(|issuing| issuing.at),
+                by: issuing.map(|issuing| issuing.by.clone()),
+                reason: issuing.map(|issuing| issuing.reason.clone()),
+                event: issuing.map(|issuing| issuing.event),
+            },
+        }
     }
 }
 

@@ -81,7 +81,8 @@
     // A lost answer can be had again with the same Idempotency-Key.
     const answer = await post().catch(post);
     const body = await answer.json();
-    if (!answer.ok && answer.status < 500) {
+    // While issuing is frozen the link stays good.
+    if (!answer.ok && answer.status < 500 && body.code !== "issuing-frozen") {
       refuse(REFUSED[body.code] || body.detail);
       return;
     }

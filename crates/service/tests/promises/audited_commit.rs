@@ -33,12 +33,14 @@ async fn changing(seed: u64) -> (World, Vec<(&'static str, Do, Action)>) {
         ("lookup", Do::Lookup(held.token.clone()), Action::KeyLookedUp),
         ("report", Do::Report(other.token), Action::KeyReported),
         ("revoke", Do::RevokeKey(held.id, "lost"), Action::KeyRevoked),
+        ("freeze", Do::Freeze("stolen"), Action::IssuingFrozen),
+        ("thaw", Do::Thaw("found"), Action::IssuingThawed),
         ("revoke all", Do::RevokeApplication(app, "leak"), Action::ApplicationRevoked),
     ];
     (world, all)
 }
 
-const CHANGES: usize = 12;
+const CHANGES: usize = 14;
 
 async fn done(world: &World, action: Action) -> usize {
     let events = world.events().await;

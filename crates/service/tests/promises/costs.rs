@@ -41,6 +41,10 @@ async fn one_batch_and_the_documented_increments() {
         ("claim again", Do::TakeClaim(tickets[0].clone()), false, 3),
         ("refused before a turn", Do::ChangeKey(unclaimed, json!({"name": "a"}), Some(1)), false, 1),
         ("refused with a key", Do::Issue(new_key(absent, "a")), true, 2),
+        ("freeze", Do::Freeze("x"), false, 2),
+        ("issue while frozen", Do::Issue(new_key(app, "a")), false, 1),
+        ("claim while frozen", Do::Reissue(unclaimed), false, 1),
+        ("thaw", Do::Thaw("x"), false, 2),
         ("revoke all", Do::RevokeApplication(app, "x"), false, 1),
     ];
     for (name, what, with_key, increments) in rows {

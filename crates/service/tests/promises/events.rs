@@ -158,6 +158,13 @@ async fn each_call_leaves_exactly_one_event() {
         (Do::ReadKey(held.id), true, Action::KeyRead, refused, None, Some(held.id)),
         (Do::ListApplications, true, Action::ApplicationRead, refused, None, None),
         (Do::ListEvents(None), true, Action::AuditRead, refused, None, None),
+        (Do::Freeze("why"), true, Action::IssuingFrozen, refused, None, None),
+        (Do::Freeze(""), false, Action::IssuingFrozen, refused, None, None),
+        (Do::Freeze("why"), false, Action::IssuingFrozen, done, None, None),
+        (Do::Issue(new_key(app, "x")), false, Action::KeyIssued, refused, Some(app), None),
+        (Do::Reissue(unclaimed), false, Action::ClaimReissued, refused, Some(app), Some(unclaimed)),
+        (Do::Thaw("why"), false, Action::IssuingThawed, done, None, None),
+        (Do::ReadEmergency, true, Action::IssuingRead, refused, None, None),
         (Do::RevokeApplication(app, "why"), false, Action::ApplicationRevoked, done, Some(app), None),
         (
             Do::RevokeApplication(absent.0, "why"),

@@ -14,6 +14,7 @@ mod clock_steps_back;
 mod costs;
 mod crashes;
 mod events;
+mod frozen_issuing;
 mod generations;
 mod history;
 mod hot_path;

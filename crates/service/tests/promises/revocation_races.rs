@@ -78,7 +78,7 @@ impl Clock for SteppedClock<'_> {
 
 /// Runs all of `what` at once; `choose` picks whose call comes next among those awake, by how many there are. Whoever is in
 /// `frozen` makes so many steps and then none until the others are done.
-async fn interleave(
+pub async fn interleave(
     world: &World,
     what: &[Do],
     mut choose: impl FnMut(usize) -> usize,
@@ -136,17 +136,17 @@ async fn interleave(
 }
 
 /// Every schedule, one after the other, as long as `run` is asked for another one.
-struct Schedules {
+pub struct Schedules {
     choices: Vec<(usize, usize)>,
     at: usize,
 }
 
 impl Schedules {
-    const fn new() -> Self {
+    pub const fn new() -> Self {
         Self { choices: Vec::new(), at: 0 }
     }
 
-    fn choose(&mut self, among: usize) -> usize {
+    pub fn choose(&mut self, among: usize) -> usize {
         if self.at == self.choices.len() {
             self.choices.push((0, among));
         }
@@ -155,7 +155,7 @@ impl Schedules {
     }
 
     /// Goes on to the next schedule; whether there is one.
-    fn next(&mut self) -> bool {
+    pub fn next(&mut self) -> bool {
         self.choices.truncate(self.at);
         self.at = 0;
         while let Some((chosen, among)) = self.choices.pop() {

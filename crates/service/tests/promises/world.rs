@@ -172,6 +172,9 @@ pub enum Do {
     Lookup(String),
     Report(String),
     TakeClaim(String),
+    Freeze(&'static str),
+    Thaw(&'static str),
+    ReadEmergency,
     ReadApplication(ApplicationId),
     ListApplications,
     ReadKey(KeyId),
@@ -201,6 +204,9 @@ impl Do {
             Self::Lookup(_) => Attempt::to_change(caller, Action::KeyLookedUp, nothing),
             Self::Report(_) => Attempt::to_change(caller, Action::KeyReported, nothing),
             Self::TakeClaim(_) => Attempt::to_change(caller, Action::ClaimTaken, nothing),
+            Self::Freeze(_) => Attempt::to_change(caller, Action::IssuingFrozen, nothing),
+            Self::Thaw(_) => Attempt::to_change(caller, Action::IssuingThawed, nothing),
+            Self::ReadEmergency => Attempt::to_read(caller, Action::IssuingRead, nothing),
             Self::ReadApplication(id) => {
                 Attempt::to_read(caller, Action::ApplicationRead, of_application(*id))
             }
@@ -263,6 +269,9 @@ async fn execute<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         Do::TakeClaim(ticket) => Reply::answer(
             &service.take_claim(attempt, &body::<TakeClaim>(&json!({ "ticket": ticket }))).await?,
         ),
+        Do::Freeze(reason) => Reply::of(&service.freeze_issuing(attempt, reason).await?),
+        Do::Thaw(reason) => Reply::of(&service.thaw_issuing(attempt, reason).await?),
+        Do::ReadEmergency => Reply::of(&service.emergency(attempt).await?),
         Do::ReadApplication(id) => Reply::of(&service.application(attempt, *id).await?),
         Do::ListApplications => Reply::of(&service.applications(attempt, &first_page()).await?),
         Do::ReadKey(id) => Reply::of(&service.key(attempt, *id).await?),
