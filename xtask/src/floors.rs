@@ -60,6 +60,11 @@ const BESIDE: &[Beside] = &[
         reason: "the command stands outside Wasm: `init` runs one use case on the store itself, all else is HTTP",
     },
     Beside {
+        name: "keyward-api",
+        may: &["keyward-domain", "keyward-verify", "keyward-service"],
+        reason: "the document is made of the types on the wire, and of nothing that runs in Wasm",
+    },
+    Beside {
         name: "keyward-e2e",
         may: &["keyward-domain", "keyward-crypto"],
         reason: "end-to-end tests see what a caller sees",

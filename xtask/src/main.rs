@@ -6,6 +6,7 @@ mod build;
 mod floors;
 mod lint;
 mod metadata;
+mod openapi;
 mod programs;
 mod steps;
 mod suite;
@@ -33,6 +34,8 @@ enum Task {
     Lint(lint::Options),
     /// What CI runs: lint, native tests, build, host tests, end-to-end tests
     Test(suite::Options),
+    /// Write docs/openapi.json anew, out of the types
+    Openapi,
     /// Measure the hot path against bare components on the same host
     Bench(bench::Options),
 }
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Task::Up(options) => up::run(options),
         Task::Lint(options) => lint::run(options),
         Task::Test(options) => suite::run(options),
+        Task::Openapi => openapi::run(),
         Task::Bench(options) => bench::run(options),
     };
     match done {

@@ -5,7 +5,7 @@ use keyward_domain::Result;
 use keyward_domain::ports::Clock;
 use keyward_guest::Response;
 use keyward_ledger::StoreKind;
-use serde::Serialize;
+use keyward_service::{Alive, Ready};
 use std::cell::Cell;
 
 /// How long a probe of the store is believed, in milliseconds: readiness is asked often, by anybody, and a probe writes.
@@ -15,26 +15,8 @@ thread_local! {
     static PROBED: Cell<Option<(u64, StoreKind)>> = const { Cell::new(None) };
 }
 
-#[derive(Serialize)]
-struct Alive {
-    status: &'static str,
-}
-
-#[derive(Serialize)]
-struct Ready {
-    status: &'static str,
-    store: Store,
-}
-
-#[derive(Serialize)]
-struct Store {
-    kind: &'static str,
-    unique_tickets: bool,
-    batch: bool,
-}
-
 pub(crate) fn alive() -> Result<Response> {
-    Response::json(200, &Alive { status: "ok" })
+    Response::json(200, &Alive::now())
 }
 
 pub(crate) async fn ready(plane: &Plane) -> Result<Response> {
@@ -48,6 +30,5 @@ pub(crate) async fn ready(plane: &Plane) -> Result<Response> {
             kind
         }
     };
-    let store = Store { kind: kind.as_str(), unique_tickets: true, batch: true };
-    Response::json(200, &Ready { status: "ok", store })
+    Response::json(200, &Ready::on(kind))
 }

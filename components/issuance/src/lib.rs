@@ -29,6 +29,7 @@ enum Op {
     ShowClaim,
     ClaimPage,
     SigningKeys,
+    Document,
     Alive,
     Ready,
 }
@@ -47,9 +48,13 @@ const ROUTES: &[Route<Op>] = &[
     Route::get("/v1/claims/{id}", Op::ShowClaim),
     Route::get("/claim", Op::ClaimPage),
     Route::get("/.well-known/keyward/jwks.json", Op::SigningKeys),
+    Route::get("/openapi.json", Op::Document),
     Route::get("/healthz", Op::Alive),
     Route::get("/readyz", Op::Ready),
 ];
+
+/// The document of the whole API, as `cargo xtask openapi` writes it.
+const DOCUMENT: &[u8] = include_bytes!("../../../docs/openapi.json");
 
 async fn handle(incoming: &Incoming) -> Response {
     route::serve(ROUTES, incoming, async |op, params| run(op, incoming, &params).await).await
@@ -60,6 +65,7 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
     match op {
         Op::Alive => return health::alive(),
         Op::ClaimPage => return Ok(claim_page::page()),
+        Op::Document => return Ok(Response::bytes(200, "application/json", DOCUMENT.to_vec())),
         Op::SigningKeys => {
             let issuance = variables::issuance().await?;
             let jwks = issuance.signing_keys.jwks().into_bytes();
@@ -86,6 +92,6 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
         Op::TakeClaim => claims::take(&plane, &issuance, incoming).await,
         Op::ShowClaim => claims::show(&plane, params.id::<ClaimId>(0, "claim")?).await,
         Op::Ready => health::ready(&plane).await,
-        Op::Alive | Op::ClaimPage | Op::SigningKeys => health::alive(),
+        Op::Alive | Op::ClaimPage | Op::SigningKeys | Op::Document => health::alive(),
     }
 }

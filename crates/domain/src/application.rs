@@ -4,12 +4,13 @@ use crate::event::EventId;
 use crate::id::{ApplicationId, RoleId};
 use crate::timestamp::{Timestamp, millis};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The name of the built-in application.
 pub const KEYWARD_NAME: &str = "keyward";
 
 /// Whether an application's keys work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// They do.

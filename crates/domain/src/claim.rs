@@ -3,6 +3,7 @@
 use crate::id::{ApplicationId, ClaimId, KeyId};
 use crate::timestamp::{Timestamp, millis};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// How long a claim may be taken, in seconds.
 pub const CLAIM_LIFETIME_S: i64 = 15 * 60;
@@ -10,7 +11,7 @@ pub const CLAIM_LIFETIME_S: i64 = 15 * 60;
 pub const CLAIM_REPLAY_S: i64 = 60;
 
 /// Where a claim stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// It may be taken.

@@ -3,6 +3,7 @@
 use crate::scope::Scope;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use utoipa::ToSchema;
 
 /// Who can mend it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +88,8 @@ codes! {
     RevisionMismatch = ("revision-mismatch", 412, Conflict, "The thing has changed meanwhile"),
     /// The same Idempotency-Key came with another request.
     IdempotencyMismatch = ("idempotency-mismatch", 422, Conflict, "The Idempotency-Key was used for another request"),
+    /// A request with the same Idempotency-Key has not ended yet.
+    IdempotencyInFlight = ("idempotency-in-flight", 409, Conflict, "A request with this Idempotency-Key has not ended yet"),
     /// The claim was taken before.
     ClaimTaken = ("claim-taken", 410, Conflict, "The claim was taken before"),
     /// The claim's deadline passed, or another took its place.
@@ -132,7 +135,7 @@ impl std::str::FromStr for Code {
 }
 
 /// One finding about one field of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldError {
     /// Which field, as a path such as `scopes[2]`.
     pub field: String,

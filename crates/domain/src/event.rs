@@ -3,9 +3,12 @@
 //! INVARIANT: an event names digests of what was written, never its content; no secret, token or ticket has a place here.
 
 use crate::id::{ApplicationId, KeyId, RequestId, RoleId};
+use crate::schema::{impl_schema, text};
 use crate::timestamp::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
+use utoipa::ToSchema;
+use utoipa::openapi::{ObjectBuilder, Type};
 
 /// An event's place in the log: its ticket, out of the counter of its epoch.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -55,6 +58,8 @@ impl<'de> Deserialize<'de> for EventId {
         text.parse().map_err(|_| serde::de::Error::custom("expected `evt_<epoch>_<seq>`"))
     }
 }
+
+impl_schema!(EventId, text("An event's place in the log: epoch and number.", "^evt_[0-9]+_[1-9][0-9]*$"));
 
 macro_rules! actions {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
@@ -147,8 +152,16 @@ impl<'de> Deserialize<'de> for Action {
     }
 }
 
+impl_schema!(
+    Action,
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some("What was done or tried."))
+        .enum_values(Some(Self::ALL.iter().map(|action| action.as_str())))
+);
+
 /// How it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// Done.
@@ -160,20 +173,22 @@ pub enum Outcome {
 }
 
 /// Who did it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Actor {
     /// In which role.
     pub kind: ActorKind,
     /// The key that was presented.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub key: Option<KeyId>,
     /// The person or workload that the key stands for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub principal: Option<String>,
 }
 
 /// In which role somebody acted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ActorKind {
     /// With a key of the built-in application.
@@ -187,27 +202,32 @@ pub enum ActorKind {
 }
 
 /// From where.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Source {
     /// The client's address, as far as it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub client_addr: Option<String>,
     /// What the client called itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub user_agent: Option<String>,
 }
 
 /// To what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Target {
     /// Whose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub application: Option<ApplicationId>,
     /// Which key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub key: Option<KeyId>,
     /// Which role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub role: Option<RoleId>,
 }
 
@@ -229,7 +249,7 @@ impl Target {
 }
 
 /// The keyed digest of one record that was written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WriteDigest {
     /// The store key.
     pub record: String,
@@ -238,7 +258,7 @@ pub struct WriteDigest {
 }
 
 /// One entry of the log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     /// Its place.
     pub id: EventId,
@@ -256,15 +276,18 @@ pub struct Event {
     pub source: Source,
     /// In which request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub request: Option<RequestId>,
     /// Why, in the words of whoever did it; for a refusal the stable code of the problem.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub reason: Option<String>,
     /// Names of what changed, or other plain facts; never a value that could be secret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub detail: Vec<String>,
     /// The event before it on the same target, as far as its writer knew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub previous: Option<EventId>,
     /// What was written with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

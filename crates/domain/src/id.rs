@@ -1,6 +1,7 @@
 //! Stable ids: 16 random bytes, shown as `<kind>_<22 base62>`, named in the store as lowercase hex.
 
 use crate::base62;
+use crate::schema::{impl_schema, text};
 use std::fmt;
 
 /// Why a text is not an id of the wanted kind.
@@ -35,8 +36,8 @@ pub fn push_hex(out: &mut String, bytes: &[u8]) {
 }
 
 macro_rules! id {
-    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
-        $(#[$doc])*
+    ($(#[doc = $doc:literal])* $name:ident, $prefix:literal) => {
+        $(#[doc = $doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name([u8; 16]);
 
@@ -102,6 +103,8 @@ macro_rules! id {
                 text.parse().map_err(|e: NotAnId| serde::de::Error::custom(format!("expected {e}")))
             }
         }
+
+        impl_schema!($name, text(concat!($($doc),*).trim(), concat!("^", $prefix, "[0-9A-Za-z]{22}$")));
     };
 }
 

@@ -6,12 +6,13 @@ use crate::network::NetworkRule;
 use crate::scope::ScopeSet;
 use crate::timestamp::{Timestamp, millis};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The longest life that may be asked for, in seconds: ten years.
 pub const EXPIRES_IN_S_MAX: i64 = 10 * 365 * 24 * 3600;
 
 /// Which world a key works in; a `test` key never passes for a `live` one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Environment {
     /// Real traffic.
@@ -66,7 +67,7 @@ pub struct OpenClaim {
 }
 
 /// Restrictions beyond scopes.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Rules {
     /// From which networks the key may be used; none means from anywhere.
     pub network: NetworkRule,

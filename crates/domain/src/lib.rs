@@ -12,7 +12,9 @@ pub mod issuing;
 pub mod key;
 pub mod network;
 pub mod ports;
+pub mod problem;
 pub mod role;
+mod schema;
 pub mod scope;
 pub mod tag;
 pub mod text;
@@ -21,4 +23,5 @@ pub mod token;
 
 pub use error::{Code, Error, FieldError, Result};
 pub use id::{ApplicationId, ClaimId, KeyId, RequestId, RoleId};
+pub use problem::Problem;
 pub use timestamp::Timestamp;

@@ -1,9 +1,11 @@
 //! Network rules: from which addresses a key may be used; and how a client's address is found among what proxies say.
 
 use crate::error::FieldError;
+use crate::schema::impl_schema;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
+use utoipa::openapi::{ArrayBuilder, ObjectBuilder, Type};
 
 /// The most networks in one rule.
 pub const NETWORKS_MAX: usize = 64;
@@ -62,6 +64,15 @@ impl NetworkRule {
         self.0.is_empty()
     }
 }
+
+impl_schema!(
+    NetworkRule,
+    ArrayBuilder::new()
+        .items(ObjectBuilder::new().schema_type(Type::String).examples(["192.0.2.0/24", "2001:db8::/32"]))
+        .max_items(Some(NETWORKS_MAX))
+        .unique_items(true)
+        .description(Some("Networks in CIDR notation; none means from anywhere.")),
+);
 
 fn parse_network(text: &str) -> Option<IpNet> {
     if let Ok(network) = text.parse::<IpNet>() {

@@ -4,8 +4,11 @@
 
 use crate::error::{Error, FieldError};
 use crate::id::ApplicationId;
+use crate::schema::{impl_schema, text};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
+use utoipa::openapi::{ArrayBuilder, Ref};
+use utoipa::{PartialSchema, ToSchema};
 
 /// The longest scope in bytes, its narrowing included.
 pub const SCOPE_BYTES_MAX: usize = 128;
@@ -166,6 +169,15 @@ impl<'de> Deserialize<'de> for Scope {
     }
 }
 
+impl_schema!(
+    Scope,
+    text(
+        "What a key may do: segments joined by `:`, the last may be `*` for everything below. Scopes of administration may be narrowed to one application after an `@`.",
+        "^(\\*|[a-z0-9._-]+(:[a-z0-9._-]+)*(:\\*)?)(@app_[0-9A-Za-z]{22})?$",
+    )
+    .max_length(Some(SCOPE_BYTES_MAX))
+);
+
 /// For which applications a scope is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reach {
@@ -304,6 +316,16 @@ impl FromIterator<Scope> for ScopeSet {
         Self(sorted)
     }
 }
+
+impl_schema!(
+    ScopeSet,
+    ArrayBuilder::new()
+        .items(Ref::from_schema_name(Scope::name()))
+        .max_items(Some(SCOPES_MAX))
+        .unique_items(true)
+        .description(Some("The scopes that a key holds.")),
+    Scope,
+);
 
 #[cfg(test)]
 mod tests {

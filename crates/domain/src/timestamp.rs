@@ -1,9 +1,11 @@
 //! Points in time: milliseconds since 1970-01-01 UTC, shown as RFC 3339 in UTC.
 
+use crate::schema::impl_schema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use utoipa::openapi::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -69,6 +71,14 @@ impl<'de> Deserialize<'de> for Timestamp {
         Self::parse(&text).ok_or_else(|| serde::de::Error::custom("expected a time of RFC 3339"))
     }
 }
+
+impl_schema!(
+    Timestamp,
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+        .description(Some("A time of RFC 3339, in UTC, with milliseconds."))
+);
 
 /// A timestamp as a plain number of milliseconds, for records on the hot path: `#[serde(with = "timestamp::millis")]`.
 pub mod millis {

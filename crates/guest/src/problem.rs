@@ -1,45 +1,18 @@
 //! Errors as the outside sees them: problem details (RFC 9457) and challenges (RFC 6750 section 3). Internal text stays in the log.
 
 use crate::response::Response;
-use keyward_domain::error::Blame;
-use keyward_domain::{Code, Error, FieldError, RequestId};
-use serde::Serialize;
+use keyward_domain::problem::MEDIA_TYPE;
+use keyward_domain::{Code, Error, Problem, RequestId};
 
-/// What every problem's `type` starts with.
-pub const TYPE_BASE: &str = "https://keyward.dev/problems/";
 /// The realm of every challenge.
 const CHALLENGE: &str = "Bearer realm=\"keyward\"";
-
-#[derive(Serialize)]
-struct Problem<'a> {
-    r#type: String,
-    title: &'a str,
-    status: u16,
-    detail: &'a str,
-    code: &'a str,
-    errors: &'a [FieldError],
-    request_id: RequestId,
-}
 
 /// The answer to a request that failed. `presented` says whether it came with a credential.
 pub fn response(error: &Error, request: RequestId, presented: bool) -> Response {
     log(error, request);
-    let detail = match error.code.blame() {
-        Blame::Bug => "the fault is ours; name the request id when you report it",
-        _ => error.detail.as_str(),
-    };
-    let problem = Problem {
-        r#type: format!("{TYPE_BASE}{}", error.code.as_str()),
-        title: error.code.title(),
-        status: error.code.status(),
-        detail,
-        code: error.code.as_str(),
-        errors: &error.fields,
-        request_id: request,
-    };
     // Texts alone: it always serializes.
-    let body = serde_json::to_vec(&problem).unwrap_or_default();
-    let response = Response::bytes(error.code.status(), "application/problem+json", body);
+    let body = serde_json::to_vec(&Problem::of(error, request)).unwrap_or_default();
+    let response = Response::bytes(error.code.status(), MEDIA_TYPE, body);
     with_hints(response, error, presented)
 }
 

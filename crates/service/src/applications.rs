@@ -18,39 +18,47 @@ use keyward_ledger::KvWrite;
 use keyward_records::projection::lists;
 use keyward_records::{KvCount, KvRead};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 /// The most contacts of one application.
 const CONTACTS_MAX: usize = 16;
 
 /// What an application is made of.
-#[derive(Deserialize, serde::Serialize)]
+#[derive(Deserialize, serde::Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewApplication {
-    /// What people call it; unique.
+    /// What people call it; unique. At most 128 bytes of UTF-8.
+    #[schema(min_length = 1, max_length = 128, pattern = r"\S")]
     pub name: String,
-    /// What its tokens start with; `kw` by default.
+    /// What its tokens start with; `kw` by default. `kwr` and `kwc` are reserved.
     #[serde(default)]
+    #[schema(pattern = "^[a-z0-9]{2,12}$")]
     pub prefix: Option<String>,
     /// Whom to reach about its keys.
     #[serde(default)]
+    #[schema(max_items = 16)]
     pub contacts: Vec<String>,
 }
 
 /// What changes; what is absent stays.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(min_properties = 1)]
 pub struct ApplicationChange {
-    /// Its name.
+    /// Its name. At most 128 bytes of UTF-8.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 128, pattern = r"\S")]
     pub name: Option<String>,
-    /// Its contacts.
+    /// Its contacts, all of them.
     #[serde(default)]
+    #[schema(max_items = 16)]
     pub contacts: Option<Vec<String>>,
     /// Whether its keys work.
     #[serde(default)]
     pub status: Option<Status>,
-    /// Why.
+    /// Why. At most 1024 bytes of UTF-8.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 1024, pattern = r"\S")]
     pub reason: Option<String>,
 }
 

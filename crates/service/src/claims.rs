@@ -14,6 +14,7 @@ use keyward_domain::{ApplicationId, ClaimId, Code, Error, KeyId, Result, Timesta
 use keyward_ledger::{IdempotentRequest, KvWrite, Reservation};
 use keyward_records::{KvCount, KvRead, names};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// How long a second request with the same Idempotency-Key waits for the first, in milliseconds.
 const TWIN_WAIT_MS: u64 = 5_000;
@@ -21,18 +22,21 @@ const TWIN_WAIT_MS: u64 = 5_000;
 const TWIN_PAUSE_MS: u64 = 25;
 
 /// The ticket that a claim is taken with.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TakeClaim {
     /// The ticket.
+    #[schema(value_type = String, pattern = "^kwc_(live|test)_[0-9A-Za-z]{73}$")]
     pub ticket: SecretText,
 }
 
 /// A token that somebody has in hand.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = PresentedToken)]
 pub struct Presented {
     /// The token.
+    #[schema(value_type = String, pattern = "^[a-z0-9]{2,12}_(live|test)_[0-9A-Za-z]{73}$")]
     pub token: SecretText,
 }
 
@@ -48,24 +52,32 @@ pub struct ClaimedKey {
     event: EventId,
 }
 
+/// A [`ClaimedKey`] on the wire.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ClaimedKey)]
+pub struct ClaimedKeyBody<'a> {
+    key: ClaimedVersion<'a>,
+    /// The token: it is told here and nowhere else.
+    #[schema(pattern = "^[a-z0-9]{2,12}_(live|test)_[0-9A-Za-z]{73}$")]
+    token: &'a str,
+    event: EventId,
+}
+
+/// Whose a minted token is.
+#[derive(Serialize, ToSchema)]
+struct ClaimedVersion<'a> {
+    id: KeyId,
+    name: &'a str,
+    application: ApplicationId,
+    environment: Environment,
+    version: u16,
+    #[schema(required = true)]
+    expires_at: Option<Timestamp>,
+}
+
 impl Body for ClaimedKey {
     fn to_json(&self) -> SecretText {
-        #[derive(Serialize)]
-        struct Wire<'a> {
-            key: WireKey<'a>,
-            token: &'a str,
-            event: EventId,
-        }
-        #[derive(Serialize)]
-        struct WireKey<'a> {
-            id: KeyId,
-            name: &'a str,
-            application: ApplicationId,
-            environment: Environment,
-            version: u16,
-            expires_at: Option<Timestamp>,
-        }
-        let key = WireKey {
+        let key = ClaimedVersion {
             id: self.id,
             name: &self.name,
             application: self.application,
@@ -73,7 +85,7 @@ impl Body for ClaimedKey {
             version: self.version,
             expires_at: self.expires_at,
         };
-        Wire { key, token: self.token.expose(), event: self.event }.to_json()
+        ClaimedKeyBody { key, token: self.token.expose(), event: self.event }.to_json()
     }
 }
 

@@ -14,8 +14,8 @@ use keyward_domain::event::{EventId, Outcome, tag_given};
 use keyward_domain::key::{EXPIRES_IN_S_MAX, Environment, Key, OpenClaim, Rules};
 use keyward_domain::network::NetworkRule;
 use keyward_domain::ports::{Clock, Rng};
-use keyward_domain::scope::ScopeSet;
 use keyward_domain::scope::administration as scope;
+use keyward_domain::scope::{Scope, ScopeSet};
 use keyward_domain::text::check_name;
 use keyward_domain::{ApplicationId, ClaimId, Code, Error, KeyId, Result, Timestamp, tag, token};
 use keyward_ledger::KvWrite;
@@ -26,6 +26,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
+use utoipa::ToSchema;
 
 /// The version that a key starts with.
 const FIRST_VERSION: u16 = 1;
@@ -34,9 +35,12 @@ const FIRST_VERSION: u16 = 1;
 const PAST_EVENTS_MAX: usize = 64;
 
 /// Restrictions, as a request writes them.
-#[derive(Serialize, Default)]
+#[derive(Serialize, Default, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct NewRules {
-    /// Networks from which the key may be used.
+    /// Networks from which the key may be used, as addresses or in CIDR notation; none means from anywhere.
+    #[serde(default)]
+    #[schema(max_items = 64)]
     pub network: Vec<String>,
 }
 
@@ -65,25 +69,30 @@ impl<'de> Deserialize<'de> for NewRules {
 }
 
 /// What a key is made of.
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewKey {
     /// Whom it is for.
+    #[schema(value_type = ApplicationId)]
     pub application: String,
-    /// What people call it.
+    /// What people call it. At most 128 bytes of UTF-8.
+    #[schema(min_length = 1, max_length = 128, pattern = r"\S")]
     pub name: String,
     /// Live or test.
     pub environment: Environment,
     /// What it may do.
+    #[schema(value_type = Vec<Scope>, max_items = 64)]
     pub scopes: Vec<String>,
     /// How long it lives, in seconds; without end where it is absent.
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 315_360_000)]
     pub expires_in_s: Option<i64>,
     /// What restricts it beyond scopes.
     #[serde(default)]
     pub rules: NewRules,
     /// The person or workload that events name: for keys of `keyward`, and only for those.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 128, pattern = r"\S")]
     pub principal: Option<String>,
     /// Words by which it is found together with others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -91,14 +100,17 @@ pub struct NewKey {
 }
 
 /// What changes; what is absent stays.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(min_properties = 1)]
 pub struct KeyChange {
-    /// Its name.
+    /// Its name. At most 128 bytes of UTF-8.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 128, pattern = r"\S")]
     pub name: Option<String>,
     /// Its scopes, all of them.
     #[serde(default)]
+    #[schema(value_type = Option<Vec<Scope>>, max_items = 64)]
     pub scopes: Option<Vec<String>>,
     /// Its rules, all of them.
     #[serde(default)]
@@ -270,27 +282,37 @@ pub struct IssuedKey {
     event: EventId,
 }
 
+/// An [`IssuedKey`] on the wire.
+#[derive(Serialize, ToSchema)]
+#[schema(as = IssuedKey)]
+pub struct IssuedKeyBody<'a> {
+    key: &'a KeyView,
+    claim: TicketBody<'a>,
+    event: EventId,
+}
+
+/// The claim that whoever the key is for takes, once.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ClaimTicket)]
+struct TicketBody<'a> {
+    id: ClaimId,
+    /// What the claim is taken with: a secret until then.
+    #[schema(pattern = "^kwc_(live|test)_[0-9A-Za-z]{73}$")]
+    ticket: &'a str,
+    /// The page that claims on a click; the ticket is in the fragment, which browsers send to nobody.
+    #[schema(format = "uri")]
+    url: &'a str,
+    expires_at: Timestamp,
+}
+
 impl Body for IssuedKey {
     fn to_json(&self) -> SecretText {
-        #[derive(Serialize)]
-        struct Wire<'a> {
-            key: &'a KeyView,
-            claim: WireClaim<'a>,
-            event: EventId,
-        }
-        #[derive(Serialize)]
-        struct WireClaim<'a> {
-            id: ClaimId,
-            ticket: &'a str,
-            url: &'a str,
-            expires_at: Timestamp,
-        }
         let ticket = self.ticket.expose();
         // In the fragment, which browsers send to nobody.
         let url = SecretText::new(format!("{}/claim#{ticket}", self.public_url));
         let claim =
-            WireClaim { id: self.claim.id, ticket, url: url.expose(), expires_at: self.claim.expires_at };
-        Wire { key: &self.key, claim, event: self.event }.to_json()
+            TicketBody { id: self.claim.id, ticket, url: url.expose(), expires_at: self.claim.expires_at };
+        IssuedKeyBody { key: &self.key, claim, event: self.event }.to_json()
     }
 }
 

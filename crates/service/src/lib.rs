@@ -10,6 +10,7 @@ pub mod bootstrap;
 mod caller;
 mod claims;
 mod emergency;
+mod health;
 mod keys;
 mod list;
 mod revocations;
@@ -22,9 +23,13 @@ pub use applications::{ApplicationChange, NewApplication};
 pub use attempt::Attempt;
 pub use audit::EventFilter;
 pub use caller::Caller;
-pub use claims::{ClaimedKey, Presented, TakeClaim};
-pub use keys::{IssuedKey, KeyChange, NewKey};
+pub use claims::{ClaimedKey, ClaimedKeyBody, Presented, TakeClaim};
+pub use health::{Alive, Ready};
+pub use keys::{IssuedKey, IssuedKeyBody, KeyChange, NewKey};
 pub use list::{List, Page};
 pub use revocations::Reason;
 pub use service::Service;
-pub use view::{ApplicationView, ClaimView, EmergencyView, KeyView, LookupView, RevocationView};
+pub use view::{
+    ApplicationView, ClaimView, EmergencyView, GenerationRevocation, KeyRevocation, KeyView, LookupView,
+    RevocationView,
+};

@@ -12,6 +12,10 @@ use keyward_ledger::KvWrite;
 use keyward_records::projection::{Entry, PAGE_ENTRIES};
 use keyward_records::{KvCount, KvRead};
 use serde::Serialize;
+use std::borrow::Cow;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{PartialSchema, ToSchema};
 
 /// Batches of events that a list integrates before it answers.
 const INTEGRATE_ROUNDS: u32 = 8;
@@ -27,6 +31,36 @@ pub struct List<T> {
     pub items: Vec<T>,
     /// Where the next page starts; none after the last.
     pub next_cursor: Option<String>,
+}
+
+impl<T: ToSchema> PartialSchema for List<T> {
+    fn schema() -> RefOr<Schema> {
+        let items = ArrayBuilder::new()
+            .items(Ref::from_schema_name(T::name()))
+            .max_items(Some(Page::LIMIT_MAX))
+            .description(Some("What is on this page."));
+        let next_cursor =
+            ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::String, Type::Null])).description(
+                Some("Where the next page starts: the `cursor` to ask for it. Null after the last."),
+            );
+        ObjectBuilder::new()
+            .property("items", items)
+            .required("items")
+            .property("next_cursor", next_cursor)
+            .required("next_cursor")
+            .into()
+    }
+}
+
+impl<T: ToSchema> ToSchema for List<T> {
+    fn name() -> Cow<'static, str> {
+        format!("{}List", T::name()).into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((T::name().into(), T::schema()));
+        T::schemas(schemas);
+    }
 }
 
 /// Which page of a list.

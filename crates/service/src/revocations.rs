@@ -18,10 +18,11 @@ use keyward_records::projection::lists;
 use keyward_records::{KvCount, KvRead, Tombstone, names};
 
 /// Why something is revoked.
-#[derive(serde::Deserialize)]
+#[derive(serde::Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reason {
-    /// In words.
+    /// In words. At most 1024 bytes of UTF-8.
+    #[schema(min_length = 1, max_length = 1024, pattern = r"\S")]
     pub reason: String,
 }
 

@@ -8,9 +8,11 @@ use keyward_domain::scope::ScopeSet;
 use keyward_domain::{ApplicationId, ClaimId, KeyId, Timestamp};
 use keyward_records::Tombstone;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// An application.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Application)]
 pub struct ApplicationView {
     id: ApplicationId,
     name: String,
@@ -41,8 +43,9 @@ impl ApplicationView {
 }
 
 /// How a key stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = KeyState)]
 enum State {
     Unclaimed,
     Active,
@@ -52,7 +55,8 @@ enum State {
 }
 
 /// A key.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Key)]
 pub struct KeyView {
     id: KeyId,
     application: ApplicationId,
@@ -60,6 +64,7 @@ pub struct KeyView {
     environment: Environment,
     prefix: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     principal: Option<String>,
     scopes: ScopeSet,
     tags: Vec<String>,
@@ -67,9 +72,12 @@ pub struct KeyView {
     state: State,
     disabled: bool,
     created_at: Timestamp,
+    #[schema(required = true)]
     expires_at: Option<Timestamp>,
     versions: Vec<VersionView>,
+    #[schema(required = true)]
     claim: Option<OpenClaimView>,
+    #[schema(required = true)]
     revoked: Option<RevokedView>,
     generation: u32,
     /// Also its ETag.
@@ -77,13 +85,15 @@ pub struct KeyView {
     event: EventId,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = KeyVersion)]
 struct VersionView {
     version: u16,
     claimed_at: Timestamp,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OpenClaim)]
 struct OpenClaimView {
     id: ClaimId,
     version: u16,
@@ -91,7 +101,8 @@ struct OpenClaimView {
 }
 
 /// What is left of a revoked key.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Revoked)]
 struct RevokedView {
     at: Timestamp,
     by: Actor,
@@ -151,7 +162,8 @@ impl KeyView {
 }
 
 /// A claim, to whoever holds its id.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Claim)]
 pub struct ClaimView {
     pub(crate) id: ClaimId,
     pub(crate) state: keyward_domain::claim::State,
@@ -161,14 +173,14 @@ pub struct ClaimView {
 }
 
 /// An application by name.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct NamedApplication {
     pub(crate) id: ApplicationId,
     pub(crate) name: String,
 }
 
 /// A key by name.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct NamedKey {
     pub(crate) id: KeyId,
     pub(crate) name: String,
@@ -176,14 +188,15 @@ pub(crate) struct NamedKey {
 }
 
 /// Only an id.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Named<T> {
     pub(crate) id: T,
 }
 
 /// What a revocation did.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = Revocation)]
 pub enum RevocationView {
     /// One key.
     Key(KeyRevocation),
@@ -192,7 +205,7 @@ pub enum RevocationView {
 }
 
 /// One key died.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct KeyRevocation {
     pub(crate) key: Named<KeyId>,
     pub(crate) revoked_at: Timestamp,
@@ -200,7 +213,7 @@ pub struct KeyRevocation {
 }
 
 /// All keys of a generation died.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct GenerationRevocation {
     pub(crate) application: Named<ApplicationId>,
     pub(crate) generation: u32,
@@ -248,7 +261,8 @@ impl EmergencyView {
 }
 
 /// Whose a token is.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Lookup)]
 pub struct LookupView {
     pub(crate) key: KeyView,
     /// Which version the token is.

@@ -4,10 +4,12 @@
 
 mod administrator;
 mod application;
+mod key_check;
 mod verdict;
 mod verify;
 
 pub use administrator::Administrator;
 pub use application::ApplicationCache;
+pub use key_check::{KeyCheck, KeyCheckAnswer};
 pub use verdict::{Demand, Refusal, RefusalCode, Verdict, Verified};
 pub use verify::Verifier;

@@ -63,6 +63,18 @@ pub enum RefusalCode {
 }
 
 impl RefusalCode {
+    /// Every code.
+    pub const ALL: [Self; 8] = [
+        Self::NotFound,
+        Self::Expired,
+        Self::Disabled,
+        Self::Revoked,
+        Self::Forbidden,
+        Self::InsufficientScope,
+        Self::RateLimited,
+        Self::UsageExceeded,
+    ];
+
     /// The code as the outside sees it; `VALID` is the answer without refusal.
     pub const fn as_str(self) -> &'static str {
         match self {

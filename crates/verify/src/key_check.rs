@@ -1,0 +1,106 @@
+//! The question and the answer of `POST /v1/keys/verify` as JSON. The token is never repeated.
+
+use crate::verdict::{RefusalCode, Verdict};
+use keyward_crypto::SecretText;
+use keyward_domain::key::{Environment, Key};
+use keyward_domain::scope::{Scope, ScopeSet};
+use keyward_domain::{ApplicationId, KeyId, Timestamp};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
+
+/// The code of a token that passes.
+const VALID: &str = "VALID";
+
+/// A token, and what it must be good for.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyCheck {
+    /// The token.
+    #[schema(value_type = String)]
+    pub token: SecretText,
+    /// All of these.
+    #[serde(default)]
+    #[schema(value_type = Vec<Scope>, max_items = 64)]
+    pub scopes: Vec<String>,
+    /// From where its holder came: an IPv4 or IPv6 address. Without it no network rule passes.
+    #[serde(default)]
+    pub client_ip: Option<String>,
+}
+
+/// Whether a token passes, and whose it is. Only a right secret learns whose, and why it does not pass.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CheckedToken)]
+pub struct KeyCheckAnswer<'a> {
+    valid: bool,
+    #[schema(schema_with = codes)]
+    code: &'static str,
+    #[schema(required = true)]
+    key: Option<CheckedKey<'a>>,
+    #[schema(required = true)]
+    application: Option<CheckedApplication>,
+    /// What the key may do.
+    scopes: ScopeSet,
+}
+
+/// The key that a token is of.
+#[derive(Serialize, ToSchema)]
+struct CheckedKey<'a> {
+    id: KeyId,
+    name: &'a str,
+    #[schema(value_type = Environment)]
+    environment: &'static str,
+    version: u16,
+    #[schema(required = true)]
+    expires_at: Option<Timestamp>,
+}
+
+/// The application that a key is of.
+#[derive(Serialize, ToSchema)]
+struct CheckedApplication {
+    id: ApplicationId,
+}
+
+impl<'a> KeyCheckAnswer<'a> {
+    /// What is told of a verdict.
+    pub fn of(verdict: &'a Verdict) -> Self {
+        match verdict {
+            Verdict::Accepted(verified) => Self::told(VALID, Some((verified.key(), verified.version()))),
+            Verdict::Refused(refusal) => Self::told(
+                refusal.code.as_str(),
+                refusal.key.as_ref().map(|(key, version)| (&**key, *version)),
+            ),
+        }
+    }
+
+    /// What is told of a token that is no key's, or of none that the caller may ask about.
+    pub fn unknown() -> Self {
+        Self::told(RefusalCode::NotFound.as_str(), None)
+    }
+
+    fn told(code: &'static str, known: Option<(&'a Key, u16)>) -> Self {
+        Self {
+            valid: code == VALID,
+            code,
+            key: known.map(|(key, version)| CheckedKey {
+                id: key.id,
+                name: &key.name,
+                environment: key.environment.as_str(),
+                version,
+                expires_at: key.expires_at,
+            }),
+            application: known.map(|(key, _)| CheckedApplication { id: key.application }),
+            scopes: known.map(|(key, _)| key.scopes.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Whose key it is, where that is known.
+    pub fn application(&self) -> Option<ApplicationId> {
+        self.application.as_ref().map(|application| application.id)
+    }
+}
+
+fn codes() -> Object {
+    let codes = RefusalCode::ALL.iter().map(|code| code.as_str());
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some([VALID].into_iter().chain(codes))).build()
+}
