@@ -2,6 +2,7 @@
 
 use crate::Endpoint;
 use keyward_domain::scope::administration as scope;
+use keyward_domain::tag::Tag;
 use keyward_domain::{ApplicationId, Code, KeyId};
 use keyward_service::{
     IssuedKeyBody, KeyChange, KeyRevocation, KeyView, LookupView, NewKey, Presented, Reason,
@@ -23,6 +24,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         Endpoint::get(SUBJECT, "/v1/keys", "listKeys", "The keys of one application")
             .scope(scope::KEYS_READ)
             .query_of::<ApplicationId>("application", "Whose.", Required::True)
+            .query_of::<Tag>("tag", "With this tag, in any spelling.", Required::False)
             .lists::<KeyView>()
             .reads()
             .refuses(&[Code::NotFound]),

@@ -49,7 +49,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     );
     vec![
         Endpoint::get(SUBJECT, "/v1/authorize", "authorize", "May this request pass?")
-            .says("For gateways, in headers alone. `/v1/authorize` and every path below it take every method, OPTIONS too, and answer all alike: what a gateway forwards is what it asks about.")
+            .says("For gateways, in headers alone. `/v1/authorize` and every path below it take every method, OPTIONS too, and answer alike, but for a yes, which is 200 below the path: what a gateway forwards is what it asks about.")
             .credential([])
             .query(scope)
             .query(environment)

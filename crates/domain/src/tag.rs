@@ -1,11 +1,24 @@
 //! Tags: words by which keys are found together, such as a team's or a vendor's name. Any character may stand in one.
 
 use crate::error::FieldError;
+use crate::schema::{impl_schema, text};
 
 /// The most tags of one key.
 pub const TAGS_MAX: usize = 16;
 /// The longest tag, in characters of its one spelling.
 pub const TAG_CHARS_MAX: usize = 64;
+
+/// A tag, in the API's document.
+pub enum Tag {}
+
+impl_schema!(
+    Tag,
+    text(
+        "A word by which keys are found together: 1 to 64 characters. Case and width of white space make no difference.",
+        r"\S",
+    )
+    .min_length(Some(1))
+);
 
 const EXPECTED: &str = "1 to 64 characters of text";
 

@@ -1,6 +1,7 @@
 //! Bounds on what people write: names, reasons, contacts. Any character is stored; whoever shows it escapes it.
 
 use crate::error::FieldError;
+use crate::schema::{impl_schema, text};
 
 /// The longest name of an application, a key or a principal, in bytes of UTF-8.
 pub const NAME_BYTES_MAX: usize = 128;
@@ -8,6 +9,26 @@ pub const NAME_BYTES_MAX: usize = 128;
 pub const REASON_BYTES_MAX: usize = 1024;
 /// The longest user agent that an event keeps, in bytes; longer ones are cut.
 pub const USER_AGENT_BYTES_MAX: usize = 256;
+
+/// A name, in the API's document.
+pub enum Name {}
+
+impl_schema!(
+    Name,
+    text("What people call something. At most 128 bytes of UTF-8, and not only white space.", r"\S")
+        .min_length(Some(1))
+        .max_length(Some(NAME_BYTES_MAX))
+);
+
+/// A reason, in the API's document.
+pub enum Reason {}
+
+impl_schema!(
+    Reason,
+    text("Why, in words. At most 1024 bytes of UTF-8, and not only white space.", r"\S")
+        .min_length(Some(1))
+        .max_length(Some(REASON_BYTES_MAX))
+);
 
 /// Checks a name: 1 to [`NAME_BYTES_MAX`] bytes, not only white space.
 ///

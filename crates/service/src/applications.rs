@@ -12,7 +12,7 @@ use keyward_domain::event::{Action, EventId, Outcome};
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::scope::Reach;
 use keyward_domain::scope::administration as scope;
-use keyward_domain::text::{check_name, check_reason};
+use keyward_domain::text::{self, Name, check_name, check_reason};
 use keyward_domain::{ApplicationId, Code, Error, Result, token};
 use keyward_ledger::KvWrite;
 use keyward_records::projection::lists;
@@ -27,8 +27,8 @@ const CONTACTS_MAX: usize = 16;
 #[derive(Deserialize, serde::Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewApplication {
-    /// What people call it; unique. At most 128 bytes of UTF-8.
-    #[schema(min_length = 1, max_length = 128, pattern = r"\S")]
+    /// What people call it; unique.
+    #[schema(value_type = Name)]
     pub name: String,
     /// What its tokens start with; `kw` by default. `kwr` and `kwc` are reserved.
     #[serde(default)]
@@ -36,7 +36,7 @@ pub struct NewApplication {
     pub prefix: Option<String>,
     /// Whom to reach about its keys.
     #[serde(default)]
-    #[schema(max_items = 16)]
+    #[schema(value_type = Vec<Name>, max_items = 16)]
     pub contacts: Vec<String>,
 }
 
@@ -45,20 +45,20 @@ pub struct NewApplication {
 #[serde(deny_unknown_fields)]
 #[schema(min_properties = 1)]
 pub struct ApplicationChange {
-    /// Its name. At most 128 bytes of UTF-8.
+    /// Its name.
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 128, pattern = r"\S")]
+    #[schema(value_type = Option<Name>)]
     pub name: Option<String>,
     /// Its contacts, all of them.
     #[serde(default)]
-    #[schema(max_items = 16)]
+    #[schema(value_type = Option<Vec<Name>>, max_items = 16)]
     pub contacts: Option<Vec<String>>,
     /// Whether its keys work.
     #[serde(default)]
     pub status: Option<Status>,
-    /// Why. At most 1024 bytes of UTF-8.
+    /// Why.
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 1024, pattern = r"\S")]
+    #[schema(value_type = Option<text::Reason>)]
     pub reason: Option<String>,
 }
 

@@ -16,7 +16,8 @@ use keyward_domain::network::NetworkRule;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::scope::administration as scope;
 use keyward_domain::scope::{Scope, ScopeSet};
-use keyward_domain::text::check_name;
+use keyward_domain::tag::Tag;
+use keyward_domain::text::{Name, check_name};
 use keyward_domain::{ApplicationId, ClaimId, Code, Error, KeyId, Result, Timestamp, tag, token};
 use keyward_ledger::KvWrite;
 use keyward_records::projection::lists;
@@ -75,8 +76,8 @@ pub struct NewKey {
     /// Whom it is for.
     #[schema(value_type = ApplicationId)]
     pub application: String,
-    /// What people call it. At most 128 bytes of UTF-8.
-    #[schema(min_length = 1, max_length = 128, pattern = r"\S")]
+    /// What people call it.
+    #[schema(value_type = Name)]
     pub name: String,
     /// Live or test.
     pub environment: Environment,
@@ -92,10 +93,11 @@ pub struct NewKey {
     pub rules: NewRules,
     /// The person or workload that events name: for keys of `keyward`, and only for those.
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 128, pattern = r"\S")]
+    #[schema(value_type = Option<Name>)]
     pub principal: Option<String>,
     /// Words by which it is found together with others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Tag>, max_items = 16)]
     pub tags: Vec<String>,
 }
 
@@ -104,9 +106,9 @@ pub struct NewKey {
 #[serde(deny_unknown_fields)]
 #[schema(min_properties = 1)]
 pub struct KeyChange {
-    /// Its name. At most 128 bytes of UTF-8.
+    /// Its name.
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 128, pattern = r"\S")]
+    #[schema(value_type = Option<Name>)]
     pub name: Option<String>,
     /// Its scopes, all of them.
     #[serde(default)]
@@ -120,6 +122,7 @@ pub struct KeyChange {
     pub disabled: Option<bool>,
     /// Its tags, all of them.
     #[serde(default)]
+    #[schema(value_type = Option<Vec<Tag>>, max_items = 16)]
     pub tags: Option<Vec<String>>,
 }
 

@@ -11,7 +11,7 @@ use keyward_domain::event::{Action, EventId, Outcome};
 use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::scope::administration as scope;
-use keyward_domain::text::check_reason;
+use keyward_domain::text::{self, check_reason};
 use keyward_domain::{ApplicationId, Code, Error, KeyId, Result};
 use keyward_ledger::KvWrite;
 use keyward_records::projection::lists;
@@ -21,8 +21,8 @@ use keyward_records::{KvCount, KvRead, Tombstone, names};
 #[derive(serde::Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reason {
-    /// In words. At most 1024 bytes of UTF-8.
-    #[schema(min_length = 1, max_length = 1024, pattern = r"\S")]
+    /// In words.
+    #[schema(value_type = text::Reason)]
     pub reason: String,
 }
 
