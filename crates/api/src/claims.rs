@@ -18,7 +18,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             .takes::<TakeClaim>()
             .answers::<ClaimedKeyBody<'_>>(200, "The token, and whose it is.")
             .creates()
-            .refuses(&[Code::MisplacedCredential, Code::NotFound, Code::ClaimTaken, Code::ClaimGone]),
+            .refuses(&[Code::MisplacedCredential, Code::NotFound, Code::ClaimTaken, Code::ClaimGone, Code::IssuingFrozen]),
         Endpoint::get(SUBJECT, "/v1/claims/{id}", "getClaim", "For whom a claim is, until when, taken or not")
             .id::<ClaimId>("id")
             .answers::<ClaimView>(200, "The claim.")

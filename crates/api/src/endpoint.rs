@@ -232,7 +232,11 @@ impl Endpoint {
     /// Adds it to the document.
     pub(crate) fn describe(self, paths: &mut Paths, components: &mut Components) {
         for (name, schema) in self.schemas {
-            components.schemas.insert(name, schema);
+            let known = components.schemas.entry(name).or_insert_with(|| schema.clone());
+            debug_assert!(
+                *known == schema,
+                "two types of one name: give one of them another by `#[schema(as = ...)]`"
+            );
         }
         let mut responses: BTreeMap<u16, RefOr<Response>> = BTreeMap::new();
         for (status, response) in self.answers {

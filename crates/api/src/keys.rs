@@ -20,7 +20,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             .takes::<NewKey>()
             .answers::<IssuedKeyBody<'_>>(201, "The key, and the claim to be taken.")
             .creates()
-            .refuses(&[Code::NotFound]),
+            .refuses(&[Code::NotFound, Code::IssuingFrozen]),
         Endpoint::get(SUBJECT, "/v1/keys", "listKeys", "The keys of one application")
             .scope(scope::KEYS_READ)
             .query_of::<ApplicationId>("application", "Whose.", Required::True)
@@ -47,7 +47,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             .takes_nothing()
             .answers::<IssuedKeyBody<'_>>(201, "The key, and the claim to be taken.")
             .creates()
-            .refuses(&[Code::StateConflict, Code::Revoked]),
+            .refuses(&[Code::StateConflict, Code::Revoked, Code::IssuingFrozen]),
         Endpoint::post(SUBJECT, "/v1/keys/{id}/revoke", "revokeKey", "Revoke a key, for good")
             .says("A key that is dead already stays as it is: the answer is that of its death, without a receipt.")
             .scope(scope::KEYS_REVOKE)

@@ -10,6 +10,7 @@ mod applications;
 mod audit;
 mod claims;
 mod components;
+mod emergency;
 mod endpoint;
 mod health;
 mod keys;
@@ -24,7 +25,7 @@ use utoipa::openapi::{Info, License, OpenApi, OpenApiBuilder, Paths, Tag};
 pub fn endpoints() -> Vec<Endpoint> {
     [applications::endpoints(), keys::endpoints(), claims::endpoints(), validation::endpoints()]
         .into_iter()
-        .chain([audit::endpoints(), health::endpoints()])
+        .chain([emergency::endpoints(), audit::endpoints(), health::endpoints()])
         .flatten()
         .collect()
 }

@@ -12,6 +12,7 @@ pub const KEYWARD_NAME: &str = "keyward";
 /// Whether an application's keys work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ApplicationStatus)]
 pub enum Status {
     /// They do.
     Active,

@@ -13,6 +13,7 @@ pub const CLAIM_REPLAY_S: i64 = 60;
 /// Where a claim stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ClaimState)]
 pub enum State {
     /// It may be taken.
     Open,

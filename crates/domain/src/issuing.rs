@@ -3,10 +3,12 @@
 use crate::event::{Actor, EventId};
 use crate::timestamp::{Timestamp, millis};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Whether keys are issued.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = IssuingState)]
 pub enum State {
     /// Keys are issued and claims taken.
     Open,

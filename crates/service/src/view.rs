@@ -232,17 +232,24 @@ impl RevocationView {
 }
 
 /// How what an emergency can stop stands.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Emergency)]
 pub struct EmergencyView {
     issuing: IssuingView,
 }
 
-#[derive(Serialize)]
+/// Whether keys are issued; where nobody ever stopped it, nothing is told but that.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Issuing)]
 struct IssuingView {
     state: issuing::State,
+    #[schema(required = true)]
     at: Option<Timestamp>,
+    #[schema(required = true)]
     by: Option<Actor>,
+    #[schema(required = true)]
     reason: Option<String>,
+    #[schema(required = true)]
     event: Option<EventId>,
 }
 
