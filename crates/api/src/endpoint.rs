@@ -232,10 +232,10 @@ impl Endpoint {
     /// Adds it to the document.
     pub(crate) fn describe(self, paths: &mut Paths, components: &mut Components) {
         for (name, schema) in self.schemas {
-            let known = components.schemas.entry(name).or_insert_with(|| schema.clone());
+            let known = components.schemas.entry(name.clone()).or_insert_with(|| schema.clone());
             debug_assert!(
                 *known == schema,
-                "two types of one name: give one of them another by `#[schema(as = ...)]`"
+                "two types are called `{name}`: give one of them another by `#[schema(as = ...)]`"
             );
         }
         let mut responses: BTreeMap<u16, RefOr<Response>> = BTreeMap::new();

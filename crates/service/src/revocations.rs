@@ -20,6 +20,7 @@ use keyward_records::{KvCount, KvRead, Tombstone, names};
 /// Why something is revoked.
 #[derive(serde::Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ReasonGiven)]
 pub struct Reason {
     /// In words.
     #[schema(value_type = text::Reason)]
