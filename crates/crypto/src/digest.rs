@@ -58,6 +58,19 @@ pub fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
+/// The 32 bytes of 64 digits of lowercase hex; `None` where the text is something else.
+pub fn unhex(text: &str) -> Option<[u8; 32]> {
+    let nibble = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let bytes: Vec<u8> =
+        pairs.iter().map(|[high, low]| Some((nibble(*high)? << 4) | nibble(*low)?)).collect::<Option<_>>()?;
+    if rest.is_empty() { bytes.try_into().ok() } else { None }
+}
+
 /// A field's length as framing writes it. A `usize` always fits: the widest target has 64 bits.
 pub(crate) fn length_u64(field: &[u8]) -> [u8; 8] {
     (field.len() as u64).to_be_bytes()
@@ -104,5 +117,9 @@ mod tests {
     #[test]
     fn hex_is_lowercase_and_padded() {
         assert_eq!(hex(&[0x00, 0x0a, 0xff, 0x10]), "000aff10");
+        assert_eq!(unhex(&hex(&sha256(b"a"))), Some(sha256(b"a")));
+        for bad in ["", "00", &"0".repeat(63), &"0".repeat(65), &"0".repeat(66), &"A".repeat(64)] {
+            assert_eq!(unhex(bad), None, "{bad}");
+        }
     }
 }

@@ -61,13 +61,15 @@ pub enum Domain {
     Usage,
     /// A role (`r:{id}`).
     Role,
+    /// The key of a month's personal data (`s:{month}.{n}`).
+    PersonalKey,
     /// A switch of the whole of Keyward (`o:...`).
     Control,
 }
 
 impl Domain {
     /// Every domain.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Tombstone,
         Self::Key,
         Self::Application,
@@ -81,6 +83,7 @@ impl Domain {
         Self::Checkpoint,
         Self::Usage,
         Self::Role,
+        Self::PersonalKey,
         Self::Control,
     ];
 
@@ -100,6 +103,7 @@ impl Domain {
             Self::Checkpoint => "keyward/v1/checkpoint",
             Self::Usage => "keyward/v1/usage",
             Self::Role => "keyward/v1/role",
+            Self::PersonalKey => "keyward/v1/personal-key",
             Self::Control => "keyward/v1/control",
         }
     }
@@ -174,6 +178,7 @@ impl Version {
             checkpoint,
             usage,
             role,
+            personal_key,
             control,
         ] = &self.ciphers;
         let slot = match domain {
@@ -190,6 +195,7 @@ impl Version {
             Domain::Checkpoint => checkpoint,
             Domain::Usage => usage,
             Domain::Role => role,
+            Domain::PersonalKey => personal_key,
             Domain::Control => control,
         };
         slot.get_or_init(|| Box::new(self.derive_cipher(domain, None)))

@@ -128,6 +128,14 @@ actions! {
     AuditRead = "audit.read",
     /// How issuing stands was looked at; in the log only where it was refused.
     IssuingRead = "emergency.read",
+    /// What was personal in the events of past months was destroyed.
+    AuditShredded = "audit.shred",
+    /// An event came to light beside the void of its ticket: its writer had been held up for too long.
+    EventLate = "audit.late",
+    /// A store was found rolled back, and a new epoch of the log opened on it.
+    EpochOpened = "audit.epoch",
+    /// The work that is due from time to time was asked for.
+    MaintenanceRun = "maintenance.run",
     /// The rings, the signing key and the root key were made.
     Initialised = "keyward.init",
 }

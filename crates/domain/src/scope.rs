@@ -39,6 +39,10 @@ pub mod administration {
     pub const EMERGENCY_FREEZE: &str = "emergency:freeze";
     /// See whether issuing is frozen.
     pub const EMERGENCY_READ: &str = "emergency:read";
+    /// Destroy what is personal in the log of past months.
+    pub const AUDIT_SHRED: &str = "audit:shred";
+    /// Have the work done that is due from time to time.
+    pub const MAINTENANCE_RUN: &str = "maintenance:run";
 }
 
 const GRAMMAR: &str = "segments of `[a-z0-9._-]` joined by `:`, the last may be `*`, at most 128 bytes";

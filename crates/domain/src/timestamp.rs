@@ -40,6 +40,68 @@ impl Timestamp {
     }
 }
 
+/// A month of the calendar, in UTC: `2026-11`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Month(i32);
+
+impl Month {
+    /// The month that a moment lies in.
+    pub fn of(at: Timestamp) -> Self {
+        match OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1_000_000) {
+            Ok(t) => Self(t.year() * 12 + i32::from(u8::from(t.month())) - 1),
+            Err(_) => Self(9999 * 12 + 11),
+        }
+    }
+
+    /// The month after it.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Month {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}-{:02}", self.0.div_euclid(12), self.0.rem_euclid(12) + 1)
+    }
+}
+
+impl std::str::FromStr for Month {
+    type Err = NotAMonth;
+    fn from_str(text: &str) -> Result<Self, NotAMonth> {
+        let parse = || {
+            let (year, month) = text.split_once('-')?;
+            let (year, number) = (year.parse::<u16>().ok()?, month.parse::<u8>().ok()?);
+            let month = Self(i32::from(year) * 12 + i32::from(number) - 1);
+            ((1..=12).contains(&number) && year <= 9999 && month.to_string() == text).then_some(month)
+        };
+        parse().ok_or(NotAMonth)
+    }
+}
+
+/// A text is no month.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotAMonth;
+
+impl fmt::Display for NotAMonth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a month such as `2026-01`")
+    }
+}
+
+impl Serialize for Month {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Month {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        text.parse().map_err(|error: NotAMonth| serde::de::Error::custom(format!("expected {error}")))
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000) {
@@ -128,6 +190,17 @@ pub mod millis {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn months() {
+        let month = |text| Month::of(Timestamp::parse(text).unwrap()).to_string();
+        assert_eq!(month("2026-11-30T23:59:59.999Z"), "2026-11");
+        assert_eq!(month("2026-12-01T00:00:00Z"), "2026-12");
+        assert_eq!("2026-12".parse::<Month>().unwrap().next().to_string(), "2027-01");
+        for bad in ["2026-13", "2026-00", "2026-1", "26-01", "2026", "2026-01-01", "+026-01"] {
+            assert_eq!(bad.parse::<Month>(), Err(NotAMonth), "{bad}");
+        }
+    }
 
     #[test]
     fn text_and_back() {

@@ -16,7 +16,7 @@ pub struct Route<T> {
 }
 
 impl<T> Route<T> {
-    /// `GET`, and with it `HEAD`. A `{name}` in the pattern stands for one segment.
+    /// `GET`, and with it `HEAD`. A `{name}` in the pattern stands for one segment, a `{name...}` at its end for all that are left.
     pub const fn get(pattern: &'static str, handler: T) -> Self {
         Self { method: Method::Get, pattern, handler }
     }
@@ -37,6 +37,11 @@ impl<T> Route<T> {
 pub struct Params<'p>(Vec<&'p str>);
 
 impl Params<'_> {
+    /// The text in the place `index` (from 0).
+    pub fn text(&self, index: usize) -> &str {
+        self.0.get(index).copied().unwrap_or_default()
+    }
+
     /// The id in the place `index` (from 0); `what` names its kind, for the 404.
     ///
     /// # Errors
@@ -78,9 +83,19 @@ pub fn find<'p, T: Copy>(routes: &[Route<T>], method: Method, path: &'p str) -> 
 
 fn matched<'p>(pattern: &str, path: &'p str) -> Option<Params<'p>> {
     let mut params = Vec::new();
-    let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
+    let (mut wanted, mut left) = (pattern.split('/'), Some(path));
     loop {
-        match (wanted.next(), given.next()) {
+        let (segment, after) =
+            match left.map(|left| left.split_once('/').map_or((left, None), |(s, a)| (s, Some(a)))) {
+                Some((segment, after)) => (Some(segment), after),
+                None => (None, None),
+            };
+        let rest = std::mem::replace(&mut left, after);
+        match (wanted.next(), segment) {
+            (Some(name), Some(segment)) if name.ends_with("...}") && !segment.is_empty() => {
+                params.extend(rest);
+                return Some(Params(params));
+            }
             (None, None) => return Some(Params(params)),
             (Some(name), Some(segment)) if name.starts_with('{') && !segment.is_empty() => {
                 params.push(segment)

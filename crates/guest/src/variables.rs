@@ -1,11 +1,12 @@
 //! A component's variables, parsed once per instance (which lives a second when idle). What is missing or wrong is told by the
 //! variable's name and the rule that it breaks, never by its content.
 
+use keyward_crypto::note::LogKeys;
 use keyward_crypto::sign::SigningKeys;
 use keyward_crypto::{Peppers, Ring, RingError, Sealer, SecretText};
 use keyward_domain::network::NetworkRule;
 use keyward_domain::{Code, Error, Result};
-use keyward_records::Rings;
+use keyward_records::{CurrentMonth, Rings};
 use spin_sdk::variables;
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -80,6 +81,8 @@ pub async fn control() -> Result<Rc<Control>> {
             records: sealer("records_keyring", &required("records_keyring").await?)?,
             audit: sealer("audit_keyring", &required("audit_keyring").await?)?,
             peppers: ring_rule(Peppers::parse(required("peppers").await?.expose()))?,
+            log: log_keys(&optional("log_keys").await?)?,
+            month: CurrentMonth::default(),
         },
         trusted_proxies: parse_proxies(optional("trusted_proxies").await?.expose())?,
     };
@@ -144,6 +147,16 @@ fn ring_rule<T>(parsed: Result<T, RingError>) -> Result<T> {
 
 fn sealer(name: &'static str, json: &SecretText) -> Result<Sealer> {
     Ok(Sealer::new(ring_rule(Ring::parse(name, json.expose()))?))
+}
+
+/// Given to those components alone that sign checkpoints.
+fn log_keys(json: &SecretText) -> Result<Option<LogKeys>> {
+    match json.expose().trim().is_empty() {
+        true => Ok(None),
+        false => LogKeys::parse(json.expose())
+            .map(Some)
+            .map_err(|error| Error::new(Code::Misconfigured, error.to_string())),
+    }
 }
 
 fn parse_proxies(text: &str) -> Result<NetworkRule> {

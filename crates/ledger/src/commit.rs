@@ -14,7 +14,10 @@ use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::role::Role;
 use keyward_domain::{ApplicationId, Code, Error, RequestId, Result};
-use keyward_records::{KvCount, KvRead, LIVE, NameRecord, Record, Tombstone, names, seal, tombstone_value};
+use keyward_records::{
+    KvCount, KvRead, LIVE, MonthKey, NameRecord, PersonalKey, Record, StoredEvent, Tombstone, names, seal,
+    tombstone_value,
+};
 
 /// How long a batch may take before its effect is looked up instead of believed; also how long a writer may hold a turn.
 /// Well under the 5 s after which a successor steps over.
@@ -179,6 +182,18 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Writes<'_, K, C, R> {
         self.turns.push(turn);
     }
 
+    /// A key of a month's personal data comes to be, or is destroyed. Under the ring of the log, since that is what it opens.
+    pub fn personal_key(&mut self, key: &PersonalKey) {
+        self.sealed_under_audit(key);
+    }
+
+    fn sealed_under_audit<T: Record>(&mut self, record: &T) {
+        match seal(&self.ledger.rings.audit, record, self.ledger.rng.bytes()) {
+            Ok(sealed) => self.put(record.store_key(), sealed),
+            Err(_) => self.failed = Some(Error::internal("a record is too large to be sealed")),
+        }
+    }
+
     /// A claim is made.
     pub fn claim(&mut self, claim: &Claim) {
         self.record(claim);
@@ -208,15 +223,19 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         drafts: Vec<Draft>,
         prepare: impl FnOnce(&Tickets, &mut Writes<'_, K, C, R>) -> Result<T>,
     ) -> Result<Committed<T>> {
+        let personal = self.commit_key().await?;
         let tickets = self.take_tickets(drafts.len()).await?;
         let mut writes =
             Writes { ledger: self, event: 0, entries: Vec::new(), turns: Vec::new(), failed: None };
         let value = prepare(&tickets, &mut writes)?;
+        if personal.fresh {
+            writes.for_event(0).personal_key(&PersonalKey::from(&personal.key));
+        }
         let Writes { entries, turns, failed, .. } = writes;
         if let Some(error) = failed {
             return Err(error);
         }
-        let (batch, events, witness) = self.assemble(drafts, &tickets, entries)?;
+        let (batch, events, witness) = self.assemble(drafts, &tickets, entries, &personal.key)?;
         let now_ms = self.clock.monotonic_ms();
         let mut since = turns.iter().map(|turn| turn.granted_ms).chain([tickets.asked_ms]);
         if since.any(|since_ms| now_ms.saturating_sub(since_ms) > COMMIT_MS_MAX) {
@@ -227,6 +246,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
             ));
         }
         self.write(&batch, &tickets, &witness).await?;
+        self.rings.month.keep(personal.key);
         for event in &events {
             self.sink.committed(event);
         }
@@ -236,7 +256,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
     async fn take_tickets(&self, count: usize) -> Result<Tickets> {
         let count =
             i64::try_from(count.max(1)).map_err(|_| Error::internal("too many events in one commit"))?;
-        let counter = names::counter::audit(self.epoch);
+        let epoch = self.read().epochs().await?.current;
+        let counter = names::counter::audit(epoch);
         let mut asked_ms = self.clock.monotonic_ms();
         let mut last = self.kv.increment(&counter, count).await;
         // A lost reply leaves tickets unused, and one that came late may have been voided: the integrator sees to them.
@@ -245,9 +266,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
             last = self.kv.increment(&counter, count).await;
         }
         match u64::try_from(last? - count + 1) {
-            Ok(first) if first > 0 => {
-                Ok(Tickets { epoch: self.epoch, first, count: count.unsigned_abs(), asked_ms })
-            }
+            Ok(first) if first > 0 => Ok(Tickets { epoch, first, count: count.unsigned_abs(), asked_ms }),
             _ => Err(Error::damaged("the audit counter")),
         }
     }
@@ -258,6 +277,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         drafts: Vec<Draft>,
         tickets: &Tickets,
         entries: Vec<Entry>,
+        personal: &MonthKey,
     ) -> Result<(Batch, Vec<Event>, Vec<u8>)> {
         let at = self.clock.now();
         let mut all = Vec::with_capacity(entries.len() + drafts.len());
@@ -282,12 +302,15 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
                 previous: draft.previous,
                 writes: entries.iter().filter(|entry| entry.event == index).map(digest).collect(),
             };
-            let sealed = seal(&self.rings.audit, &event, self.rng.bytes())
-                .map_err(|_| Error::internal("an event is too large to be sealed"))?;
+            let too_large = |_| Error::internal("an event is too large to be sealed");
+            let key = StoredEvent::is_personal(&event).then_some(personal);
+            let stored = StoredEvent::new(event.clone(), &self.rings.audit, key, self.rng.bytes())
+                .map_err(too_large)?;
+            let sealed = seal(&self.rings.audit, &stored, self.rng.bytes()).map_err(too_large)?;
             if index == 0 {
                 witness.clone_from(&sealed);
             }
-            all.push((event.store_key(), sealed));
+            all.push((names::event(event.id), sealed));
             events.push(event);
         }
         all.extend(entries.into_iter().map(|entry| (entry.store_key, entry.value)));

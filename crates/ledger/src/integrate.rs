@@ -1,16 +1,21 @@
-//! The integrator: brings the projections up to date with the log, over the contiguous prefix of events and voids.
+//! The integrator: extends the Merkle tree, and brings the projections up to date with the log, over the contiguous prefix of events
+//! and voids.
 //!
 //! Whoever takes the first ticket of `c:tree:{next}` works; where that one goes silent, a waiter takes over. Two at work at once
 //! do no harm: what is written follows from the log alone, in one batch with the head, and appending skips what is there.
 
 use crate::batch::{Batch, KvWrite};
 use crate::ledger::Ledger;
-use keyward_crypto::digest::{hex, leaf_hash};
+use crate::tree::tile_value;
+use keyward_crypto::digest::leaf_hash;
+use keyward_crypto::tree::{Edge, Hash};
 use keyward_domain::event::{Action, Event, EventId, Outcome};
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::{Error, Result, Timestamp};
-use keyward_records::projection::{Entry, Gap, Head, LeafPage, ListHead, ListPage, PAGE_ENTRIES, lists};
-use keyward_records::{KvCount, KvRead, Record, RecordError, Void, names, open, seal};
+use keyward_records::projection::{
+    Entry, Gap, Head, ListHead, ListPage, PAGE_ENTRIES, VOIDS_WATCHED_MAX, lists,
+};
+use keyward_records::{KvCount, KvRead, Record, RecordError, StoredEvent, Void, names, open, seal};
 use std::collections::BTreeMap;
 
 /// Events that one batch integrates at most.
@@ -36,7 +41,7 @@ pub struct Progress {
 /// One ticket of the log: its leaf, and the event where there is one.
 struct Leaf {
     id: EventId,
-    hash: [u8; 32],
+    hash: Hash,
     event: Option<Event>,
     /// A void that this integration decides on, sealed.
     void: Option<Vec<u8>>,
@@ -63,13 +68,31 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         Ok(progress)
     }
 
+    /// Events that lie beside the void of their ticket: their writers were held up for so long that the ticket was given up.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn late_events(&self) -> Result<Vec<StoredEvent>> {
+        let head = self.read().head().await?;
+        let reads = head.voids.iter().map(async |seq| {
+            let store_key = names::event(EventId { epoch: head.epoch, seq: *seq });
+            let found = self.kv.get(&store_key).await?;
+            // What does not open is for `audit verify` to name.
+            Ok(found.and_then(|sealed| open::<StoredEvent>(&self.rings.audit, &store_key, &sealed).ok()))
+        });
+        let found: Vec<Option<StoredEvent>> =
+            futures::future::join_all(reads).await.into_iter().collect::<Result<_>>()?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
     async fn progress(&self) -> Result<Progress> {
-        Ok(Progress { size: self.read().head().await?.size, taken: self.last_ticket().await? })
+        let head = self.read().head().await?;
+        Ok(Progress { size: head.size, taken: self.taken(head.epoch).await? })
     }
 
     async fn integrate_once(&self) -> Result<()> {
         let head = self.read().head().await?;
-        let taken = self.last_ticket().await?;
+        let taken = self.taken(head.epoch).await?;
         let next = head.next();
         let now = self.clock.now();
         // A gap that is too young blocks everybody: look before anyone claims the work.
@@ -89,9 +112,18 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         if leaves.is_empty() && gap == head.gap {
             return Ok(());
         }
-        let head =
-            Head { epoch: head.epoch, size: head.size + u64::try_from(leaves.len()).unwrap_or(0), gap };
-        let batch = self.project(&head, &leaves).await?;
+        let mut edge = self.edge(&head).await?;
+        for leaf in &leaves {
+            edge.append(leaf.hash);
+        }
+        let head = Head {
+            epoch: head.epoch,
+            size: edge.size(),
+            root: edge.root(),
+            gap,
+            voids: watched(head.voids, &leaves),
+        };
+        let batch = self.project(&head, &leaves, edge).await?;
         self.kv.set_many(&batch).await?;
         Ok(())
     }
@@ -148,8 +180,10 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
             return Ok(Some(Leaf { id, hash: leaf_hash(&sealed), event: None, void: None }));
         }
         let Some(sealed) = event? else { return Ok(None) };
-        match open::<Event>(&self.rings.audit, &event_key, &sealed) {
-            Ok(event) => Ok(Some(Leaf { id, hash: leaf_hash(&sealed), event: Some(event), void: None })),
+        match open::<StoredEvent>(&self.rings.audit, &event_key, &sealed) {
+            Ok(stored) => {
+                Ok(Some(Leaf { id, hash: leaf_hash(&sealed), event: Some(stored.event), void: None }))
+            }
             Err(error) if error.is_unavailable() => Err(error.into_error("an audit event")),
             // A damaged event has its place in the tree, and `audit verify` names it; it must not stop the log.
             Err(RecordError::Damaged | _) => {
@@ -164,12 +198,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         Ok(Leaf { id, hash: leaf_hash(&sealed), event: None, void: Some(sealed) })
     }
 
-    /// One batch: the head, what the leaves add to lists, leaf hashes, voids.
-    async fn project(&self, head: &Head, leaves: &[Leaf]) -> Result<Batch> {
+    /// One batch: the head, the tiles that changed, the checkpoint, what the leaves add to lists, voids.
+    async fn project(&self, head: &Head, leaves: &[Leaf], mut edge: Edge) -> Result<Batch> {
         let mut appended: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
         for event in leaves.iter().filter_map(|leaf| leaf.event.as_ref()) {
             for (list, id) in places(event) {
-                appended.entry(list).or_default().push(Entry { seq: event.id.seq, id });
+                appended.entry(list).or_default().push(Entry { event: event.id, id });
             }
         }
         let mut entries = Vec::new();
@@ -177,7 +211,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         for (list, new) in appended {
             self.append(&mut entries, list, new).await?;
         }
-        self.append_leaves(&mut entries, leaves).await?;
+        for (tile, hashes) in edge.take_changed() {
+            entries.push((names::tile(head.epoch, tile), tile_value(&hashes)));
+        }
+        if !leaves.is_empty() {
+            entries.extend(self.new_checkpoint(head).await?);
+        }
         for leaf in leaves {
             if let Some(sealed) = &leaf.void {
                 entries.push((names::void(leaf.id), sealed.clone()));
@@ -202,7 +241,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         let mut head = self.read().list_head(&list).await?.unwrap_or(ListHead {
             list: list.clone(),
             count: 0,
-            through: 0,
+            through: EventId { epoch: 0, seq: 0 },
         });
         let number = head.count / PAGE_ENTRIES;
         let empty = |page| ListPage { list: list.clone(), page, entries: Vec::new() };
@@ -212,10 +251,10 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         };
         let mut changed = false;
         for entry in new {
-            if entry.seq <= head.through {
+            if entry.event <= head.through {
                 continue;
             }
-            head.through = entry.seq;
+            head.through = entry.event;
             head.count += 1;
             page.entries.push(entry);
             changed = true;
@@ -232,50 +271,32 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         }
         Ok(())
     }
-
-    async fn append_leaves(&self, entries: &mut Vec<(String, Vec<u8>)>, leaves: &[Leaf]) -> Result<()> {
-        let mut open_page: Option<LeafPage> = None;
-        for leaf in leaves {
-            let (number, offset) = ((leaf.id.seq - 1) / PAGE_ENTRIES, (leaf.id.seq - 1) % PAGE_ENTRIES);
-            let mut page = match open_page.take() {
-                Some(page) if page.page == number => page,
-                full => {
-                    if let Some(full) = full {
-                        self.put(entries, &full)?;
-                    }
-                    self.leaf_page(number, offset).await?
-                }
-            };
-            page.leaves.push(hex(&leaf.hash));
-            open_page = Some(page);
-        }
-        match open_page {
-            Some(page) => self.put(entries, &page),
-            None => Ok(()),
-        }
-    }
-
-    /// The page that leaf `offset` comes next on, cut back to it.
-    async fn leaf_page(&self, page: u64, offset: u64) -> Result<LeafPage> {
-        if offset == 0 {
-            return Ok(LeafPage { page, leaves: Vec::new() });
-        }
-        let store_key = names::leaves(page);
-        let value = self.kv.get(&store_key).await?.ok_or_else(|| Error::damaged("a page of leaves"))?;
-        let mut found: LeafPage =
-            open(&self.rings.audit, &store_key, &value).map_err(|e| e.into_error("a page of leaves"))?;
-        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
-        if found.leaves.len() < offset {
-            return Err(Error::damaged("a page of leaves"));
-        }
-        found.leaves.truncate(offset);
-        Ok(found)
-    }
 }
 
 /// Whether a gap has been open for long enough to be voided. A clock that stepped back only makes it wait longer.
 fn overdue(gap: Gap, now: Timestamp) -> bool {
     now >= gap.since.plus_s(VOID_AFTER_S)
+}
+
+/// The voids to watch for events that come late: the newest, without those whose late event was reported.
+fn watched(mut voids: Vec<u64>, leaves: &[Leaf]) -> Vec<u64> {
+    voids.extend(leaves.iter().filter(|leaf| leaf.void.is_some()).map(|leaf| leaf.id.seq));
+    for event in leaves.iter().filter_map(|leaf| leaf.event.as_ref()) {
+        if let Some((late, _)) = late_event(event) {
+            voids.retain(|seq| *seq != late.seq || late.epoch != event.id.epoch);
+        }
+    }
+    let excess = voids.len().saturating_sub(VOIDS_WATCHED_MAX);
+    voids.drain(..excess);
+    voids
+}
+
+/// The late event that an alarm reports, and what it did.
+pub fn late_event(event: &Event) -> Option<(EventId, Action)> {
+    match (event.action, event.detail.as_slice()) {
+        (Action::EventLate, [late, action]) => Some((late.parse().ok()?, action.parse().ok()?)),
+        _ => None,
+    }
 }
 
 /// The lists that an event has a place in, with the id of the thing where the list is of things.
@@ -297,20 +318,23 @@ pub fn places(event: &Event) -> Vec<(String, String)> {
 /// The lists of things that an event makes longer.
 pub fn things(event: &Event) -> Vec<(String, String)> {
     let mut things = Vec::new();
-    if event.outcome != Outcome::Done {
-        return things;
-    }
-    if matches!(event.action, Action::ApplicationCreated | Action::Initialised)
+    // What came late is in no list but through the alarm that reports it.
+    let action = match late_event(event) {
+        Some((_, action)) => action,
+        None if event.outcome == Outcome::Done => event.action,
+        None => return things,
+    };
+    if matches!(action, Action::ApplicationCreated | Action::Initialised)
         && let Some(application) = event.target.application
     {
         things.push((lists::APPLICATIONS.to_owned(), application.to_string()));
     }
-    if event.action == Action::RoleCreated
+    if action == Action::RoleCreated
         && let Some(role) = event.target.role
     {
         things.push((lists::ROLES.to_owned(), role.to_string()));
     }
-    if matches!(event.action, Action::KeyIssued | Action::Initialised)
+    if matches!(action, Action::KeyIssued | Action::Initialised)
         && let (Some(application), Some(key)) = (event.target.application, event.target.key)
     {
         things.push((lists::keys_of(application), key.to_string()));

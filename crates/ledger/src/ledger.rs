@@ -1,12 +1,11 @@
 //! What every writing needs at hand: the store, the rings, time and randomness.
 
+use keyward_domain::Result;
+use keyward_domain::event::EventId;
 use keyward_domain::ports::{Clock, EventSink, Rng};
-use keyward_records::{KvCount, KvRead, Reader, Rings};
+use keyward_records::{KvCount, KvRead, Reader, Rings, names};
 
 use crate::batch::KvWrite;
-
-/// The epoch of audit tickets, until a rolled-back store asks for another.
-const EPOCH: u32 = 1;
 
 /// The only way to write.
 pub struct Ledger<'a, K, C, R> {
@@ -15,7 +14,6 @@ pub struct Ledger<'a, K, C, R> {
     pub(crate) clock: &'a C,
     pub(crate) rng: &'a R,
     pub(crate) sink: &'a dyn EventSink,
-    pub(crate) epoch: u32,
 }
 
 impl<K, C, R> Clone for Ledger<'_, K, C, R> {
@@ -29,7 +27,7 @@ impl<K, C, R> Copy for Ledger<'_, K, C, R> {}
 impl<'a, K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'a, K, C, R> {
     /// A ledger over `kv` that tells `sink` of what it committed.
     pub const fn new(kv: &'a K, rings: &'a Rings, clock: &'a C, rng: &'a R, sink: &'a dyn EventSink) -> Self {
-        Self { kv, rings, clock, rng, sink, epoch: EPOCH }
+        Self { kv, rings, clock, rng, sink }
     }
 
     /// The reading half.
@@ -37,17 +35,18 @@ impl<'a, K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'a, K, C, R> {
         Reader::new(self.kv, self.rings)
     }
 
-    /// The epoch in which tickets are taken.
-    pub const fn epoch(&self) -> u32 {
-        self.epoch
-    }
-
-    /// The last ticket taken in this epoch; its event may not be written yet.
+    /// The last ticket taken in the current epoch; its event may not be written yet.
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn last_ticket(&self) -> keyward_domain::Result<u64> {
-        let last = self.kv.increment(&keyward_records::names::counter::audit(self.epoch), 0).await?;
+    pub async fn last_ticket(&self) -> Result<EventId> {
+        let epoch = self.read().epochs().await?.current;
+        Ok(EventId { epoch, seq: self.taken(epoch).await? })
+    }
+
+    /// How many tickets an epoch has given out.
+    pub(crate) async fn taken(&self, epoch: u32) -> Result<u64> {
+        let last = self.kv.increment(&names::counter::audit(epoch), 0).await?;
         Ok(u64::try_from(last).unwrap_or(0))
     }
 }

@@ -9,13 +9,16 @@ mod idempotency;
 mod integrate;
 mod ledger;
 pub mod memory;
+mod personal;
 mod probe;
+mod tree;
 mod turn;
 
 pub use batch::{Batch, KvWrite};
 pub use commit::{Committed, Draft, Receipt, Tickets, Writes};
 pub use idempotency::{Begun, IdempotentRequest, Reservation};
-pub use integrate::{Progress, places, things};
+pub use integrate::{Progress, late_event, places, things};
 pub use ledger::Ledger;
 pub use probe::StoreKind;
+pub use tree::Proof;
 pub use turn::Turn;

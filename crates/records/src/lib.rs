@@ -2,6 +2,8 @@
 //!
 //! INVARIANT: nothing here writes state. The writing half is the ledger's.
 
+mod epoch;
+mod event;
 mod flag;
 mod kv;
 pub mod names;
@@ -10,6 +12,10 @@ mod read;
 mod record;
 mod usage;
 
+pub use epoch::{ClosedEpoch, Epochs};
+pub use event::{
+    CurrentMonth, MonthKey, PersonalKey, PersonalKeyState, SHREDDED, SealedPersonal, StoredEvent,
+};
 pub use flag::{Flag, LIVE, Tombstone, tombstone_value};
 pub use kv::{KvCount, KvRead, KvUsage, StoreError};
 pub use read::{Reader, Rings};

@@ -1,7 +1,9 @@
 //! The names of store keys: `[a-z0-9:.-]`, at most 200 bytes, never made of a caller's text. One place, so that no two kinds collide.
 
 use keyward_crypto::digest;
+use keyward_crypto::tree::TileId;
 use keyward_domain::event::EventId;
+use keyward_domain::timestamp::Month;
 use keyward_domain::{ApplicationId, ClaimId, KeyId, RoleId};
 
 /// `prefix` and an id in hex, without the machinery of `format!`: three of them on every validation.
@@ -87,6 +89,14 @@ pub fn void(event: EventId) -> String {
     format!("v:{}.{}", event.epoch, event.seq)
 }
 
+/// A key of a month's personal data.
+pub fn personal_key(month: Month, number: u32) -> String {
+    format!("s:{month}.{number}")
+}
+
+/// Which epochs there are.
+pub const EPOCHS: &str = "o:epochs";
+
 /// Where the projections stand.
 pub const HEAD: &str = "p:head";
 
@@ -100,9 +110,14 @@ pub fn list_page(list: &str, page: u64) -> String {
     format!("p:{list}.{page}")
 }
 
-/// Leaf hashes of events, a page of them.
-pub fn leaves(page: u64) -> String {
-    format!("t:l.{page}")
+/// A tile of an epoch's Merkle tree.
+pub fn tile(epoch: u32, tile: TileId) -> String {
+    format!("t:{epoch}.{}.{}", tile.level, tile.index)
+}
+
+/// The signed checkpoint of an epoch's tree at one size.
+pub fn checkpoint(epoch: u32, size: u64) -> String {
+    format!("cp:{epoch}.{size}")
 }
 
 /// What the start-up probe writes.
@@ -112,7 +127,12 @@ pub fn probe(slot: i64, half: char) -> String {
 
 /// Counters of control: only ever touched by `increment`.
 pub mod counter {
-    use super::{ClaimId, EventId};
+    use super::{ClaimId, EventId, Month};
+
+    /// The numbers of a month's keys for personal data.
+    pub fn personal_keys(month: Month) -> String {
+        format!("c:s:{month}")
+    }
 
     /// The tickets of audit events.
     pub fn audit(epoch: u32) -> String {
@@ -200,7 +220,11 @@ mod tests {
             HEAD.to_owned(),
             list_page(&crate::projection::lists::events_of_key(key_id), u64::MAX),
             list_page(&crate::projection::lists::keys_tagged(Some(app), "Zoë \u{1b} 'DROP"), u64::MAX),
-            leaves(u64::MAX),
+            tile(u32::MAX, TileId { level: 5, index: u64::MAX }),
+            checkpoint(u32::MAX, u64::MAX),
+            personal_key(Month::of(keyward_domain::Timestamp::from_unix_ms(i64::MAX)), u32::MAX),
+            counter::personal_keys(Month::of(keyward_domain::Timestamp::from_unix_ms(0))),
+            EPOCHS.to_owned(),
             probe(i64::MIN, 'a'),
             counter::audit(u32::MAX),
             counter::revision(&key(key_id)),

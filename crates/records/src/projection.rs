@@ -5,11 +5,14 @@
 use crate::names;
 use crate::record::Record;
 use keyward_crypto::Domain;
+use keyward_crypto::tree::{Edge, Hash};
 use keyward_domain::Timestamp;
 use keyward_domain::event::EventId;
 use keyward_domain::timestamp::millis;
 use serde::{Deserialize, Serialize};
 
+/// How many voids are watched for events that come late.
+pub const VOIDS_WATCHED_MAX: usize = 64;
 /// Entries in one page of a list.
 pub const PAGE_ENTRIES: u64 = 256;
 
@@ -18,11 +21,17 @@ pub const PAGE_ENTRIES: u64 = 256;
 pub struct Head {
     /// The epoch that they read.
     pub epoch: u32,
-    /// Tickets of this epoch that are in them; the next to come is `size + 1`.
+    /// Tickets of this epoch that are in them, leaves of its tree; the next to come is `size + 1`.
     pub size: u64,
+    /// The tree's root at this size.
+    #[serde(with = "hash")]
+    pub root: Hash,
     /// A ticket without event, and when it was first seen missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap: Option<Gap>,
+    /// Tickets that were voided last, at most [`VOIDS_WATCHED_MAX`]: an event beside one of them came late.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub voids: Vec<u64>,
 }
 
 /// A ticket for which there is neither event nor void.
@@ -38,8 +47,10 @@ pub struct Gap {
 }
 
 impl Head {
-    /// Where the projections stand before the first event.
-    pub const START: Self = Self { epoch: 1, size: 0, gap: None };
+    /// Where the projections stand before the first event of an epoch.
+    pub fn start(epoch: u32) -> Self {
+        Self { epoch, size: 0, root: Edge::empty().root(), gap: None, voids: Vec::new() }
+    }
 
     /// The next ticket to come.
     pub const fn next(&self) -> EventId {
@@ -62,7 +73,7 @@ pub struct ListHead {
     /// Entries in it.
     pub count: u64,
     /// The last event that was considered for it: appending is idempotent.
-    pub through: u64,
+    pub through: EventId,
 }
 
 impl Record for ListHead {
@@ -94,25 +105,26 @@ impl Record for ListPage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// The event.
-    pub seq: u64,
+    pub event: EventId,
     /// The id of the thing; empty in lists of events.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub id: String,
 }
 
-/// The leaf hashes of consecutive tickets, 256 to a page.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeafPage {
-    /// Which page: leaf `n` (from 0) lies on page `n / 256`.
-    pub page: u64,
-    /// RFC 6962 leaf hashes of the sealed events and voids, lowercase hex.
-    pub leaves: Vec<String>,
-}
+/// A hash as lowercase hex.
+mod hash {
+    use keyward_crypto::digest::hex;
+    use keyward_crypto::tree::Hash;
+    use serde::{Deserialize, Deserializer, Serializer};
 
-impl Record for LeafPage {
-    const DOMAIN: Domain = Domain::Projection;
-    fn store_key(&self) -> String {
-        names::leaves(self.page)
+    pub(super) fn serialize<S: Serializer>(hash: &Hash, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&hex(hash))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Hash, D::Error> {
+        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        keyward_crypto::digest::unhex(&text)
+            .ok_or_else(|| serde::de::Error::custom("expected 64 digits of hex"))
     }
 }
 

@@ -1,10 +1,13 @@
 //! Reading typed records: one call for one record, errors sorted into "not there", "later" and "damaged".
 
+use crate::epoch::Epochs;
+use crate::event::{CurrentMonth, PersonalKey, StoredEvent};
 use crate::flag::{Flag, Tombstone};
 use crate::kv::KvRead;
 use crate::names;
 use crate::projection::{Head, ListHead, ListPage};
 use crate::record::{NameRecord, Record, Void, open};
+use keyward_crypto::note::LogKeys;
 use keyward_crypto::{Peppers, Sealer};
 use keyward_domain::application::{Application, Details};
 use keyward_domain::claim::Claim;
@@ -12,6 +15,7 @@ use keyward_domain::event::{Event, EventId};
 use keyward_domain::issuing::Issuing;
 use keyward_domain::key::Key;
 use keyward_domain::role::Role;
+use keyward_domain::timestamp::Month;
 use keyward_domain::{ApplicationId, ClaimId, KeyId, Result, RoleId};
 
 /// The rings that the control plane holds. Validation holds `records` and `peppers` alone.
@@ -22,6 +26,10 @@ pub struct Rings {
     pub audit: Sealer,
     /// MACs tokens.
     pub peppers: Peppers,
+    /// Signs checkpoints of the log, for whoever is handed them.
+    pub log: Option<LogKeys>,
+    /// The key of this month's personal data, once it is known.
+    pub month: CurrentMonth,
 }
 
 /// Reads typed records from a store.
@@ -114,12 +122,40 @@ impl<'a, K: KvRead> Reader<'a, K> {
         self.record(&self.rings.records, names::ISSUING, "the state of issuing").await
     }
 
-    /// An event.
+    /// An event, as far as it is not shredded.
     ///
     /// # Errors
     /// Where the store does not answer or the event does not open.
     pub async fn event(&self, id: EventId) -> Result<Option<Event>> {
-        self.record(&self.rings.audit, &names::event(id), "an audit event").await
+        let what = "an audit event";
+        let stored: Option<StoredEvent> = self.record(&self.rings.audit, &names::event(id), what).await?;
+        let Some(stored) = stored else { return Ok(None) };
+        let key = match &stored.personal {
+            Some(personal) => self.personal_key(personal.month, personal.number).await?,
+            None => None,
+        };
+        stored.reveal(&self.rings.audit, key.as_ref()).map(Some).map_err(|e| e.into_error(what))
+    }
+
+    /// A key of a month's personal data.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn personal_key(&self, month: Month, number: u32) -> Result<Option<PersonalKey>> {
+        if let Some(held) = self.rings.month.get(month).filter(|held| held.number == number) {
+            return Ok(Some(PersonalKey::from(&held)));
+        }
+        let what = "a month's key";
+        self.record(&self.rings.audit, &names::personal_key(month, number), what).await
+    }
+
+    /// Which epochs of the log there are.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn epochs(&self) -> Result<Epochs> {
+        let found = self.record(&self.rings.audit, names::EPOCHS, "the epochs").await?;
+        Ok(found.unwrap_or(Epochs::FIRST))
     }
 
     /// A void.
@@ -143,7 +179,8 @@ impl<'a, K: KvRead> Reader<'a, K> {
     /// # Errors
     /// Where the store does not answer or the record does not open.
     pub async fn head(&self) -> Result<Head> {
-        Ok(self.record(&self.rings.audit, names::HEAD, "the projections").await?.unwrap_or(Head::START))
+        let found = self.record(&self.rings.audit, names::HEAD, "the projections").await?;
+        Ok(found.unwrap_or_else(|| Head::start(Epochs::FIRST.current)))
     }
 
     /// The head of a projected list.

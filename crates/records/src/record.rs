@@ -4,7 +4,7 @@ use crate::names;
 use keyward_crypto::{Domain, OpenError, SealError, Sealer};
 use keyward_domain::application::{Application, Details, NameOwner};
 use keyward_domain::claim::Claim;
-use keyward_domain::event::{Event, EventId};
+use keyward_domain::event::EventId;
 use keyward_domain::issuing::Issuing;
 use keyward_domain::key::Key;
 use keyward_domain::role::Role;
@@ -178,13 +178,6 @@ impl Record for Issuing {
     const DOMAIN: Domain = Domain::Control;
     fn store_key(&self) -> String {
         names::ISSUING.to_owned()
-    }
-}
-
-impl Record for Event {
-    const DOMAIN: Domain = Domain::Event;
-    fn store_key(&self) -> String {
-        names::event(self.id)
     }
 }
 

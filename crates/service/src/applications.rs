@@ -152,7 +152,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         // Only now: the event of a refusal names no application that never was.
         attempt.aim(Some(id), None);
         let now = self.clock.now();
-        let event = EventId { epoch: self.ledger.epoch(), seq: 0 };
+        let event = EventId { epoch: 0, seq: 0 };
         let mut application = Application { id, status: Status::Active, generation: 1, revision: 1, event };
         let details = Details {
             id,

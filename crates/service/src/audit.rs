@@ -6,10 +6,14 @@ use crate::service::Service;
 use keyward_domain::event::{Action, Actor, ActorKind, Event, EventId, Outcome, Source, Target};
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::scope::administration as scope;
+use keyward_domain::text::check_reason;
+use keyward_domain::timestamp::{Month, NotAMonth};
 use keyward_domain::{ApplicationId, Error, KeyId, RequestId, Result, Timestamp};
 use keyward_ledger::{Draft, KvWrite};
 use keyward_records::projection::lists;
-use keyward_records::{KvCount, KvRead, names};
+use keyward_records::{KvCount, KvRead, PersonalKey, PersonalKeyState, names};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Which events; what is absent restricts nothing.
 #[derive(Default)]
@@ -48,6 +52,25 @@ impl EventFilter {
     }
 }
 
+/// What is to be shredded.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShredRequest {
+    /// The first month that stays: `2026-01`.
+    pub before: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What was shredded.
+#[derive(Serialize)]
+pub struct ShredView {
+    /// The months whose personal data is gone.
+    pub months: Vec<Month>,
+    /// The event that says so.
+    pub event: EventId,
+}
+
 impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// Events, newest first. Whoever may see some applications' events only, must name one of them.
     ///
@@ -59,16 +82,92 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         filter: &EventFilter,
         page: &Page,
     ) -> Result<List<Event>> {
-        match filter.application {
-            Some(application) => attempt.caller.require_at(scope::AUDIT_READ, application, "application")?,
-            None => attempt.caller.require(scope::AUDIT_READ).map_err(|mut error| {
-                error.detail.push_str("; name one of your applications with `?application=`");
-                error
-            })?,
-        }
+        self.may_see(attempt, filter)?;
         let list = filter.list();
         let (items, next_cursor) = self.events(list.as_deref(), page, |event| filter.matches(event)).await?;
         Ok(List { items, next_cursor })
+    }
+
+    /// Events after `after`, oldest first, up to the first ticket whose event is still to come, so that whoever goes on from `next_cursor`
+    /// misses none.
+    ///
+    /// # Errors
+    /// As [`Service::audit_events`].
+    pub async fn audit_events_after(
+        &self,
+        attempt: &Attempt,
+        filter: &EventFilter,
+        after: EventId,
+        limit: usize,
+    ) -> Result<List<Event>> {
+        self.may_see(attempt, filter)?;
+        let (items, last) = self.events_after(after, limit, |event| filter.matches(event)).await?;
+        Ok(List { items, next_cursor: Some(last.to_string()) })
+    }
+
+    fn may_see(&self, attempt: &Attempt, filter: &EventFilter) -> Result<()> {
+        match filter.application {
+            Some(application) => attempt.caller.require_at(scope::AUDIT_READ, application, "application"),
+            None => attempt.caller.require(scope::AUDIT_READ).map_err(|mut error| {
+                error.detail.push_str("; name one of your applications with `?application=`");
+                error
+            }),
+        }
+    }
+
+    /// Destroys what is personal in the events of all months before `before`: their keys are overwritten, the events stay, and read
+    /// [`keyward_records::SHREDDED`].
+    ///
+    /// # Errors
+    /// A missing scope, no reason, a month that is not over; where the store does not answer.
+    pub async fn shred(&self, attempt: &Attempt, before: &str, reason: &str) -> Result<ShredView> {
+        attempt.caller.require(scope::AUDIT_SHRED)?;
+        check_reason("reason", reason)?;
+        let before: Month =
+            before.parse().map_err(|e: NotAMonth| Error::field("before", "is no month", e.to_string()))?;
+        if before > Month::of(self.clock.now()) {
+            return Err(Error::field(
+                "before",
+                "is a month to come",
+                "at most the current month: only months that are over are shredded",
+            ));
+        }
+        let keys = self.keys_before(before).await?;
+        let months: BTreeSet<Month> = keys.iter().map(|key| key.month).collect();
+        let mut draft = attempt.draft(Outcome::Done, Some(reason.to_owned()), None);
+        draft.detail = months.iter().map(ToString::to_string).collect();
+        self.commit(attempt, vec![draft], |tickets, writes| {
+            let event = tickets.event(0);
+            for mut key in keys {
+                key.state = PersonalKeyState::Shredded(event);
+                writes.personal_key(&key);
+            }
+            Ok(ShredView { months: months.into_iter().collect(), event })
+        })
+        .await
+    }
+
+    /// The keys of personal data of all months before `before` that are still kept.
+    async fn keys_before(&self, before: Month) -> Result<Vec<PersonalKey>> {
+        let mut keys = Vec::new();
+        let mut month = self.first_month().await?;
+        while month < before {
+            let numbers = self.kv.increment(&names::counter::personal_keys(month), 0).await?;
+            let numbers =
+                1..=u32::try_from(numbers).map_err(|_| Error::damaged("a counter of months' keys"))?;
+            let reader = self.read();
+            for key in futures::future::join_all(numbers.map(|n| reader.personal_key(month, n))).await {
+                keys.extend(key?.filter(|key| key.kept().is_some()));
+            }
+            month = month.next();
+        }
+        Ok(keys)
+    }
+
+    /// The month of the oldest event.
+    async fn first_month(&self) -> Result<Month> {
+        let (first, _) = self.events_after(EventId { epoch: 1, seq: 0 }, 1, |_| true).await?;
+        Ok(Month::of(first.first().map_or_else(|| self.clock.now(), |event| event.at)))
     }
 
     /// One event.

@@ -34,7 +34,7 @@ pub async fn initialise<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         ));
     }
     let (now, id) = (service.clock.now(), KeyId::from_bytes(service.rng.bytes()));
-    let event = EventId { epoch: service.ledger.epoch(), seq: 0 };
+    let event = EventId { epoch: 0, seq: 0 };
     let mut application =
         Application { id: application_id, status: Status::Active, generation: 1, revision: 1, event };
     let details = Details {
@@ -94,11 +94,11 @@ pub async fn initialise<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
 async fn has_log<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
     service: &Service<'_, K, C, R>,
 ) -> Result<bool> {
-    let (epoch, taken) = (service.ledger.epoch(), service.ledger.last_ticket().await?);
+    let EventId { epoch, seq: taken } = service.ledger.last_ticket().await?;
     for seq in 1..=taken.min(DEAD_ATTEMPTS_MAX) {
         if service.read().event(EventId { epoch, seq }).await?.is_some() {
             return Ok(true);
         }
     }
-    Ok(taken > DEAD_ATTEMPTS_MAX)
+    Ok(epoch > 1 || taken > DEAD_ATTEMPTS_MAX)
 }

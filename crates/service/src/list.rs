@@ -72,7 +72,7 @@ pub struct Page {
 /// Where a page starts: below this event, on this page of the projection or an earlier one.
 #[derive(Clone, Copy)]
 pub(crate) struct Cursor {
-    seq: u64,
+    before: EventId,
     page: u64,
 }
 
@@ -119,13 +119,25 @@ impl Page {
 impl Cursor {
     fn parse(text: &str) -> Option<Self> {
         let plain = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let (seq, page) = std::str::from_utf8(&plain).ok()?.split_once('.')?;
-        Some(Self { seq: seq.parse().ok()?, page: page.parse().ok()? })
+        let mut parts = std::str::from_utf8(&plain).ok()?.split('.');
+        let before = EventId { epoch: parts.next()?.parse().ok()?, seq: parts.next()?.parse().ok()? };
+        let page = parts.next()?.parse().ok()?;
+        parts.next().is_none().then_some(Self { before, page })
     }
 
     fn to_text(self) -> String {
-        URL_SAFE_NO_PAD.encode(format!("{}.{}", self.seq, self.page))
+        let EventId { epoch, seq } = self.before;
+        URL_SAFE_NO_PAD.encode(format!("{epoch}.{seq}.{}", self.page))
     }
+}
+
+/// What lies at one ticket.
+enum EntryAt {
+    Event(Box<Event>),
+    /// A void, or an event that does not open.
+    None,
+    /// Neither yet.
+    ToCome,
 }
 
 /// What was found of a list, and where to go on.
@@ -166,18 +178,15 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             };
             examined += found.entries.len().max(1);
             before = found.next;
-            let ids =
-                found.entries.iter().map(|entry| EventId { epoch: self.ledger.epoch(), seq: entry.seq });
-            for event in self.read_events(ids).await? {
+            for event in self.read_events(found.entries.iter().map(|entry| entry.event)).await? {
                 if !matches(&event) {
                     continue;
                 }
                 if events.len() == page.limit {
                     // More than fits: the next page starts below the last that did.
                     let last: Option<&Event> = events.last();
-                    let seq = last.map_or(0, |event| event.id.seq);
-                    let cursor = Cursor { seq, page: page_of(page.before) };
-                    return Ok((events, Some(cursor.to_text())));
+                    let cursor = last.map(|last| Cursor { before: last.id, page: page_of(page.before) });
+                    return Ok((events, cursor.map(Cursor::to_text)));
                 }
                 events.push(event);
             }
@@ -188,13 +197,78 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         Ok((events, before.map(Cursor::to_text)))
     }
 
-    /// The whole log, downwards.
+    /// The whole log, downwards, through all its epochs.
     async fn all(&self, before: Option<Cursor>, limit: usize) -> Result<Found> {
-        let taken = self.ledger.last_ticket().await?;
-        let top = before.map_or(taken, |cursor| taken.min(cursor.seq.saturating_sub(1)));
-        let bottom = top.saturating_sub(u64::try_from(limit).unwrap_or(u64::MAX));
-        let entries = (bottom + 1..=top).rev().map(|seq| Entry { seq, id: String::new() }).collect();
-        Ok(Found { entries, next: (bottom > 0).then_some(Cursor { seq: bottom + 1, page: u64::MAX }) })
+        let epochs = self.read().epochs().await?;
+        let last = self.ledger.last_ticket().await?;
+        let mut top = before.map_or(last, |cursor| last.min(just_below(cursor.before)));
+        let mut entries = Vec::new();
+        while top.epoch > 0 {
+            while top.seq > 0 {
+                if entries.len() >= limit {
+                    let before = EventId { seq: top.seq + 1, ..top };
+                    return Ok(Found { entries, next: Some(Cursor { before, page: u64::MAX }) });
+                }
+                entries.push(Entry { event: top, id: String::new() });
+                top = just_below(top);
+            }
+            let epoch = top.epoch - 1;
+            top = EventId { epoch, seq: epochs.size_of(epoch).unwrap_or(0) };
+        }
+        Ok(Found { entries, next: None })
+    }
+
+    /// Events that follow `after` and satisfy `matches`, oldest first, and the last place that was looked at. Stops before the first
+    /// ticket whose event is still to come.
+    pub(crate) async fn events_after(
+        &self,
+        after: EventId,
+        limit: usize,
+        matches: impl Fn(&Event) -> bool,
+    ) -> Result<(Vec<Event>, EventId)> {
+        let epochs = self.read().epochs().await?;
+        let head = self.read().head().await?;
+        let integrated = EventId { epoch: head.epoch, seq: head.size };
+        let last = self.ledger.last_ticket().await?;
+        let (mut events, mut at, mut examined) = (Vec::new(), after, 0);
+        loop {
+            let end = if at.epoch == last.epoch { last.seq } else { epochs.size_of(at.epoch).unwrap_or(0) };
+            if at.seq >= end {
+                if at.epoch >= last.epoch {
+                    return Ok((events, at));
+                }
+                at = EventId { epoch: at.epoch + 1, seq: 0 };
+                continue;
+            }
+            let upto = end.min(at.seq + u64::try_from(READS_AT_ONCE).unwrap_or(1));
+            let ids: Vec<EventId> = (at.seq + 1..=upto).map(|seq| EventId { seq, ..at }).collect();
+            let found = futures::future::join_all(ids.iter().map(|id| self.entry_at(*id))).await;
+            for (id, entry) in ids.into_iter().zip(found) {
+                if events.len() >= limit || examined >= EXAMINED_MAX {
+                    return Ok((events, at));
+                }
+                match entry? {
+                    EntryAt::Event(event) => events.extend(Some(*event).filter(&matches)),
+                    EntryAt::None => {}
+                    // Integrated and gone: for `audit verify` to name, not to be waited for.
+                    EntryAt::ToCome if id <= integrated => {}
+                    EntryAt::ToCome => return Ok((events, at)),
+                }
+                (at, examined) = (id, examined + 1);
+            }
+        }
+    }
+
+    async fn entry_at(&self, id: EventId) -> Result<EntryAt> {
+        let reader = self.read();
+        match reader.event(id).await {
+            Ok(Some(event)) => Ok(EntryAt::Event(Box::new(event))),
+            Ok(None) if reader.void(id).await?.is_some() => Ok(EntryAt::None),
+            Ok(None) => Ok(EntryAt::ToCome),
+            // `audit verify` names damaged events.
+            Err(error) if error.code == Code::RecordDamaged => Ok(EntryAt::None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn read_events(&self, ids: impl Iterator<Item = EventId>) -> Result<Vec<Event>> {
@@ -229,28 +303,31 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             let _ = self.ledger.integrate(INTEGRATE_ROUNDS).await;
         }
         let head = self.read().head().await?;
-        let taken = self.ledger.last_ticket().await?;
-        let top = before.map_or(taken, |cursor| taken.min(cursor.seq.saturating_sub(1)));
+        let projected = EventId { epoch: head.epoch, seq: head.size };
+        let last = self.ledger.last_ticket().await?;
+        let top = before.map_or(last, |cursor| last.min(just_below(cursor.before)));
         let mut entries = Vec::new();
-        let mut seq = top;
-        while seq > head.size {
-            if entries.len() >= limit || top - seq >= u64::try_from(EXAMINED_MAX).unwrap_or(u64::MAX) {
-                return Ok(Found { entries, next: Some(Cursor { seq: seq + 1, page: u64::MAX }) });
+        let mut at = top;
+        while at > projected {
+            let examined = usize::try_from(top.seq - at.seq).unwrap_or(usize::MAX);
+            if entries.len() >= limit || examined >= EXAMINED_MAX {
+                let before = EventId { seq: at.seq + 1, ..at };
+                return Ok(Found { entries, next: Some(Cursor { before, page: u64::MAX }) });
             }
-            let low = head.size.max(seq.saturating_sub(u64::try_from(READS_AT_ONCE).unwrap_or(1)));
-            let ids = (low + 1..=seq).rev().map(|seq| EventId { epoch: head.epoch, seq });
+            let low = head.size.max(at.seq.saturating_sub(u64::try_from(READS_AT_ONCE).unwrap_or(1)));
+            let ids = (low + 1..=at.seq).rev().map(|seq| EventId { seq, ..at });
             for event in self.read_events(ids).await? {
                 if let Some(id) = place(&event) {
                     if entries.len() >= limit {
-                        let next = Cursor { seq: event.id.seq + 1, page: u64::MAX };
-                        return Ok(Found { entries, next: Some(next) });
+                        let before = EventId { seq: event.id.seq + 1, ..event.id };
+                        return Ok(Found { entries, next: Some(Cursor { before, page: u64::MAX }) });
                     }
-                    entries.push(Entry { seq: event.id.seq, id });
+                    entries.push(Entry { event: event.id, id });
                 }
             }
-            seq = low;
+            at.seq = low;
         }
-        self.projected(list, before, top.min(head.size), limit, entries).await
+        self.projected(list, before, top.min(projected), limit, entries).await
     }
 
     /// Adds entries of the projected pages, from `top` downwards.
@@ -258,7 +335,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         &self,
         list: &str,
         before: Option<Cursor>,
-        top: u64,
+        top: EventId,
         limit: usize,
         mut entries: Vec<Entry>,
     ) -> Result<Found> {
@@ -270,9 +347,10 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             let page =
                 self.read().list_page(list, number).await?.map(|page| page.entries).unwrap_or_default();
             examined += page.len();
-            for entry in page.into_iter().rev().filter(|entry| entry.seq <= top) {
+            for entry in page.into_iter().rev().filter(|entry| entry.event <= top) {
                 if entries.len() >= limit {
-                    return Ok(Found { entries, next: Some(Cursor { seq: entry.seq + 1, page: number }) });
+                    let before = EventId { seq: entry.event.seq + 1, ..entry.event };
+                    return Ok(Found { entries, next: Some(Cursor { before, page: number }) });
                 }
                 entries.push(entry);
             }
@@ -281,11 +359,17 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             }
             number -= 1;
             if examined >= EXAMINED_MAX {
-                let seq = entries.last().map_or(top + 1, |entry| entry.seq);
-                return Ok(Found { entries, next: Some(Cursor { seq, page: number }) });
+                let above = EventId { seq: top.seq + 1, ..top };
+                let before = entries.last().map_or(above, |entry| entry.event);
+                return Ok(Found { entries, next: Some(Cursor { before, page: number }) });
             }
         }
     }
+}
+
+/// The place before this one; 0 where it is the first of its epoch.
+const fn just_below(event: EventId) -> EventId {
+    EventId { epoch: event.epoch, seq: event.seq.saturating_sub(1) }
 }
 
 /// The page of the projection on which a search that started at `before` may still find entries.

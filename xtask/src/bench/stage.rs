@@ -29,7 +29,8 @@ const SEED_CONNECTIONS: usize = 16;
 const SEED_WITHIN: Duration = Duration::from_secs(600);
 
 /// Variables that `keyward init` leaves in files.
-const SECRET_VARIABLES: [&str; 4] = ["records_keyring", "audit_keyring", "peppers", "signing_keys"];
+const SECRET_VARIABLES: [&str; 5] =
+    ["records_keyring", "audit_keyring", "peppers", "signing_keys", "log_keys"];
 
 /// What runs beside the bare components.
 #[derive(Clone, Copy, PartialEq, Eq)]

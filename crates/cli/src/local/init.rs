@@ -9,18 +9,20 @@ use clap::Args;
 use keyward_cli::failure::Result;
 use keyward_cli::table::{Card, Cell};
 use keyward_cli::{Ending, Failure, Global, Terminal};
+use keyward_crypto::digest::hex;
+use keyward_crypto::note::LogKeys;
 use keyward_crypto::{Peppers, Ring, RingDocument, RingError, Sealer, SecretText, Zeroizing};
 use keyward_domain::error::Blame;
 use keyward_domain::ports::{Clock, NoSink, Rng};
 use keyward_domain::{Code, Timestamp};
 use keyward_host::{NativeStore, NativeStoreError};
 use keyward_ledger::{Batch, KvWrite};
-use keyward_records::{KvCount, KvRead, Rings, StoreError};
+use keyward_records::{CurrentMonth, KvCount, KvRead, Rings, StoreError};
 use keyward_service::{Service, bootstrap};
 use tokio::runtime::Runtime;
 
 use super::start_failure;
-use super::state::{StateDir, VARIABLES, write_private};
+use super::state::{LOG_KEYS, StateDir, VARIABLES, write_private};
 
 /// The label that Keyward's components open.
 const LABEL: &str = "default";
@@ -50,7 +52,7 @@ pub fn run(global: &Global, options: &Options, terminal: &Terminal) -> Result<En
 
     let created_at = RealClock::default().now().to_string();
     let documents =
-        VARIABLES.iter().map(|name| Ok((*name, ring(&created_at)?))).collect::<Result<Vec<_>>>()?;
+        VARIABLES.iter().map(|name| Ok((*name, document(name, &created_at)?))).collect::<Result<Vec<_>>>()?;
     let mut environment = Zeroizing::new(String::with_capacity(4096));
     for (name, document) in &documents {
         write_private(&layout.variable(name), document.expose())?;
@@ -94,12 +96,21 @@ pub fn run(global: &Global, options: &Options, terminal: &Terminal) -> Result<En
     report(global, options, &state, terminal)
 }
 
-/// A new ring of one version.
-fn ring(created_at: &str) -> Result<SecretText> {
-    let mut key = Zeroizing::new([0; 32]);
-    getrandom::fill(&mut *key).map_err(|error| Failure::system("random bytes", error))?;
-    let document = RingDocument::generate(*key, created_at).map_err(bad_ring)?;
-    Ok(document.to_json())
+/// A new variable's document: a ring of one version, or the log's keys under a name that no other log has.
+fn document(name: &str, created_at: &str) -> Result<SecretText> {
+    let key = random::<32>()?;
+    if name == LOG_KEYS {
+        let origin = format!("keyward.invalid/{}", hex(&*random::<8>()?));
+        return LogKeys::generate(*key, &origin, created_at)
+            .map_err(|error| Failure::system("new keys of the log", error));
+    }
+    Ok(RingDocument::generate(*key, created_at).map_err(bad_ring)?.to_json())
+}
+
+fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>> {
+    let mut bytes = Zeroizing::new([0; N]);
+    getrandom::fill(&mut *bytes).map_err(|error| Failure::system("random bytes", error))?;
+    Ok(bytes)
 }
 
 fn bad_ring(error: RingError) -> Failure {
@@ -118,6 +129,8 @@ fn rings(documents: &[(&'static str, SecretText)]) -> Result<Rings> {
         records: sealer("records_keyring")?,
         audit: sealer("audit_keyring")?,
         peppers: Peppers::parse(document("peppers")?).map_err(bad_ring)?,
+        log: None,
+        month: CurrentMonth::default(),
     })
 }
 

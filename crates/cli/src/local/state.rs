@@ -11,7 +11,9 @@ use keyward_cli::failure::Result;
 use keyward_domain::error::Blame;
 
 /// The variables that `init` makes, as `spin.toml` names them; each lies in a file of this name.
-pub const VARIABLES: [&str; 4] = ["records_keyring", "audit_keyring", "peppers", "signing_keys"];
+pub const VARIABLES: [&str; 5] = ["records_keyring", "audit_keyring", "peppers", "signing_keys", LOG_KEYS];
+/// The keys that sign the log's checkpoints: no plain ring, since they carry the log's name.
+pub const LOG_KEYS: &str = "log_keys";
 
 /// The folder of the variables' files.
 const VARIABLES_FOLDER: &str = "variables";

@@ -180,7 +180,7 @@ async fn a_crash_between_ticket_and_batch_leaves_a_void_and_lists_meanwhile() {
     world.fault_at(0, is_batch, Fault::Crash);
     assert!(survive(world.run(&Do::Issue(new_key(app, "lost")))).await.is_none());
     world.heal();
-    let lost = EventId { epoch: 1, seq: world.ledger().last_ticket().await.unwrap() };
+    let lost = world.ledger().last_ticket().await.unwrap();
     let (id, _) = world.issue(&new_key(app, "kept")).await;
     let listed = world.run(&Do::ListKeys(app)).await.expect("lists").json();
     assert_eq!(listed["items"].as_array().unwrap().len(), 1);

@@ -3,10 +3,11 @@
 
 use crate::world::{Do, Held, Reply, SeededRng, World, new_key, survive};
 use keyward_crypto::digest::{hex, leaf_hash};
-use keyward_domain::event::{Event, EventId, Outcome};
+use keyward_crypto::tree::{Edge, TILE_WIDTH, TileId};
+use keyward_domain::event::{EventId, Outcome};
 use keyward_domain::{ApplicationId, Error, KeyId};
-use keyward_records::projection::{LeafPage, PAGE_ENTRIES};
-use keyward_records::{names, open};
+use keyward_records::projection::PAGE_ENTRIES;
+use keyward_records::{StoredEvent, names, open};
 use keyward_verify::Demand;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -168,7 +169,7 @@ pub async fn check_state(world: &World, seed: u64) {
     }
     let values = world.kv.values();
     for (store_key, value) in &values {
-        if ["e:", "v:", "p:", "t:"].iter().any(|prefix| store_key.starts_with(prefix)) {
+        if ["e:", "v:", "p:", "t:", "cp:"].iter().any(|prefix| store_key.starts_with(prefix)) {
             continue;
         }
         let (event, digest) = last
@@ -201,19 +202,22 @@ pub async fn integrate_all(world: &World, seed: u64) {
 pub async fn check_projections(world: &World, seed: u64) {
     let head = world.read().head().await.expect("a head");
     let values = world.kv.values();
-    let mut lists: BTreeMap<String, Vec<(u64, String)>> = BTreeMap::new();
+    let mut lists: BTreeMap<String, Vec<(EventId, String)>> = BTreeMap::new();
+    let mut edge = Edge::empty();
     let mut leaves = Vec::new();
     for seq in 1..=head.size {
         let id = EventId { epoch: 1, seq };
         if let Some(void) = values.get(&names::void(id)) {
-            leaves.push(hex(&leaf_hash(void)));
+            leaves.push(leaf_hash(void));
+            edge.append(leaf_hash(void));
             continue;
         }
         let sealed = values.get(&names::event(id)).unwrap_or_else(|| panic!("seed {seed}: a hole at {id}"));
-        leaves.push(hex(&leaf_hash(sealed)));
-        let event = open::<Event>(&world.rings.audit, &names::event(id), sealed).expect("an event");
-        for (list, thing) in keyward_ledger::places(&event) {
-            lists.entry(list).or_default().push((seq, thing));
+        leaves.push(leaf_hash(sealed));
+        edge.append(leaf_hash(sealed));
+        let stored = open::<StoredEvent>(&world.rings.audit, &names::event(id), sealed).expect("an event");
+        for (list, thing) in keyward_ledger::places(&stored.event) {
+            lists.entry(list).or_default().push((id, thing));
         }
     }
     for (list, expected) in &lists {
@@ -223,7 +227,7 @@ pub async fn check_projections(world: &World, seed: u64) {
         let mut entries = Vec::new();
         for page in 0..found.count.div_ceil(PAGE_ENTRIES) {
             let page = world.read().list_page(list, page).await.unwrap().expect("a page");
-            entries.extend(page.entries.into_iter().map(|entry| (entry.seq, entry.id)));
+            entries.extend(page.entries.into_iter().map(|entry| (entry.event, entry.id)));
         }
         assert_eq!(&entries, expected, "seed {seed}: {list}");
     }
@@ -236,10 +240,10 @@ pub async fn check_projections(world: &World, seed: u64) {
         assert!(lists.contains_key(list), "seed {seed}: the list {list} follows from nothing");
     }
     let mut found = Vec::new();
-    for page in 0..head.size.div_ceil(PAGE_ENTRIES) {
-        let store_key = names::leaves(page);
-        let sealed = values.get(&store_key).expect("a page of leaves");
-        found.extend(open::<LeafPage>(&world.rings.audit, &store_key, sealed).expect("leaves").leaves);
+    for index in 0..head.size.div_ceil(TILE_WIDTH) {
+        let tile = world.ledger().tile(1, TileId { level: 0, index }).await.unwrap();
+        found.extend(tile.expect("a tile"));
     }
+    assert_eq!(edge.root(), head.root, "seed {seed}: the root");
     assert_eq!(found, leaves, "seed {seed}: the leaves");
 }

@@ -256,6 +256,7 @@ async fn pages_and_cursors_that_nobody_gave_are_refused() {
         (None, Some("")),
         (None, Some("x")),
         (None, Some("MS4")),
+        (None, Some("MS4y")),
         (None, Some("%00")),
     ] {
         let error = Page::parse(limit, cursor).err().unwrap_or_else(|| panic!("{limit:?} {cursor:?}"));
@@ -263,7 +264,7 @@ async fn pages_and_cursors_that_nobody_gave_are_refused() {
     }
     // A cursor far beyond the end is the end's.
     let world = World::new(85).await;
-    let far = "OTk5OTk5OTk5OTk5LjE4NDQ2NzQ0MDczNzA5NTUxNjE1";
+    let far = "MS45OTk5OTk5OTk5OTkuMTg0NDY3NDQwNzM3MDk1NTE2MTU";
     let attempt = look(&world, Action::AuditRead).await;
     let page = Page::parse(None, Some(far)).expect("well-formed");
     let found = world.service().audit_events(&attempt, &EventFilter::default(), &page).await.expect("a list");

@@ -9,7 +9,7 @@ use keyward_domain::ports::{Clock, NoSink, Rng};
 use keyward_domain::{ApplicationId, KeyId, RequestId, Result, Timestamp};
 use keyward_ledger::memory::{Call, Fault, MemoryKv};
 use keyward_ledger::{KvWrite, Ledger};
-use keyward_records::{KvCount, KvRead, Reader, Rings};
+use keyward_records::{CurrentMonth, KvCount, KvRead, Reader, Rings};
 use keyward_service::{
     ApplicationChange, Attempt, Body, Caller, EventFilter, KeyChange, NewApplication, NewKey, Page,
     Presented, Service, TakeClaim, bootstrap,
@@ -123,6 +123,8 @@ pub fn rings(records: &[u8], audit: &[u8], peppers: &[u8]) -> Rings {
         records: sealer("records_keyring", 101, records),
         audit: sealer("audit_keyring", 102, audit),
         peppers: Peppers::parse(&ring_json(103, peppers)).expect("peppers"),
+        log: None,
+        month: CurrentMonth::default(),
     }
 }
 
@@ -444,8 +446,8 @@ impl World {
     pub async fn log(&self) -> Vec<(EventId, Option<Event>)> {
         let last = self.ledger().last_ticket().await.expect("the counter");
         let mut log = Vec::new();
-        for seq in 1..=last {
-            let id = EventId { epoch: 1, seq };
+        for seq in 1..=last.seq {
+            let id = EventId { seq, ..last };
             log.push((id, self.read().event(id).await.expect("an event that opens")));
         }
         log

@@ -1,0 +1,68 @@
+//! What is to be done from time to time, whoever asks for it: the scheduler, an admin, or a job of the platform. Every run is idempotent.
+
+use crate::attempt::Attempt;
+use crate::service::Service;
+use keyward_domain::Result;
+use keyward_domain::event::{Action, Actor, ActorKind, Outcome, Source};
+use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::scope::administration as scope;
+use keyward_ledger::{Draft, KvWrite, Progress};
+use keyward_records::{KvCount, KvRead, StoredEvent};
+use serde::Serialize;
+
+/// Batches of events that one run integrates at most: as many as a run of some seconds can.
+const INTEGRATE_ROUNDS: u32 = 64;
+
+/// How far a run came.
+#[derive(Serialize)]
+pub struct MaintenanceView {
+    /// Tickets that are in the tree and the lists.
+    pub integrated: u64,
+    /// Tickets taken.
+    pub taken: u64,
+    /// Events that were found beside the void of their ticket, and reported.
+    pub late_events: usize,
+}
+
+impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
+    /// One run, asked for by an admin; its event says so.
+    ///
+    /// # Errors
+    /// A missing scope; where the store does not answer.
+    pub async fn run_maintenance(&self, attempt: &Attempt) -> Result<MaintenanceView> {
+        attempt.caller.require(scope::MAINTENANCE_RUN)?;
+        let draft = attempt.draft(Outcome::Done, None, None);
+        self.commit(attempt, vec![draft], |_, _| Ok(())).await?;
+        self.maintain().await
+    }
+
+    /// One run: extends the tree and the lists, and reports events that came late.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the log is damaged.
+    pub async fn maintain(&self) -> Result<MaintenanceView> {
+        self.ledger.integrate(INTEGRATE_ROUNDS).await?;
+        let late = self.ledger.late_events().await?;
+        if !late.is_empty() {
+            self.ledger.commit(late.iter().map(alarm).collect(), |_, _| Ok(())).await?;
+        }
+        let Progress { size, taken } = self.ledger.integrate(INTEGRATE_ROUNDS).await?;
+        Ok(MaintenanceView { integrated: size, taken, late_events: late.len() })
+    }
+}
+
+/// The alarm of an event that came late: it takes the event's place in the lists.
+fn alarm(late: &StoredEvent) -> Draft {
+    let event = &late.event;
+    Draft {
+        action: Action::EventLate,
+        outcome: Outcome::Alarm,
+        target: event.target,
+        actor: Actor { kind: ActorKind::System, key: None, principal: None },
+        source: Source::default(),
+        request: event.request,
+        reason: Some("the event came to light after its ticket had been voided".to_owned()),
+        detail: vec![event.id.to_string(), event.action.as_str().to_owned()],
+        previous: event.previous,
+    }
+}
