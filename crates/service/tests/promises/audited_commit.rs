@@ -2,7 +2,7 @@
 
 use crate::history::{check_projections, check_state, integrate_all};
 use crate::world::{Do, Which, World, is_batch, is_ticket, new_key, survive};
-use keyward_domain::event::{Action, EventId, Outcome};
+use keyward_domain::event::{Action, Outcome};
 use keyward_domain::{ApplicationId, Code, KeyId};
 use keyward_ledger::memory::Fault;
 use keyward_service::bootstrap;
