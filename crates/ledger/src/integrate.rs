@@ -294,7 +294,7 @@ fn watched(mut voids: Vec<u64>, leaves: &[Leaf]) -> Vec<u64> {
 /// The late event that an alarm reports, and what it did.
 pub fn late_event(event: &Event) -> Option<(EventId, Action)> {
     match (event.action, event.detail.as_slice()) {
-        (Action::EventLate, [late, action]) => Some((late.parse().ok()?, action.parse().ok()?)),
+        (Action::EventLate, [late, action, ..]) => Some((late.parse().ok()?, action.parse().ok()?)),
         _ => None,
     }
 }
@@ -339,7 +339,7 @@ pub fn things(event: &Event) -> Vec<(String, String)> {
     {
         things.push((lists::keys_of(application), key.to_string()));
     }
-    if matches!(event.action, Action::KeyIssued | Action::KeyChanged)
+    if matches!(action, Action::KeyIssued | Action::KeyChanged)
         && let (Some(application), Some(key)) = (event.target.application, event.target.key)
     {
         for tag in event.tags_given() {

@@ -62,7 +62,10 @@ fn alarm(late: &StoredEvent) -> Draft {
         source: Source::default(),
         request: event.request,
         reason: Some("the event came to light after its ticket had been voided".to_owned()),
-        detail: vec![event.id.to_string(), event.action.as_str().to_owned()],
+        detail: [event.id.to_string(), event.action.as_str().to_owned()]
+            .into_iter()
+            .chain(event.detail.iter().cloned())
+            .collect(),
         previous: event.previous,
     }
 }
