@@ -20,6 +20,8 @@ mod history;
 mod hot_path;
 mod idempotency;
 mod lists;
+mod merkle_log;
+mod personal_data;
 mod projections;
 mod revocation_races;
 mod tags;

@@ -3,12 +3,13 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use keyward_crypto::note::LogKeys;
 use keyward_crypto::{Peppers, Ring, Sealer, SecretText};
 use keyward_domain::event::{Action, Event, EventId, Source, Target};
 use keyward_domain::ports::{Clock, NoSink, Rng};
 use keyward_domain::{ApplicationId, KeyId, RequestId, Result, Timestamp};
 use keyward_ledger::memory::{Call, Fault, MemoryKv};
-use keyward_ledger::{KvWrite, Ledger};
+use keyward_ledger::{KvWrite, Ledger, Receipt};
 use keyward_records::{CurrentMonth, KvCount, KvRead, Reader, Rings};
 use keyward_service::{
     ApplicationChange, Attempt, Body, Caller, EventFilter, KeyChange, NewApplication, NewKey, Page,
@@ -37,6 +38,11 @@ pub struct TestClock {
 impl TestClock {
     pub fn new() -> Self {
         Self { origin: tokio::time::Instant::now(), wall_ms: Rc::new(Cell::new(START_MS)) }
+    }
+
+    /// Moves the wall clock alone, forward.
+    pub fn advance_wall(&self, by: Duration) {
+        self.step_wall_ms(i64::try_from(by.as_millis()).unwrap());
     }
 
     /// Moves the wall clock alone.
@@ -115,6 +121,13 @@ pub fn ring_json(need: u8, versions: &[u8]) -> String {
     json!({ "versions": versions }).to_string()
 }
 
+/// The keys of the log.
+fn log_keys() -> LogKeys {
+    let document =
+        LogKeys::generate([104; 32], "keyward.example/test", "2026-01-31T08:00:00Z").expect("keys");
+    LogKeys::parse(document.expose()).expect("keys")
+}
+
 /// Rings with these versions of each kind.
 pub fn rings(records: &[u8], audit: &[u8], peppers: &[u8]) -> Rings {
     let sealer =
@@ -123,7 +136,7 @@ pub fn rings(records: &[u8], audit: &[u8], peppers: &[u8]) -> Rings {
         records: sealer("records_keyring", 101, records),
         audit: sealer("audit_keyring", 102, audit),
         peppers: Peppers::parse(&ring_json(103, peppers)).expect("peppers"),
-        log: None,
+        log: Some(log_keys()),
         month: CurrentMonth::default(),
     }
 }
@@ -183,6 +196,8 @@ pub enum Do {
     ListKeys(ApplicationId),
     ReadEvent(EventId),
     ListEvents(Option<ApplicationId>),
+    /// Before which month, and why.
+    Shred(String, String),
 }
 
 impl Do {
@@ -215,6 +230,7 @@ impl Do {
             Self::ListApplications => Attempt::to_read(caller, Action::ApplicationRead, nothing),
             Self::ReadKey(id) => Attempt::to_read(caller, Action::KeyRead, of_key(*id)),
             Self::ListKeys(id) => Attempt::to_read(caller, Action::KeyRead, of_application(*id)),
+            Self::Shred(..) => Attempt::to_change(caller, Action::AuditShredded, nothing),
             Self::ReadEvent(_) | Self::ListEvents(_) => Attempt::to_read(caller, Action::AuditRead, nothing),
         }
     }
@@ -274,6 +290,7 @@ async fn execute<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         Do::Freeze(reason) => Reply::of(&service.freeze_issuing(attempt, reason).await?),
         Do::Thaw(reason) => Reply::of(&service.thaw_issuing(attempt, reason).await?),
         Do::ReadEmergency => Reply::of(&service.emergency(attempt).await?),
+        Do::Shred(before, reason) => Reply::of(&service.shred(attempt, before, reason).await?),
         Do::ReadApplication(id) => Reply::of(&service.application(attempt, *id).await?),
         Do::ListApplications => Reply::of(&service.applications(attempt, &first_page()).await?),
         Do::ReadKey(id) => Reply::of(&service.key(attempt, *id).await?),
@@ -328,7 +345,16 @@ impl World {
     }
 
     pub fn service(&self) -> TestService<'_> {
-        Service::new(&self.kv, &self.rings, &self.clock, &self.rng, &NoSink, "https://keyward.example")
+        self.service_with(&self.rings)
+    }
+
+    /// The same rings in another instance, which has not met the month's key yet.
+    pub fn rings_without_month(&self) -> Rings {
+        rings(&[1], &[1], &[1])
+    }
+
+    pub fn service_with<'a>(&'a self, rings: &'a Rings) -> TestService<'a> {
+        Service::new(&self.kv, rings, &self.clock, &self.rng, &NoSink, "https://keyward.example")
     }
 
     pub fn ledger(&self) -> Ledger<'_, Store, TestClock, SeededRng> {
@@ -367,6 +393,15 @@ impl World {
     /// The code of the verdict, `VALID`, or the code of the error.
     pub async fn code(&self, token: &str, demand: &Demand<'_>) -> &'static str {
         code_of(&self.verify(token, demand).await)
+    }
+
+    /// Root does it: the receipt.
+    pub async fn receipt(&self, what: &Do) -> Option<Receipt> {
+        let attempt = what.attempt(self.caller(&self.root).await);
+        let service = self.service();
+        let result = execute(&service, &attempt, what).await;
+        service.settle(&attempt, result).await.expect("done");
+        attempt.receipt()
     }
 
     /// An admin by token, through the real verifier.
