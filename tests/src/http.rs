@@ -1,10 +1,11 @@
 //! HTTP/1.1 as bytes over TCP, so that a test decides what goes over the wire. It follows no redirect and repeats nothing.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 /// Longer than anything that answers at all.
 const READ_WITHIN: Duration = Duration::from_secs(60);
@@ -169,7 +170,21 @@ impl Connection {
     /// # Panics
     /// Where nobody listens.
     pub fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("the address answers");
+        Self::over(TcpStream::connect(address).expect("the address answers"), address)
+    }
+
+    /// Opens one from this address of our own.
+    ///
+    /// # Panics
+    /// Where that is none of ours, or nobody listens.
+    pub fn open_from(own: IpAddr, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new(own, 0).into()).expect("an address of this machine");
+        socket.connect(&address.into()).expect("the address answers");
+        Self::over(socket.into(), address)
+    }
+
+    fn over(stream: TcpStream, address: SocketAddr) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(READ_WITHIN)).unwrap();
         Self { stream: BufReader::new(stream), host: address.to_string() }

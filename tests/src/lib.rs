@@ -1,4 +1,4 @@
-//! What the end-to-end tests share: Keyward in a process of its own, HTTP spoken byte by byte, a Redis server, a browser.
+//! What the end-to-end tests share: Keyward in a process of its own, HTTP spoken byte by byte, a Redis server, gateways, a browser.
 //! It knows Keyward as a caller does: through its command, its API and, where a test breaks the world, the host's control interface.
 
 #![allow(
@@ -12,6 +12,7 @@
 pub mod admin;
 pub mod browser;
 pub mod control;
+pub mod gateway;
 pub mod holes;
 pub mod http;
 pub mod keyward;

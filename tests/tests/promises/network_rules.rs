@@ -4,7 +4,8 @@
 use keyward_e2e::admin::{Holder, Issued, authorize, new_key};
 use keyward_e2e::{Keyward, Request, Setup, json};
 
-fn bound_to(keyward: &Keyward, application: &str, networks: &[&str]) -> Holder {
+/// A claimed key with a network rule.
+pub(crate) fn bound_to(keyward: &Keyward, application: &str, networks: &[&str]) -> Holder {
     let mut key = new_key(application, &["orders:read"]);
     key["rules"] = json!({ "network": networks });
     keyward.claim(&Issued::of(&keyward.as_root(Request::post("/v1/keys", &key)).expect(201)))
