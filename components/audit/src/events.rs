@@ -15,8 +15,7 @@ pub(crate) async fn list(plane: &Plane, incoming: &Incoming) -> Result<Response>
         .look(incoming, Action::AuditRead, Target::default(), async |service, attempt| {
             let query = incoming.query()?;
             let filter = filter(query)?;
-            let after = query.parsed::<EventId>("after", "an event's id, or `evt_1_0` for the beginning")?;
-            let found = match after {
+            let found = match after(query)? {
                 Some(after) => {
                     if query.one("cursor")?.is_some() {
                         return Err(Error::parameter("cursor", "stands beside `after`", "one of the two"));
@@ -31,6 +30,13 @@ pub(crate) async fn list(plane: &Plane, incoming: &Incoming) -> Result<Response>
             Response::json(200, &found)
         })
         .await
+}
+
+fn after(query: &Query) -> Result<Option<EventId>> {
+    let expected = "an event's id, or `evt_1_0` for the beginning";
+    let place =
+        |text| EventId::place(text).ok_or_else(|| Error::parameter("after", "is not valid", expected));
+    query.one("after")?.map(place).transpose()
 }
 
 fn ascending_limit(query: &Query) -> Result<usize> {

@@ -19,6 +19,15 @@ pub struct EventId {
     pub seq: u64,
 }
 
+impl EventId {
+    /// Reads a place to go on from: an event's, or the one before an epoch's first, as in `evt_1_0`.
+    pub fn place(text: &str) -> Option<Self> {
+        let (epoch, seq) = text.strip_prefix("evt_")?.split_once('_')?;
+        let id = Self { epoch: epoch.parse().ok()?, seq: seq.parse().ok()? };
+        (id.to_string() == text).then_some(id)
+    }
+}
+
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "evt_{}_{}", self.epoch, self.seq)
@@ -28,12 +37,7 @@ impl fmt::Display for EventId {
 impl std::str::FromStr for EventId {
     type Err = crate::id::NotAnId;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parse = || {
-            let (epoch, seq) = text.strip_prefix("evt_")?.split_once('_')?;
-            let id = Self { epoch: epoch.parse().ok()?, seq: seq.parse().ok()? };
-            (id.seq > 0 && id.to_string() == text).then_some(id)
-        };
-        parse().ok_or(crate::id::NotAnId { prefix: "evt_" })
+        Self::place(text).filter(|id| id.seq > 0).ok_or(crate::id::NotAnId { prefix: "evt_" })
     }
 }
 

@@ -79,6 +79,11 @@ impl std::str::FromStr for Month {
     }
 }
 
+crate::schema::impl_schema!(
+    Month,
+    crate::schema::text("A month of the calendar, in UTC.", "^[0-9]{4}-(0[1-9]|1[0-2])$")
+);
+
 /// A text is no month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotAMonth;

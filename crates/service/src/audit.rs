@@ -6,7 +6,7 @@ use crate::service::Service;
 use keyward_domain::event::{Action, Actor, ActorKind, Event, EventId, Outcome, Source, Target};
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::scope::administration as scope;
-use keyward_domain::text::check_reason;
+use keyward_domain::text::{self, check_reason};
 use keyward_domain::timestamp::{Month, NotAMonth};
 use keyward_domain::{ApplicationId, Error, KeyId, RequestId, Result, Timestamp};
 use keyward_ledger::{Draft, KvWrite};
@@ -14,6 +14,7 @@ use keyward_records::projection::lists;
 use keyward_records::{KvCount, KvRead, PersonalKey, PersonalKeyState, names};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use utoipa::ToSchema;
 
 /// Which events; what is absent restricts nothing.
 #[derive(Default)]
@@ -53,17 +54,20 @@ impl EventFilter {
 }
 
 /// What is to be shredded.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShredRequest {
     /// The first month that stays: `2026-01`.
+    #[schema(value_type = Month)]
     pub before: String,
     /// Why.
+    #[schema(value_type = text::Reason)]
     pub reason: String,
 }
 
 /// What was shredded.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Shredded)]
 pub struct ShredView {
     /// The months whose personal data is gone.
     pub months: Vec<Month>,

@@ -9,12 +9,14 @@ use keyward_domain::scope::administration as scope;
 use keyward_ledger::{Draft, KvWrite, Progress};
 use keyward_records::{KvCount, KvRead, StoredEvent};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Batches of events that one run integrates at most: as many as a run of some seconds can.
 const INTEGRATE_ROUNDS: u32 = 64;
 
 /// How far a run came.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Maintenance)]
 pub struct MaintenanceView {
     /// Tickets that are in the tree and the lists.
     pub integrated: u64,

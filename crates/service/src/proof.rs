@@ -14,6 +14,7 @@ use keyward_domain::{Code, Error, Result};
 use keyward_ledger::{KvWrite, Proof};
 use keyward_records::{KvCount, KvRead, names};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Batches of events that are integrated before a checkpoint is given.
 const INTEGRATE_ROUNDS: u32 = 8;
@@ -24,7 +25,8 @@ pub const STATE_RECORDS_MAX: usize = 256;
 const STATE_PREFIXES: [&str; 11] = ["k:", "x:", "m:", "a:", "d:", "n:", "q:", "y:", "r:", "s:", "o:"];
 
 /// A proof, as it is answered. Hashes are base64, as in checkpoints.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Proof)]
 pub struct ProofView {
     /// The epoch whose tree it is about.
     pub epoch: u32,
@@ -33,8 +35,10 @@ pub struct ProofView {
     /// The size of the tree that it leads to.
     pub size: u64,
     /// The root of that tree.
+    #[schema(pattern = "^[0-9A-Za-z+/]{43}=$")]
     pub root: String,
     /// The nodes, in the order of RFC 6962 section 2.1.
+    #[schema(max_items = 128)]
     pub hashes: Vec<String>,
 }
 
@@ -47,28 +51,30 @@ impl From<Proof> for ProofView {
 }
 
 /// Which records' digests are asked for.
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StateQuery {
     /// The version of `audit_keyring` whose digests are wanted: the one that the event is sealed under which wrote the records.
     pub ring_version: u32,
     /// Store keys, as events name them.
+    #[schema(max_items = 256)]
     pub records: Vec<String>,
 }
 
 /// The digests of records as they lie in the store now.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct StateDigests {
     /// In the order asked for.
     pub items: Vec<StateDigest>,
 }
 
 /// The digest of one record.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct StateDigest {
     /// The store key.
     pub record: String,
     /// Its keyed digest, lowercase hex; none where there is no such record.
+    #[schema(required = true)]
     pub digest: Option<String>,
 }
 
