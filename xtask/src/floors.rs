@@ -55,9 +55,15 @@ const BESIDE: &[Beside] = &[
             "keyward-records",
             "keyward-ledger",
             "keyward-service",
+            "keyward-auditor",
             "keyward-host",
         ],
         reason: "the command stands outside Wasm: `init` runs one use case on the store itself, all else is HTTP",
+    },
+    Beside {
+        name: "keyward-auditor",
+        may: &["keyward-domain", "keyward-crypto", "keyward-records", "keyward-ledger"],
+        reason: "whoever checks the log knows its format and how lists follow from it, and nobody who serves it",
     },
     Beside {
         name: "keyward-api",

@@ -125,6 +125,19 @@ pub fn probe(slot: i64, half: char) -> String {
     format!("p:probe.{slot}.{half}")
 }
 
+/// What the store key of a record of state starts with: flags, kills, keys, applications, details, names, claims, outcomes, roles,
+/// months' keys, switches. Neither the log and its projections, which prove themselves, nor counters.
+const STATE_PREFIXES: [&str; 11] = ["k:", "x:", "m:", "a:", "d:", "n:", "q:", "y:", "r:", "s:", "o:"];
+
+/// Whether a text can be the store key of a record of state: of what events name under `writes`.
+pub fn is_state(record: &str) -> bool {
+    record.len() <= 200
+        && STATE_PREFIXES.iter().any(|prefix| record.starts_with(prefix))
+        && record
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b':' | b'.' | b'-'))
+}
+
 /// Counters of control: only ever touched by `increment`.
 pub mod counter {
     use super::{ClaimId, EventId, Month};

@@ -20,10 +20,6 @@ use utoipa::ToSchema;
 const INTEGRATE_ROUNDS: u32 = 8;
 /// Records whose digest one call asks for at most.
 pub const STATE_RECORDS_MAX: usize = 256;
-/// What the store key of a record of state starts with: flags, kills, keys, applications, details, names, claims, outcomes, roles, months'
-/// keys, switches. Neither the log and its projections, which prove themselves, nor counters.
-const STATE_PREFIXES: [&str; 11] = ["k:", "x:", "m:", "a:", "d:", "n:", "q:", "y:", "r:", "s:", "o:"];
-
 /// A proof, as it is answered. Hashes are base64, as in checkpoints.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Proof)]
@@ -179,7 +175,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         if query.records.len() > STATE_RECORDS_MAX {
             return Err(Error::field("records", "are too many", format!("at most {STATE_RECORDS_MAX}")));
         }
-        if !query.records.iter().all(|record| is_state(record)) {
+        if !query.records.iter().all(|record| names::is_state(record)) {
             return Err(Error::field(
                 "records",
                 "has a name that is no record of state",
@@ -201,13 +197,4 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             .map(|digest| hex(&digest))
             .map_err(|error| Error::new(Code::RingVersionUnknown, error.to_string()))
     }
-}
-
-/// Whether a text can be the store key of a record of state.
-fn is_state(record: &str) -> bool {
-    record.len() <= 200
-        && STATE_PREFIXES.iter().any(|prefix| record.starts_with(prefix))
-        && record
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b':' | b'.' | b'-'))
 }

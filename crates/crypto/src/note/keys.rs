@@ -196,6 +196,12 @@ impl VerifierKey {
         &self.name
     }
 
+    /// The same public key under another name, as a log's next epoch has it. `None` where no key may have that name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<Self> {
+        is_key_name(name).then(|| Self { name: name.to_owned(), key: self.key })
+    }
+
     /// What a signature line names the key by, beside its name.
     pub(super) fn id(&self) -> [u8; 4] {
         key_id(&self.name, self.key.as_bytes())
