@@ -85,22 +85,22 @@ fn matched<'p>(pattern: &str, path: &'p str) -> Option<Params<'p>> {
     let mut params = Vec::new();
     let (mut wanted, mut left) = (pattern.split('/'), Some(path));
     loop {
-        let (segment, after) =
-            match left.map(|left| left.split_once('/').map_or((left, None), |(s, a)| (s, Some(a)))) {
-                Some((segment, after)) => (Some(segment), after),
-                None => (None, None),
-            };
-        let rest = std::mem::replace(&mut left, after);
-        match (wanted.next(), segment) {
-            (Some(name), Some(segment)) if name.ends_with("...}") && !segment.is_empty() => {
-                params.extend(rest);
+        match (wanted.next(), left) {
+            (None, None) => return Some(Params(params)),
+            (Some(name), Some(rest)) if name.ends_with("...}") && !rest.is_empty() => {
+                params.push(rest);
                 return Some(Params(params));
             }
-            (None, None) => return Some(Params(params)),
-            (Some(name), Some(segment)) if name.starts_with('{') && !segment.is_empty() => {
-                params.push(segment)
+            (Some(wanted), Some(rest)) => {
+                let (segment, after) =
+                    rest.split_once('/').map_or((rest, None), |(s, after)| (s, Some(after)));
+                if wanted.starts_with('{') && !segment.is_empty() {
+                    params.push(segment);
+                } else if wanted != segment {
+                    return None;
+                }
+                left = after;
             }
-            (Some(literal), Some(segment)) if literal == segment => {}
             _ => return None,
         }
     }
@@ -147,6 +147,7 @@ mod tests {
         Change,
         Lookup,
         Claim,
+        Tile,
     }
 
     const ROUTES: &[Route<Op>] = &[
@@ -156,6 +157,7 @@ mod tests {
         Route::patch("/v1/keys/{id}", Op::Change),
         Route::post("/v1/keys/lookup", Op::Lookup),
         Route::post("/v1/keys/{id}/claims", Op::Claim),
+        Route::get("/v1/tile/{tile...}", Op::Tile),
     ];
 
     #[test]
@@ -168,6 +170,10 @@ mod tests {
             (Method::Patch, "/v1/keys/k", Some((Op::Change, vec!["k"]))),
             (Method::Post, "/v1/keys/lookup", Some((Op::Lookup, vec![]))),
             (Method::Post, "/v1/keys/k/claims", Some((Op::Claim, vec!["k"]))),
+            (Method::Get, "/v1/tile/0/x001/067.p/5", Some((Op::Tile, vec!["0/x001/067.p/5"]))),
+            (Method::Get, "/v1/tile/0", Some((Op::Tile, vec!["0"]))),
+            (Method::Get, "/v1/tile/", None),
+            (Method::Get, "/v1/tile", None),
             (Method::Get, "/v1/keys/", None),
             (Method::Get, "/v1/keys//claims", None),
             (Method::Get, "/v1//keys", None),
