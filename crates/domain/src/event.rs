@@ -320,12 +320,15 @@ impl Event {
         self.detail.iter().filter_map(|fact| fact.strip_prefix(TAG_GIVEN))
     }
 
-    /// The event without what is personal (principal, address, user agent) and without the digests: fit for a log that nobody can
-    /// shred.
+    /// The event without what is personal (principal, address, user agent), without what people wrote (reasons, tags) and without the
+    /// digests: fit for a log that nobody can shred.
     #[must_use]
     pub fn redacted(&self) -> Self {
         let actor = Actor { principal: None, ..self.actor.clone() };
-        Self { actor, source: Source::default(), writes: Vec::new(), ..self.clone() }
+        // Why something was refused is a code, not a person's words.
+        let reason = self.reason.clone().filter(|_| self.outcome == Outcome::Refused);
+        let detail = self.detail.iter().filter(|fact| !fact.starts_with(TAG_GIVEN)).cloned().collect();
+        Self { actor, reason, detail, source: Source::default(), writes: Vec::new(), ..self.clone() }
     }
 }
 
