@@ -1,4 +1,4 @@
-//! Applications, keys and claims: how a key comes to be and reaches whoever it is for.
+//! Applications, roles, keys and claims: how a key comes to be and reaches whoever it is for.
 //!
 //! A route, the use case behind it, its answer: nothing is decided here.
 
@@ -7,9 +7,10 @@ mod claim_page;
 mod claims;
 mod health;
 mod keys;
+mod roles;
 
 use keyward_control::Plane;
-use keyward_domain::{ApplicationId, ClaimId, KeyId, Result};
+use keyward_domain::{ApplicationId, ClaimId, KeyId, Result, RoleId};
 use keyward_guest::{Incoming, Params, Response, Route, route, variables};
 
 keyward_guest::serve!(handle);
@@ -20,6 +21,11 @@ enum Op {
     ListApplications,
     ShowApplication,
     ChangeApplication,
+    CreateRole,
+    ListRoles,
+    ShowRole,
+    ChangeRole,
+    RetireRole,
     IssueKey,
     ListKeys,
     ShowKey,
@@ -39,6 +45,11 @@ const ROUTES: &[Route<Op>] = &[
     Route::get("/v1/applications", Op::ListApplications),
     Route::get("/v1/applications/{id}", Op::ShowApplication),
     Route::patch("/v1/applications/{id}", Op::ChangeApplication),
+    Route::post("/v1/roles", Op::CreateRole),
+    Route::get("/v1/roles", Op::ListRoles),
+    Route::get("/v1/roles/{id}", Op::ShowRole),
+    Route::patch("/v1/roles/{id}", Op::ChangeRole),
+    Route::post("/v1/roles/{id}/retire", Op::RetireRole),
     Route::post("/v1/keys", Op::IssueKey),
     Route::get("/v1/keys", Op::ListKeys),
     Route::get("/v1/keys/{id}", Op::ShowKey),
@@ -84,6 +95,11 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
         Op::ChangeApplication => {
             applications::change(&plane, incoming, params.id::<ApplicationId>(0, "application")).await
         }
+        Op::CreateRole => roles::create(&plane, incoming).await,
+        Op::ListRoles => roles::list(&plane, incoming).await,
+        Op::ShowRole => roles::show(&plane, incoming, params.id::<RoleId>(0, "role")).await,
+        Op::ChangeRole => roles::change(&plane, incoming, params.id::<RoleId>(0, "role")).await,
+        Op::RetireRole => roles::retire(&plane, incoming, params.id::<RoleId>(0, "role")).await,
         Op::IssueKey => keys::issue(&plane, incoming).await,
         Op::ListKeys => keys::list(&plane, incoming).await,
         Op::ShowKey => keys::show(&plane, incoming, params.id::<KeyId>(0, "key")).await,

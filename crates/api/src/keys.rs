@@ -15,7 +15,7 @@ const SUBJECT: &str = "Keys";
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::post(SUBJECT, "/v1/keys", "issueKey", "Issue a key, with a claim for its first version")
-            .says("No secret exists yet: it is minted for whoever takes the claim. Whoever issues a key of `keyward` must hold every scope of it.")
+            .says("No secret exists yet: it is minted for whoever takes the claim. Whoever issues a key of `keyward` must hold every scope of it, those of its roles included.")
             .scope(scope::KEYS_WRITE)
             .takes::<NewKey>()
             .answers::<IssuedKeyBody<'_>>(201, "The key, and the claim to be taken.")
@@ -40,7 +40,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             .takes::<KeyChange>()
             .answers::<KeyView>(200, "The key, changed.")
             .changes_revision()
-            .refuses(&[Code::Revoked]),
+            .refuses(&[Code::Revoked, Code::LastRoot]),
         Endpoint::post(SUBJECT, "/v1/keys/{id}/claims", "reissueClaim", "A new claim in the place of one that was not taken")
             .scope(scope::KEYS_WRITE)
             .id::<KeyId>("id")
@@ -54,7 +54,8 @@ pub fn endpoints() -> Vec<Endpoint> {
             .id::<KeyId>("id")
             .takes::<Reason>()
             .answers::<KeyRevocation>(200, "It is dead.")
-            .changes(),
+            .changes()
+            .refuses(&[Code::LastRoot]),
         Endpoint::post(SUBJECT, "/v1/keys/lookup", "lookUpToken", "Whose a token in hand is")
             .says("The look-up is an event: somebody has seen a secret.")
             .scope(scope::KEYS_READ)

@@ -15,6 +15,7 @@ mod endpoint;
 mod health;
 mod keys;
 mod problems;
+mod roles;
 mod validation;
 
 pub use endpoint::Endpoint;
@@ -23,11 +24,17 @@ use utoipa::openapi::{Info, License, OpenApi, OpenApiBuilder, Paths, Tag};
 
 /// Every route of every component, subject by subject.
 pub fn endpoints() -> Vec<Endpoint> {
-    [applications::endpoints(), keys::endpoints(), claims::endpoints(), validation::endpoints()]
-        .into_iter()
-        .chain([emergency::endpoints(), audit::endpoints(), health::endpoints()])
-        .flatten()
-        .collect()
+    [
+        applications::endpoints(),
+        roles::endpoints(),
+        keys::endpoints(),
+        claims::endpoints(),
+        validation::endpoints(),
+    ]
+    .into_iter()
+    .chain([emergency::endpoints(), audit::endpoints(), health::endpoints()])
+    .flatten()
+    .collect()
 }
 
 /// The document.

@@ -161,7 +161,8 @@ pub struct Error {
     pub detail: String,
     /// Findings about single fields.
     pub fields: Vec<FieldError>,
-    /// The scope that was missing.
+    /// The scope that was missing. Told to the outside with [`Code::InsufficientScope`] alone; with [`Code::NotFound`] it is for
+    /// the log: there is such a thing, and the caller may not see it.
     pub missing_scope: Option<Scope>,
 }
 
@@ -205,6 +206,11 @@ impl Error {
     /// There is no such thing, or none that the caller may see: both read alike.
     pub fn not_found(what: &str) -> Self {
         Self::new(Code::NotFound, format!("no {what} of this id, or none that this credential may see"))
+    }
+
+    /// There is such a thing, but for whoever lacks this scope it does not exist: to the outside it reads as [`Self::not_found`].
+    pub fn hidden(what: &str, missing: Scope) -> Self {
+        Self { missing_scope: Some(missing), ..Self::not_found(what) }
     }
 
     /// The store does not answer.

@@ -16,9 +16,8 @@ pub struct Role {
     pub id: RoleId,
     /// What people call it; unique among roles that are not retired.
     pub name: String,
-    /// What it is for, in words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
+    /// What it is for, in words; may be empty.
+    pub description: String,
     /// What whoever holds it may do. Changes for all its holders at once.
     pub scopes: ScopeSet,
     /// When it was created.

@@ -266,7 +266,8 @@ impl ScopeSet {
         }
     }
 
-    /// Passes where `needed` is held for `application`. For whoever holds it for others only, there is no such `what`.
+    /// Passes where `needed` is held for `application`. For whoever holds it for others only, there is no such `what`: the
+    /// error is [`Error::hidden`].
     ///
     /// # Errors
     /// [`crate::Code::InsufficientScope`] and [`crate::Code::NotFound`].
@@ -274,7 +275,7 @@ impl ScopeSet {
         match self.reach(needed) {
             Reach::Everywhere => Ok(()),
             Reach::Some(some) if some.contains(&application) => Ok(()),
-            Reach::Some(_) => Err(Error::not_found(what)),
+            Reach::Some(_) => Err(Error::hidden(what, needed.clone().at(application))),
             Reach::Nowhere => Err(Error::missing_scope(needed.clone())),
         }
     }

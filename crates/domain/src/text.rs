@@ -2,6 +2,7 @@
 
 use crate::error::FieldError;
 use crate::schema::{impl_schema, text};
+use utoipa::openapi::{ObjectBuilder, Type};
 
 /// The longest name of an application, a key or a principal, in bytes of UTF-8.
 pub const NAME_BYTES_MAX: usize = 128;
@@ -27,6 +28,17 @@ impl_schema!(
     Reason,
     text("Why, in words. At most 1024 bytes of UTF-8, and not only white space.", r"\S")
         .min_length(Some(1))
+        .max_length(Some(REASON_BYTES_MAX))
+);
+
+/// A description, in the API's document.
+pub enum Description {}
+
+impl_schema!(
+    Description,
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some("What something is for, in words. At most 1024 bytes of UTF-8."))
         .max_length(Some(REASON_BYTES_MAX))
 );
 
@@ -56,6 +68,18 @@ pub fn check_reason(field: &'static str, reason: &str) -> Result<(), FieldError>
     } else {
         Ok(())
     }
+}
+
+/// Checks a description: at most [`REASON_BYTES_MAX`] bytes; there may be none.
+///
+/// # Errors
+/// A [`FieldError`] for `field`.
+pub fn check_description(field: &'static str, description: &str) -> Result<(), FieldError> {
+    if description.len() > REASON_BYTES_MAX {
+        let found = format!("has {} bytes", description.len());
+        return Err(FieldError::new(field, found, "at most 1024 bytes of text"));
+    }
+    Ok(())
 }
 
 /// `text` cut to at most `bytes_max` bytes at a character's edge.

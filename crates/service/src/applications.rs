@@ -96,6 +96,15 @@ impl ApplicationChange {
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name.to_owned()).collect()
     }
+
+    /// What the change is to an application with this status; to one that is not known yet, all that it asks for.
+    fn action(&self, now: Option<Status>) -> Action {
+        match self.status.filter(|status| Some(*status) != now) {
+            None => Action::ApplicationChanged,
+            Some(Status::Active) => Action::ApplicationResumed,
+            Some(Status::Suspended) => Action::ApplicationSuspended,
+        }
+    }
 }
 
 fn check_prefix(prefix: &str) -> Result<(), FieldError> {
@@ -181,7 +190,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// # Errors
     /// A missing scope, no such application; where the store does not answer.
     pub async fn application(&self, attempt: &Attempt, id: ApplicationId) -> Result<ApplicationView> {
-        attempt.caller.require_at(scope::APPS_READ, id, "application")?;
+        self.require_at(attempt, scope::APPS_READ, id, "application").await?;
         self.application_view(id).await?.ok_or_else(|| Error::not_found("application"))
     }
 
@@ -200,8 +209,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     pub async fn applications(&self, attempt: &Attempt, page: &Page) -> Result<List<ApplicationView>> {
         attempt.caller.require_somewhere(scope::APPS_READ)?;
         let (ids, next_cursor) = match attempt.caller.reach(scope::APPS_READ) {
-            // At most as many as a key has scopes: one page.
-            Reach::Some(some) => (some, None),
+            Reach::Some(some) => page.of(some),
             _ => self.things(lists::APPLICATIONS, page).await?,
         };
         let views = futures::future::join_all(ids.into_iter().map(|id| self.application_view(id))).await;
@@ -220,7 +228,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         change: ApplicationChange,
         if_match: Option<u64>,
     ) -> Result<ApplicationView> {
-        attempt.caller.require_at(scope::APPS_WRITE, id, "application")?;
+        attempt.act(change.action(None));
+        self.require_at(attempt, scope::APPS_WRITE, id, "application").await?;
         change.check()?;
         if id == ApplicationId::KEYWARD && (change.name.is_some() || change.status.is_some()) {
             return Err(Error::new(
@@ -248,8 +257,6 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         if self.ledger.is_old(&turn) {
             let name = details.name;
             (turn, application, details) = self.ledger.application_turn_again(id, turn).await?;
-            let overtaken =
-                || Error::new(Code::StateConflict, "it changed at the same moment; read it again");
             let still = check_revision(if_match, application.revision)
                 .and_then(|()| if details.name == name { Ok(()) } else { Err(overtaken()) });
             if let Err(error) = still {
@@ -258,12 +265,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 return Err(error);
             }
         }
-        if let Some(status) = change.status.filter(|status| *status != application.status) {
-            attempt.act(match status {
-                Status::Active => Action::ApplicationResumed,
-                Status::Suspended => Action::ApplicationSuspended,
-            });
-        }
+        attempt.act(change.action(Some(application.status)));
         let generation = self.living_generation(&application).await?;
         let mut draft = attempt.draft(Outcome::Done, change.reason.clone(), Some(application.event));
         draft.detail = change.names();
@@ -293,4 +295,9 @@ pub(crate) fn check_revision(if_match: Option<u64>, revision: u64) -> Result<()>
         )),
         _ => Ok(()),
     }
+}
+
+/// What an editor is told who waited so long for a second turn that somebody else came between.
+pub(crate) fn overtaken() -> Error {
+    Error::new(Code::StateConflict, "it changed at the same moment; read it again")
 }

@@ -8,7 +8,8 @@ use keyward_domain::error::Blame;
 use keyward_domain::event::{Action, EventId, Outcome, Target};
 use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
-use keyward_domain::{ApplicationId, Error, KeyId, Result, Timestamp};
+use keyward_domain::role::Role;
+use keyward_domain::{ApplicationId, Error, KeyId, Result, RoleId, Timestamp};
 use keyward_ledger::{Begun, Draft, IdempotentRequest, KvWrite, Receipt, Reservation, Turn, Writes};
 use keyward_records::{KvCount, KvRead, NameRecord};
 use std::cell::{Cell, RefCell};
@@ -17,6 +18,7 @@ use std::cell::{Cell, RefCell};
 enum Unused {
     Key(Box<Key>, Turn),
     Application(Box<(Application, Details)>, Turn),
+    Role(Box<Role>, Turn),
     Name(NameRecord, Turn),
 }
 
@@ -26,6 +28,7 @@ impl Unused {
         match self {
             Self::Key(key, _) => Some(key.event),
             Self::Application(records, _) => Some(records.0.event),
+            Self::Role(role, _) => Some(role.event),
             Self::Name(..) => None,
         }
     }
@@ -84,6 +87,11 @@ impl Attempt {
         self.target.set(Target { application, ..Target::key(key) });
     }
 
+    /// The attempt turned out to be about this role.
+    pub(crate) fn aim_at_role(&self, id: RoleId) {
+        self.target.set(Target::role(Some(id)));
+    }
+
     pub(crate) fn act(&self, action: Action) {
         self.action.set(action);
     }
@@ -108,6 +116,10 @@ impl Attempt {
 
     pub(crate) fn unused_application(&self, application: Application, details: Details, turn: Turn) {
         self.unused.borrow_mut().push(Unused::Application(Box::new((application, details)), turn));
+    }
+
+    pub(crate) fn unused_role(&self, role: Role, turn: Turn) {
+        self.unused.borrow_mut().push(Unused::Role(Box::new(role), turn));
     }
 
     pub(crate) fn unused_name(&self, name: NameRecord, turn: Turn) {
@@ -194,6 +206,10 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                         (application.revision, application.event) = (turn.revision(), tickets.event(0));
                         details.revision = turn.revision();
                         writes.application(&application, &details, turn);
+                    }
+                    Unused::Role(mut role, turn) => {
+                        (role.revision, role.event) = (turn.revision(), tickets.event(0));
+                        writes.role(&role, turn);
                     }
                     Unused::Name(mut name, turn) => {
                         name.owner.revision = turn.revision();

@@ -5,6 +5,7 @@ use crate::list::{List, Page};
 use crate::service::Service;
 use keyward_domain::event::{Action, Actor, ActorKind, Event, EventId, Outcome, Source, Target};
 use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::scope::Scope;
 use keyward_domain::scope::administration as scope;
 use keyward_domain::text::{self, check_reason};
 use keyward_domain::timestamp::{Month, NotAMonth};
@@ -86,7 +87,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         filter: &EventFilter,
         page: &Page,
     ) -> Result<List<Event>> {
-        self.may_see(attempt, filter)?;
+        self.may_see(attempt, filter).await?;
         let list = filter.list();
         let (items, next_cursor) = self.events(list.as_deref(), page, |event| filter.matches(event)).await?;
         Ok(List { items, next_cursor })
@@ -104,14 +105,17 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         after: EventId,
         limit: usize,
     ) -> Result<List<Event>> {
-        self.may_see(attempt, filter)?;
+        self.may_see(attempt, filter).await?;
         let (items, last) = self.events_after(after, limit, |event| filter.matches(event)).await?;
         Ok(List { items, next_cursor: Some(last.to_string()) })
     }
 
-    fn may_see(&self, attempt: &Attempt, filter: &EventFilter) -> Result<()> {
+    async fn may_see(&self, attempt: &Attempt, filter: &EventFilter) -> Result<()> {
         match filter.application {
-            Some(application) => attempt.caller.require_at(scope::AUDIT_READ, application, "application"),
+            Some(application) => {
+                attempt.aim(Some(application), None);
+                self.require_at(attempt, scope::AUDIT_READ, application, "application").await
+            }
             None => attempt.caller.require(scope::AUDIT_READ).map_err(|mut error| {
                 error.detail.push_str("; name one of your applications with `?application=`");
                 error
@@ -181,9 +185,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     pub async fn audit_event(&self, attempt: &Attempt, id: EventId) -> Result<Event> {
         attempt.caller.require_somewhere(scope::AUDIT_READ)?;
         let event = self.read().event(id).await?.ok_or_else(|| Error::not_found("event"))?;
+        attempt.aim(event.target.application, event.target.key);
         match event.target.application {
             Some(application) => attempt.caller.require_at(scope::AUDIT_READ, application, "event")?,
-            None => attempt.caller.require(scope::AUDIT_READ).map_err(|_| Error::not_found("event"))?,
+            None => attempt
+                .caller
+                .require(scope::AUDIT_READ)
+                .map_err(|_| Error::hidden("event", Scope::fixed(scope::AUDIT_READ)))?,
         }
         Ok(event)
     }

@@ -74,13 +74,11 @@ impl Caller {
         self.scopes.reach(&Scope::fixed(pattern))
     }
 
-    /// Whoever touches a key of `keyward` must hold every scope of it; nobody grants what they lack.
-    pub(crate) fn require_superset(&self, application: ApplicationId, scopes: &ScopeSet) -> Result<()> {
+    /// Passes where every one of these scopes is held.
+    pub(crate) fn require_all(&self, scopes: &ScopeSet) -> Result<()> {
         match self.scopes.first_missing(scopes) {
-            Some(missing) if application == ApplicationId::KEYWARD => {
-                Err(Error::missing_scope(missing.clone()))
-            }
-            _ => Ok(()),
+            Some(missing) => Err(Error::missing_scope(missing.clone())),
+            None => Ok(()),
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::answer::{Answer, Body};
 use crate::applications::check_revision;
 use crate::attempt::{Attempt, keep_outcome};
 use crate::list::{List, Page};
+use crate::roles::parse_roles;
 use crate::service::{REPLAY_S, Service};
 use crate::view::{KeyView, LookupView};
 use keyward_crypto::{SecretText, digest};
@@ -18,7 +19,7 @@ use keyward_domain::scope::administration as scope;
 use keyward_domain::scope::{Scope, ScopeSet};
 use keyward_domain::tag::Tag;
 use keyward_domain::text::{Name, check_name};
-use keyward_domain::{ApplicationId, ClaimId, Code, Error, KeyId, Result, Timestamp, tag, token};
+use keyward_domain::{ApplicationId, ClaimId, Code, Error, KeyId, Result, RoleId, Timestamp, tag, token};
 use keyward_ledger::KvWrite;
 use keyward_records::projection::lists;
 use keyward_records::{KvCount, KvRead};
@@ -81,9 +82,14 @@ pub struct NewKey {
     pub name: String,
     /// Live or test.
     pub environment: Environment,
-    /// What it may do.
+    /// What it may do; nothing where there are neither scopes nor roles.
+    #[serde(default)]
     #[schema(value_type = Vec<Scope>, max_items = 64)]
     pub scopes: Vec<String>,
+    /// Roles whose scopes it holds as well: for keys of `keyward`, and only for those.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<RoleId>, max_items = 16)]
+    pub roles: Vec<String>,
     /// How long it lives, in seconds; without end where it is absent.
     #[serde(default)]
     #[schema(minimum = 1, maximum = 315_360_000)]
@@ -114,6 +120,10 @@ pub struct KeyChange {
     #[serde(default)]
     #[schema(value_type = Option<Vec<Scope>>, max_items = 64)]
     pub scopes: Option<Vec<String>>,
+    /// Its roles, all of them.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<RoleId>>, max_items = 16)]
+    pub roles: Option<Vec<String>>,
     /// Its rules, all of them.
     #[serde(default)]
     pub rules: Option<NewRules>,
@@ -131,6 +141,7 @@ struct Checked {
     application: ApplicationId,
     scopes: ScopeSet,
     rules: Rules,
+    roles: Vec<RoleId>,
     tags: Vec<String>,
 }
 
@@ -150,6 +161,7 @@ impl NewKey {
         if !administrative {
             errors.extend(narrowed(&scopes));
         }
+        let roles = check_roles(&self.roles, administrative, &mut errors);
         let rules = check_rules(&self.rules, &mut errors);
         let tags = check_tags(&self.tags, &mut errors);
         match self.expires_in_s {
@@ -189,7 +201,7 @@ impl NewKey {
             ));
         }
         match application {
-            Ok(application) if errors.is_empty() => Ok(Checked { application, scopes, rules, tags }),
+            Ok(application) if errors.is_empty() => Ok(Checked { application, scopes, rules, roles, tags }),
             _ => Err(errors.into()),
         }
     }
@@ -200,6 +212,7 @@ impl KeyChange {
         let given = [
             ("name", self.name.is_some()),
             ("scopes", self.scopes.is_some()),
+            ("roles", self.roles.is_some()),
             ("rules", self.rules.is_some()),
             ("disabled", self.disabled.is_some()),
             ("tags", self.tags.is_some()),
@@ -215,7 +228,7 @@ impl KeyChange {
             errors.push(FieldError::new(
                 "",
                 "changes nothing",
-                "at least one of `name`, `scopes`, `rules`, `disabled`, `tags`",
+                "at least one of `name`, `scopes`, `roles`, `rules`, `disabled`, `tags`",
             ));
         }
         if let Some(name) = &self.name {
@@ -230,6 +243,9 @@ impl KeyChange {
             if !key.is_administrative() {
                 errors.extend(narrowed(&changed.scopes));
             }
+        }
+        if let Some(roles) = &self.roles {
+            changed.roles = check_roles(roles, key.is_administrative(), &mut errors);
         }
         if let Some(rules) = &self.rules {
             changed.rules = check_rules(rules, &mut errors);
@@ -252,6 +268,23 @@ fn narrowed(scopes: &ScopeSet) -> Option<FieldError> {
             "scopes without `@`: only keys of `keyward` are narrowed",
         )
     })
+}
+
+/// Roles are bundles of scopes of administration, so keys of `keyward` alone hold them.
+fn check_roles(roles: &[String], administrative: bool, errors: &mut Vec<FieldError>) -> Vec<RoleId> {
+    if !administrative && !roles.is_empty() {
+        errors.push(FieldError::new("roles", "are given", "no roles: only keys of `keyward` hold them"));
+        return Vec::new();
+    }
+    parse_roles(roles).unwrap_or_else(|found| {
+        errors.extend(found);
+        Vec::new()
+    })
+}
+
+/// What an event says of the roles that a key holds from now on.
+fn roles_given(roles: &[RoleId]) -> impl Iterator<Item = String> {
+    roles.iter().map(|role| format!("role {role}"))
 }
 
 fn check_rules(rules: &NewRules, errors: &mut Vec<FieldError>) -> Rules {
@@ -329,12 +362,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         match new.application.parse::<ApplicationId>() {
             Ok(application) => {
                 attempt.aim(Some(application), None);
-                attempt.caller.require_at(scope::KEYS_WRITE, application, "application")?;
+                self.require_at(attempt, scope::KEYS_WRITE, application, "application").await?;
             }
             Err(_) => attempt.caller.require_somewhere(scope::KEYS_WRITE)?,
         }
         let checked = new.check()?;
-        attempt.caller.require_superset(checked.application, &checked.scopes)?;
+        self.require_superset(attempt, checked.application, &checked.scopes, &checked.roles).await?;
         if let Some(text) = self.begin(attempt, "keys.issue", &new, REPLAY_S).await? {
             return Ok(Answer::Replayed(SecretText::new(text.into())));
         }
@@ -344,6 +377,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             futures::join!(reader.application(checked.application), reader.details(checked.application));
         let (application, details) =
             application?.zip(details?).ok_or_else(|| Error::not_found("application"))?;
+        self.require_living_roles(&checked.roles).await?;
         let generation = self.living_generation(&application).await?;
 
         let now = self.clock.now();
@@ -368,11 +402,11 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             revision: 1,
             event: application.event,
             tags: checked.tags,
-            roles: Vec::new(),
+            roles: checked.roles,
         };
         let reservation = attempt.take_reservation();
         let mut draft = attempt.draft(Outcome::Done, None, None);
-        draft.detail = key.tags.iter().map(|tag| tag_given(tag)).collect();
+        draft.detail = key.tags.iter().map(|tag| tag_given(tag)).chain(roles_given(&key.roles)).collect();
         let issued = self
             .commit(attempt, vec![draft], |tickets, writes| {
                 key.event = tickets.event(0);
@@ -479,7 +513,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         tag: Option<&str>,
         page: &Page,
     ) -> Result<List<KeyView>> {
-        attempt.caller.require_at(scope::KEYS_READ, application, "application")?;
+        attempt.aim(Some(application), None);
+        self.require_at(attempt, scope::KEYS_READ, application, "application").await?;
         let unfit = |found: FieldError| Error::parameter("tag", &found.reason, &found.expected);
         let tag = tag.map(|tag| tag::parse("tag", tag).map_err(unfit)).transpose()?;
         self.read().application(application).await?.ok_or_else(|| Error::not_found("application"))?;
@@ -523,7 +558,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// Changes a key; `if_match` is the revision that the caller saw.
     ///
     /// # Errors
-    /// Invalid fields, a missing scope, no such key, a revoked one, another revision; where the store does not answer.
+    /// Invalid fields, a missing scope, no such key, a revoked one, another revision, the last root; where the store does not answer.
     pub async fn change_key(
         &self,
         attempt: &Attempt,
@@ -545,6 +580,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         changed.revision = turn.revision();
         let mut draft = attempt.draft(Outcome::Done, None, Some(key.event));
         draft.detail = change.names();
+        if change.roles.is_some() {
+            draft.detail.extend(roles_given(&changed.roles));
+        }
         draft.detail.extend(
             new_tags
                 .iter()
@@ -567,11 +605,15 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         change: &KeyChange,
         if_match: Option<u64>,
     ) -> Result<Key> {
-        attempt.caller.require_superset(key.application, &key.scopes)?;
+        self.require_superset(attempt, key.application, &key.scopes, &key.roles).await?;
         let changed = change.apply(key)?;
-        attempt.caller.require_superset(key.application, &changed.scopes)?;
+        self.require_superset(attempt, key.application, &changed.scopes, &changed.roles).await?;
         check_revision(if_match, key.revision)?;
         self.require_alive(key).await?;
+        if change.roles.is_some() {
+            self.require_living_roles(&changed.roles).await?;
+        }
+        self.keep_a_root_beside(key, Some(&changed)).await?;
         Ok(changed)
     }
 
@@ -597,7 +639,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// A missing scope, no such key, a key that is claimed or dead, frozen issuing; where the store does not answer.
     pub async fn reissue_claim(&self, attempt: &Attempt, id: KeyId) -> Result<Answer<IssuedKey>> {
         let known = self.visible_key(attempt, scope::KEYS_WRITE, id).await?;
-        attempt.caller.require_superset(known.application, &known.scopes)?;
+        self.require_superset(attempt, known.application, &known.scopes, &known.roles).await?;
         // Before its state is looked at: a repeated request has the answer that it had, whatever happened since.
         if let Some(text) = self.begin(attempt, "keys.claims", &id, REPLAY_S).await? {
             return Ok(Answer::Replayed(SecretText::new(text.into())));
@@ -638,7 +680,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
 
     /// The version that a new claim would mint.
     async fn check_reissue(&self, attempt: &Attempt, key: &Key) -> Result<u16> {
-        attempt.caller.require_superset(key.application, &key.scopes)?;
+        self.require_superset(attempt, key.application, &key.scopes, &key.roles).await?;
         self.require_issuing(attempt).await?;
         self.require_alive(key).await?;
         if key.expired(self.clock.now()) {
@@ -660,8 +702,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     pub async fn lookup(&self, attempt: &Attempt, text: &SecretText) -> Result<LookupView> {
         attempt.caller.require_somewhere(scope::KEYS_READ)?;
         let (key, version) = self.key_of_token(text).await?;
-        attempt.caller.require_at(scope::KEYS_READ, key.application, "token")?;
         attempt.aim(Some(key.application), Some(key.id));
+        attempt.caller.require_at(scope::KEYS_READ, key.application, "token")?;
         let view = self.key_view(&key).await?;
         let draft = attempt.draft(Outcome::Done, None, Some(key.event));
         self.commit(attempt, vec![draft], |_, _| Ok(LookupView { key: view, version })).await

@@ -6,6 +6,7 @@ mod answer;
 mod applications;
 mod attempt;
 mod audit;
+mod authority;
 pub mod bootstrap;
 mod caller;
 mod claims;
@@ -16,6 +17,7 @@ mod list;
 mod maintenance;
 mod proof;
 mod revocations;
+mod roles;
 mod service;
 mod unique_name;
 mod view;
@@ -32,8 +34,9 @@ pub use list::{List, Page};
 pub use maintenance::MaintenanceView;
 pub use proof::{ProofView, STATE_RECORDS_MAX, StateDigest, StateDigests, StateQuery};
 pub use revocations::Reason;
+pub use roles::{NewRole, RoleChange};
 pub use service::Service;
 pub use view::{
     ApplicationView, ClaimView, EmergencyView, GenerationRevocation, KeyRevocation, KeyView, LookupView,
-    RevocationView,
+    RevocationView, RoleView,
 };

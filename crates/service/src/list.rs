@@ -82,6 +82,9 @@ impl Page {
     /// The items of a page where nothing is asked.
     pub const LIMIT_DEFAULT: usize = 50;
 
+    /// As much as one call examines, for looking through a whole list.
+    pub(crate) const LONGEST: Self = Self { limit: EXAMINED_MAX, before: None };
+
     /// The newest item alone.
     pub(crate) const FIRST: Self = Self { limit: 1, before: None };
 
@@ -102,6 +105,19 @@ impl Page {
             None => Ok(first),
             Some(cursor) => first.next(cursor),
         }
+    }
+
+    /// The page's part of a list that is at hand as a whole; its cursors say how many come before.
+    pub(crate) fn of<T>(&self, all: Vec<T>) -> (Vec<T>, Option<String>) {
+        let skipped =
+            self.before.map_or(0, |cursor| usize::try_from(cursor.before.seq).unwrap_or(usize::MAX));
+        let shown = skipped.saturating_add(self.limit);
+        let next = (all.len() > shown).then(|| {
+            // No event has the epoch 0: on a list of the log, such a cursor finds nothing.
+            let before = EventId { epoch: 0, seq: u64::try_from(shown).unwrap_or(u64::MAX) };
+            Cursor { before, page: 0 }.to_text()
+        });
+        (all.into_iter().skip(skipped).take(self.limit).collect(), next)
     }
 
     /// The page after one that ended with this cursor.

@@ -34,11 +34,11 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// Revokes a key, for good. A key that is dead already stays as it is, and the answer is the one of its death.
     ///
     /// # Errors
-    /// No reason, a missing scope, no such key; where the store does not answer.
+    /// No reason, a missing scope, no such key, the last root; where the store does not answer.
     pub async fn revoke_key(&self, attempt: &Attempt, id: KeyId, reason: &str) -> Result<RevocationView> {
         let previous = match self.visible_key(attempt, scope::KEYS_REVOKE, id).await {
             Ok(key) => {
-                attempt.caller.require_superset(key.application, &key.scopes)?;
+                self.require_superset(attempt, key.application, &key.scopes, &key.roles).await?;
                 Some(key)
             }
             // A damaged record must not keep a key from being revoked: whoever may revoke all keys may revoke this one.
@@ -50,6 +50,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             Err(error) => return Err(error),
         };
         check_reason("reason", reason)?;
+        if let Some(key) = &previous {
+            self.keep_a_root_beside(key, None).await?;
+        }
         self.kill(attempt, id, previous.as_ref().map(|key| key.event), reason).await
     }
 
@@ -109,7 +112,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         id: ApplicationId,
         reason: &str,
     ) -> Result<RevocationView> {
-        attempt.caller.require_at(scope::KEYS_REVOKE, id, "application")?;
+        self.require_at(attempt, scope::KEYS_REVOKE, id, "application").await?;
         check_reason("reason", reason)?;
         if id == ApplicationId::KEYWARD {
             return Err(Error::new(

@@ -4,8 +4,9 @@ use keyward_domain::application::{Application, Details, Status};
 use keyward_domain::event::{Actor, EventId};
 use keyward_domain::issuing::{self, Issuing};
 use keyward_domain::key::{Environment, Key, Rules};
+use keyward_domain::role::Role;
 use keyward_domain::scope::ScopeSet;
-use keyward_domain::{ApplicationId, ClaimId, KeyId, Timestamp};
+use keyward_domain::{ApplicationId, ClaimId, KeyId, RoleId, Timestamp};
 use keyward_records::Tombstone;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -42,6 +43,37 @@ impl ApplicationView {
     }
 }
 
+/// A role.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Role)]
+pub struct RoleView {
+    id: RoleId,
+    name: String,
+    description: String,
+    scopes: ScopeSet,
+    created_at: Timestamp,
+    #[schema(required = true)]
+    retired_at: Option<Timestamp>,
+    /// Also its ETag.
+    pub revision: u64,
+    event: EventId,
+}
+
+impl RoleView {
+    pub(crate) fn of(role: &Role) -> Self {
+        Self {
+            id: role.id,
+            name: role.name.clone(),
+            description: role.description.clone(),
+            scopes: role.scopes.clone(),
+            created_at: role.created_at,
+            retired_at: role.retired_at,
+            revision: role.revision,
+            event: role.event,
+        }
+    }
+}
+
 /// How a key stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -67,6 +99,7 @@ pub struct KeyView {
     #[schema(nullable = false)]
     principal: Option<String>,
     scopes: ScopeSet,
+    roles: Vec<RoleId>,
     tags: Vec<String>,
     rules: Rules,
     state: State,
@@ -132,6 +165,7 @@ impl KeyView {
             prefix: key.prefix.clone(),
             principal: key.principal.clone(),
             scopes: key.scopes.clone(),
+            roles: key.roles.clone(),
             tags: key.tags.clone(),
             rules: key.rules.clone(),
             state,

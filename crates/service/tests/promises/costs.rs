@@ -12,6 +12,7 @@ async fn one_batch_and_the_documented_increments() {
     let held = world.held(&new_key(app, "held")).await;
     let other = world.held(&new_key(app, "other")).await;
     let (unclaimed, _) = world.issue(&new_key(app, "unclaimed")).await;
+    let role = world.role("role", &["keys:read"]).await;
     let absent = ApplicationId::from_bytes([1; 16]);
     let mut tickets = Vec::new();
     for n in 0..2 {
@@ -28,6 +29,9 @@ async fn one_batch_and_the_documented_increments() {
         ("suspend", Do::ChangeApplication(app, json!({"status": "suspended"}), None), false, 2),
         ("resume", Do::ChangeApplication(app, json!({"status": "active"}), None), false, 2),
         ("rename: two names more", Do::ChangeApplication(app, json!({"name": "c"}), None), false, 4),
+        ("create a role", Do::CreateRole(json!({"name": "r", "scopes": ["keys:read"]})), false, 2),
+        ("create a role with a key", Do::CreateRole(json!({"name": "s", "scopes": []})), true, 3),
+        ("change a role", Do::ChangeRole(role, json!({"scopes": ["keys:read"]}), None), false, 2),
         ("edit", Do::ChangeKey(held.id, json!({"name": "a"}), None), false, 2),
         ("reissue", Do::Reissue(unclaimed), false, 2),
         ("reissue with a key", Do::Reissue(unclaimed), true, 3),

@@ -86,6 +86,23 @@ async fn each_call_leaves_exactly_one_event() {
             None,
         ),
         (
+            Do::ChangeApplication(app, json!({"status": "suspended"}), Some(99)),
+            false,
+            Action::ApplicationSuspended,
+            refused,
+            Some(app),
+            None,
+        ),
+        // It is suspended already: no more than a change.
+        (
+            Do::ChangeApplication(app, json!({"status": "suspended"}), None),
+            false,
+            Action::ApplicationChanged,
+            done,
+            Some(app),
+            None,
+        ),
+        (
             Do::ChangeApplication(app, json!({"status": "active"}), None),
             false,
             Action::ApplicationResumed,

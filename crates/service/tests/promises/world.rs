@@ -7,13 +7,13 @@ use keyward_crypto::note::LogKeys;
 use keyward_crypto::{Peppers, Ring, Sealer, SecretText};
 use keyward_domain::event::{Action, Event, EventId, Source, Target};
 use keyward_domain::ports::{Clock, NoSink, Rng};
-use keyward_domain::{ApplicationId, KeyId, RequestId, Result, Timestamp};
+use keyward_domain::{ApplicationId, KeyId, RequestId, Result, RoleId, Timestamp};
 use keyward_ledger::memory::{Call, Fault, MemoryKv};
 use keyward_ledger::{KvWrite, Ledger, Receipt};
 use keyward_records::{CurrentMonth, KvCount, KvRead, Reader, Rings};
 use keyward_service::{
-    ApplicationChange, Attempt, Body, Caller, EventFilter, KeyChange, NewApplication, NewKey, Page,
-    Presented, Service, TakeClaim, bootstrap,
+    ApplicationChange, Attempt, Body, Caller, EventFilter, KeyChange, NewApplication, NewKey, NewRole, Page,
+    Presented, RoleChange, Service, TakeClaim, bootstrap,
 };
 use keyward_verify::{Administrator, ApplicationCache, Demand, Verdict, Verifier};
 use serde_json::{Value, json};
@@ -198,6 +198,11 @@ pub enum Do {
     ListEvents(Option<ApplicationId>),
     /// Before which month, and why.
     Shred(String, String),
+    CreateRole(Value),
+    ChangeRole(RoleId, Value, Option<u64>),
+    RetireRole(RoleId, &'static str),
+    ReadRole(RoleId),
+    ListRoles,
 }
 
 impl Do {
@@ -231,6 +236,15 @@ impl Do {
             Self::ReadKey(id) => Attempt::to_read(caller, Action::KeyRead, of_key(*id)),
             Self::ListKeys(id) => Attempt::to_read(caller, Action::KeyRead, of_application(*id)),
             Self::Shred(..) => Attempt::to_change(caller, Action::AuditShredded, nothing),
+            Self::CreateRole(_) => Attempt::to_change(caller, Action::RoleCreated, nothing),
+            Self::ChangeRole(id, ..) => {
+                Attempt::to_change(caller, Action::RoleChanged, Target::role(Some(*id)))
+            }
+            Self::RetireRole(id, _) => {
+                Attempt::to_change(caller, Action::RoleRetired, Target::role(Some(*id)))
+            }
+            Self::ReadRole(id) => Attempt::to_read(caller, Action::RoleRead, Target::role(Some(*id))),
+            Self::ListRoles => Attempt::to_read(caller, Action::RoleRead, nothing),
             Self::ReadEvent(_) | Self::ListEvents(_) => Attempt::to_read(caller, Action::AuditRead, nothing),
         }
     }
@@ -300,12 +314,26 @@ async fn execute<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
             let filter = EventFilter { application: *application, ..EventFilter::default() };
             Reply::of(&service.audit_events(attempt, &filter, &first_page()).await?)
         }
+        Do::CreateRole(new) => Reply::answer(&service.create_role(attempt, body::<NewRole>(new)).await?),
+        Do::ChangeRole(id, change, if_match) => {
+            Reply::of(&service.change_role(attempt, *id, body::<RoleChange>(change), *if_match).await?)
+        }
+        Do::RetireRole(id, reason) => Reply::of(&service.retire_role(attempt, *id, reason).await?),
+        Do::ReadRole(id) => Reply::of(&service.role(attempt, *id).await?),
+        Do::ListRoles => Reply::of(&service.roles(attempt, &first_page()).await?),
     })
 }
 
 /// The body that issues a plain live key.
 pub fn new_key(application: ApplicationId, name: &str) -> Value {
     json!({"application": application.to_string(), "name": name, "environment": "live", "scopes": ["orders:read"]})
+}
+
+/// The body that issues a key of `keyward`.
+pub fn new_admin(scopes: &[&str], roles: &[RoleId]) -> Value {
+    let roles: Vec<String> = roles.iter().map(ToString::to_string).collect();
+    json!({"application": ApplicationId::KEYWARD.to_string(), "name": "admin", "environment": "live", "scopes": scopes,
+        "roles": roles, "principal": "someone@example.com"})
 }
 
 /// A key of an application, claimed.
@@ -475,6 +503,17 @@ impl World {
             "principal": "someone@example.com"
         }))
         .await
+    }
+
+    /// A role with these scopes.
+    pub async fn role(&self, name: &str, scopes: &[&str]) -> RoleId {
+        let new = json!({ "name": name, "scopes": scopes });
+        self.run(&Do::CreateRole(new)).await.expect("a role").at("/id").parse().expect("an id")
+    }
+
+    /// An admin who holds roles alone.
+    pub async fn admin_with(&self, roles: &[RoleId]) -> Held {
+        self.held(&new_admin(&[], roles)).await
     }
 
     /// Every ticket taken, with its event where there is one.
