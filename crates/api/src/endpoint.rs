@@ -65,10 +65,10 @@ impl Endpoint {
         self
     }
 
-    /// Takes a key of the built-in application that holds this scope.
+    /// Takes a key of the built-in application that holds this scope, of the control plane, which counts refusals.
     #[must_use]
     pub fn scope(self, scope: &str) -> Self {
-        self.credential([scope]).refuses(OF_CREDENTIALS)
+        self.credential([scope]).refuses(OF_CREDENTIALS).refuses(&[Code::TooManyAttempts])
     }
 
     /// Takes a credential, by either way of presenting it.

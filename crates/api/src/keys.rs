@@ -1,6 +1,7 @@
 //! Keys: what a partner presents.
 
 use crate::Endpoint;
+use crate::problems::OF_CREDENTIALS;
 use keyward_domain::scope::administration as scope;
 use keyward_domain::tag::Tag;
 use keyward_domain::{ApplicationId, Code, KeyId};
@@ -64,7 +65,8 @@ pub fn endpoints() -> Vec<Endpoint> {
             .changes()
             .refuses(&[Code::NotFound]),
         Endpoint::post(SUBJECT, "/v1/keys/verify", "checkKey", "May this token pass?")
-            .scope(scope::KEYS_VERIFY)
+            .credential([scope::KEYS_VERIFY])
+            .refuses(OF_CREDENTIALS)
             .takes::<KeyCheck>()
             .answers::<KeyCheckAnswer<'_>>(200, "Whether it passes, and why not.")
             .reads(),

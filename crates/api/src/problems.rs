@@ -53,7 +53,7 @@ fn hints(codes: &[Code]) -> Option<&'static str> {
     let status = codes.first().map(|code| code.status());
     match status {
         Some(401 | 403) => Some(header::CHALLENGE),
-        Some(503) => Some(header::RETRY_AFTER),
+        Some(429 | 503) => Some(header::RETRY_AFTER),
         Some(409) if codes.contains(&Code::IdempotencyInFlight) => Some(header::RETRY_AFTER),
         _ => None,
     }

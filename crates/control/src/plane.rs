@@ -5,9 +5,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use keyward_domain::event::{Action, Event, Target};
 use keyward_domain::ports::{Clock, EventSink};
-use keyward_domain::{Code, Error, Result};
+use keyward_domain::{Code, Error, RequestId, Result, token};
 use keyward_guest::admin::Trust;
-use keyward_guest::refusals::{AnonymousRefusals, DUE_AFTER_MS};
+use keyward_guest::refusals::{AnonymousRefusals, DUE_AFTER_MS, Noted};
 use keyward_guest::variables::{self, Control};
 use keyward_guest::{Incoming, Response, WasiClock, WasiRng, authenticate};
 use keyward_ledger::Receipt;
@@ -114,12 +114,7 @@ impl Plane {
         let trust = Trust::from(&*self.control);
         let admin = match authenticate(incoming, &self.kv, trust, &self.clock).await {
             Ok(admin) => admin,
-            Err(error) => {
-                if matches!(error.code, Code::Unauthenticated | Code::MisplacedCredential) {
-                    self.note_refusal(incoming);
-                }
-                return Err(error);
-            }
+            Err(error) => return Err(self.turn_away(incoming, error).await),
         };
         let source = incoming.source(&self.control.trusted_proxies);
         // A bad Idempotency-Key is a refusal like any other: it is told after the attempt has begun.
@@ -165,14 +160,35 @@ impl Plane {
         })
     }
 
-    /// Counts a refused call without a valid credential. The first of a burst sees to it that the counts are written down: one
-    /// increment per source and burst, and one event per source and minute, whatever the flood.
-    fn note_refusal(&self, incoming: &Incoming) {
-        let address = incoming.client_address(&self.control.trusted_proxies);
-        let request = incoming.id();
-        if !REFUSALS.with(|refusals| refusals.note(address, self.clock.now())) {
-            return;
+    /// What whoever has no valid credential is told: what is wrong with it, or to wait, where too many calls from there were refused
+    /// before. It is asked only here, so that a valid credential passes whatever others present from the same place.
+    async fn turn_away(&self, incoming: &Incoming, error: Error) -> Error {
+        if !matches!(error.code, Code::Unauthenticated | Code::MisplacedCredential) {
+            return error;
         }
+        let address = incoming.client_address(&self.control.trusted_proxies);
+        let now = self.clock.now();
+        let Noted { minute, source, is_first, is_news } =
+            REFUSALS.with(|refusals| refusals.note(address, now));
+        if is_first {
+            self.write_refusals_down(incoming.id());
+        }
+        // The store is asked once for each source and minute, and never for what is no token at all.
+        if is_news
+            && is_token(incoming)
+            && let Ok(written) = self.service().recorded_anonymous(&source.to_string(), minute).await
+        {
+            REFUSALS.with(|refusals| refusals.learn(minute, source, written));
+        }
+        match REFUSALS.with(|refusals| refusals.wait_s(minute, source, now)) {
+            Some(wait_s) if error.code == Code::Unauthenticated => Error::too_many_attempts(wait_s),
+            _ => error,
+        }
+    }
+
+    /// Sees to it that refused calls are written down: one increment per source and burst, and one event per source and minute,
+    /// whatever the flood.
+    fn write_refusals_down(&self, request: RequestId) {
         let control = Rc::clone(&self.control);
         spin_sdk::wasip3::spawn(async move {
             let plane = Self {
@@ -183,14 +199,27 @@ impl Plane {
                 public_url: String::new(),
             };
             let pause_ms = u64::try_from(DUE_AFTER_MS).unwrap_or(0).saturating_add(1);
-            plane.clock.sleep_ms(pause_ms).await;
-            for due in REFUSALS.with(|refusals| refusals.take_due(plane.clock.now())) {
-                let (source, count) = (due.source.to_string(), i64::from(due.count));
-                // What cannot be written is lost with the instance: these counts are of nobody's deeds.
-                let _ = plane.service().record_anonymous(&source, due.minute, count, request).await;
+            loop {
+                plane.clock.sleep_ms(pause_ms).await;
+                for due in REFUSALS.with(|refusals| refusals.take_due(plane.clock.now())) {
+                    let (source, count) = (due.source.to_string(), i64::from(due.count));
+                    // What cannot be written is lost with the instance: these counts are of nobody's deeds.
+                    let written = plane.service().record_anonymous(&source, due.minute, count, request).await;
+                    if let Ok(written) = written {
+                        REFUSALS.with(|refusals| refusals.learn(due.minute, due.source, written));
+                    }
+                }
+                if REFUSALS.with(AnonymousRefusals::is_done) {
+                    break;
+                }
             }
         });
     }
+}
+
+/// Whether a request presents what could be a token.
+fn is_token(incoming: &Incoming) -> bool {
+    matches!(incoming.credential(), Ok(Some(text)) if token::parse(text.expose()).is_ok())
 }
 
 /// The receipt as a field of its own, an item with a parameter (RFC 9651): it covers the commit that the body's outcome lies in, so

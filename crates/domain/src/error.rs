@@ -164,6 +164,8 @@ pub struct Error {
     /// The scope that was missing. Told to the outside with [`Code::InsufficientScope`] alone; with [`Code::NotFound`] it is for
     /// the log: there is such a thing, and the caller may not see it.
     pub missing_scope: Option<Scope>,
+    /// When the request may be made again, in seconds, where that is known.
+    pub retry_after_s: Option<u32>,
 }
 
 /// The result of everything that can fail.
@@ -172,7 +174,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of this code.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), fields: Vec::new(), missing_scope: None }
+        Self { code, detail: detail.into(), fields: Vec::new(), missing_scope: None, retry_after_s: None }
     }
 
     /// Findings about fields of the body.
@@ -181,7 +183,7 @@ impl Error {
             [one] => format!("`{}` {}; expected {}", one.field, one.reason, one.expected),
             many => format!("{} fields are not valid", many.len()),
         };
-        Self { code: Code::InvalidField, detail, fields, missing_scope: None }
+        Self { fields, ..Self::new(Code::InvalidField, detail) }
     }
 
     /// One finding about one field of the body.
@@ -201,6 +203,14 @@ impl Error {
         let mut error = Self::new(Code::InsufficientScope, format!("the credential does not hold `{scope}`"));
         error.missing_scope = Some(scope);
         error
+    }
+
+    /// So many bad credentials came from this source that it is to wait this long, in seconds.
+    pub fn too_many_attempts(wait_s: u32) -> Self {
+        let detail = format!(
+            "this source has presented too many bad credentials in this minute; correct the credential, and come back in {wait_s} s: a good one passes at any time"
+        );
+        Self { retry_after_s: Some(wait_s), ..Self::new(Code::TooManyAttempts, detail) }
     }
 
     /// There is no such thing, or none that the caller may see: both read alike.

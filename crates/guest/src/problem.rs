@@ -37,9 +37,9 @@ fn with_hints(response: Response, error: &Error, presented: bool) -> Response {
             Some(challenge) => response.with("www-authenticate", &challenge),
             None => response,
         };
-    match error.code.status() {
-        503 => response.with("retry-after", "1"),
-        _ => response,
+    match error.retry_after_s.or((error.code.status() == 503).then_some(1)) {
+        Some(seconds) => response.with("retry-after", &seconds.to_string()),
+        None => response,
     }
 }
 
@@ -113,6 +113,13 @@ mod tests {
             }
         }
         assert_eq!(headers_alone(&Error::store_unavailable(), ID, true).field("retry-after"), Some("1"));
+        let wait = response(&Error::too_many_attempts(42), ID, true);
+        assert_eq!((wait.status(), wait.field("retry-after")), (429, Some("42")));
+        assert_eq!(wait.field("www-authenticate"), None);
+        // What is hidden from the caller names no scope.
+        let hidden = response(&Error::hidden("key", Scope::fixed("keys:read")), ID, true);
+        let absent = response(&Error::not_found("key"), ID, true);
+        assert_eq!(hidden, absent);
         assert_eq!(headers_alone(&Error::store_unavailable(), ID, true).body(), b"");
     }
 }

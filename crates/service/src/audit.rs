@@ -196,8 +196,16 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         Ok(event)
     }
 
-    /// Counts `count` calls that were refused for want of a credential, of one source in one minute (minutes since 1970). Whoever
-    /// counts first writes the one event of that source and minute; the counter has the number.
+    /// How many calls of one source and minute (minutes since 1970) [`Self::record_anonymous`] has counted so far.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn recorded_anonymous(&self, source: &str, minute: i64) -> Result<i64> {
+        Ok(self.kv.increment(&anonymous_counter(source, minute), 0).await?)
+    }
+
+    /// Counts `count` calls that were refused for want of a credential, of one source in one minute (minutes since 1970), and gives
+    /// the number so far. Whoever counts first writes the one event of that source and minute; the counter has the number.
     ///
     /// # Errors
     /// Where the store does not answer.
@@ -207,11 +215,10 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         minute: i64,
         count: i64,
         request: RequestId,
-    ) -> Result<()> {
-        let digest = keyward_crypto::digest::framed("keyward/anonymous", &[source.as_bytes()]);
-        let total = self.kv.increment(&names::counter::anonymous(minute, &digest), count).await?;
+    ) -> Result<i64> {
+        let total = self.kv.increment(&anonymous_counter(source, minute), count).await?;
         if total != count {
-            return Ok(());
+            return Ok(total);
         }
         let draft = Draft {
             action: Action::AnonymousRefused,
@@ -224,6 +231,11 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             detail: vec![format!("minute {minute}")],
             previous: None,
         };
-        self.ledger.commit(vec![draft], |_, _| Ok(())).await.map(|committed| committed.value)
+        self.ledger.commit(vec![draft], |_, _| Ok(total)).await.map(|committed| committed.value)
     }
+}
+
+fn anonymous_counter(source: &str, minute: i64) -> String {
+    let digest = keyward_crypto::digest::framed("keyward/anonymous", &[source.as_bytes()]);
+    names::counter::anonymous(minute, &digest)
 }
