@@ -23,6 +23,24 @@ pub struct Application {
     pub created_at: String,
 }
 
+/// A role.
+#[derive(Debug, Deserialize)]
+pub struct Role {
+    /// Its id.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// What it is for.
+    #[serde(default)]
+    pub description: String,
+    /// What whoever holds it may do.
+    pub scopes: Vec<String>,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339; where it is retired.
+    pub retired_at: Option<String>,
+}
+
 /// A key.
 #[derive(Debug, Deserialize)]
 pub struct Key {
@@ -38,6 +56,9 @@ pub struct Key {
     pub principal: Option<String>,
     /// What it may do.
     pub scopes: Vec<String>,
+    /// The ids of the roles whose scopes it holds as well.
+    #[serde(default)]
+    pub roles: Vec<String>,
     /// Words by which it is found.
     #[serde(default)]
     pub tags: Vec<String>,
@@ -229,6 +250,8 @@ pub struct Target {
     pub application: Option<String>,
     /// A key.
     pub key: Option<String>,
+    /// A role.
+    pub role: Option<String>,
 }
 
 /// Who did it.

@@ -7,7 +7,7 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use keyward_domain::event::Action;
 use keyward_domain::key::EXPIRES_IN_S_MAX;
 use keyward_domain::scope::Scope;
-use keyward_domain::{ApplicationId, KeyId, Timestamp};
+use keyward_domain::{ApplicationId, KeyId, RoleId, Timestamp};
 
 /// Where Keyward is unless told.
 pub const URL_DEFAULT: &str = "http://127.0.0.1:3000";
@@ -42,6 +42,9 @@ pub enum Command {
     /// Applications: the partners, services and channels that keys belong to
     #[command(subcommand)]
     App(AppCommand),
+    /// Roles: bundles of scopes that keys of the application `keyward` hold by reference
+    #[command(subcommand)]
+    Role(RoleCommand),
     /// Keys: issue, claim, look at, revoke
     #[command(subcommand)]
     Key(KeyCommand),
@@ -72,6 +75,74 @@ pub struct AppCreate {
     /// Whom to reach about its keys; may repeat
     #[arg(long = "contact", value_name = "TEXT")]
     pub contacts: Vec<String>,
+}
+
+/// `keyward role`.
+#[derive(Debug, Subcommand)]
+pub enum RoleCommand {
+    /// Create a role out of scopes that you hold
+    Create(RoleCreate),
+    /// List roles
+    List(Paging),
+    /// Show a role
+    Show(RoleShow),
+    /// Change a role, for every key that holds it at once
+    Change(RoleChange),
+    /// Retire a role that no living key holds, for good
+    Retire(RoleRetire),
+}
+
+/// `keyward role create`.
+#[derive(Debug, Args)]
+pub struct RoleCreate {
+    /// Its name, unique among roles
+    pub name: String,
+    /// What it is for
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+    /// What whoever holds it may do, such as `keys:read` or `keys:write@app_...`; may repeat
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = scope, required = true)]
+    pub scopes: Vec<String>,
+}
+
+/// `keyward role show`.
+#[derive(Debug, Args)]
+pub struct RoleShow {
+    /// Which
+    #[arg(value_name = "ROLE_ID")]
+    pub id: RoleId,
+}
+
+/// `keyward role change`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("change").required(true).multiple(true).args(["name", "description", "scopes", "no_scopes"]))]
+pub struct RoleChange {
+    /// Which
+    #[arg(value_name = "ROLE_ID")]
+    pub id: RoleId,
+    /// Another name
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Another description
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+    /// What whoever holds it may do from now on; may repeat: these are all
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
+    pub scopes: Vec<String>,
+    /// Whoever holds it may do nothing by it from now on
+    #[arg(long, conflicts_with = "scopes")]
+    pub no_scopes: bool,
+}
+
+/// `keyward role retire`.
+#[derive(Debug, Args)]
+pub struct RoleRetire {
+    /// Which
+    #[arg(value_name = "ROLE_ID")]
+    pub id: RoleId,
+    /// Why, for the audit log
+    #[arg(long)]
+    pub reason: String,
 }
 
 /// `keyward key`.
@@ -123,9 +194,12 @@ pub struct KeyCreate {
     /// Where it works
     #[arg(long, value_enum, default_value = "live")]
     pub environment: Environment,
-    /// What it may do, such as `orders:read` or `orders:*`; may repeat
-    #[arg(long = "scope", value_name = "SCOPE", value_parser = scope, required = true)]
+    /// What it may do, such as `orders:read` or `orders:*`; may repeat. Without any it may do nothing
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
     pub scopes: Vec<String>,
+    /// A role whose scopes it holds as well, for keys of the application `keyward`; may repeat
+    #[arg(long = "role", value_name = "ROLE_ID")]
+    pub roles: Vec<RoleId>,
     /// How long it works, such as `90d`, `12h`, `30m`, `600s`; for ever unless told
     #[arg(long, value_name = "TIME", value_parser = duration_s)]
     pub expires_in: Option<i64>,

@@ -128,6 +128,14 @@ impl Call {
         Ok(Self { method: Method::POST, body: Some(Zeroizing::new(body)), ..Self::get(route) })
     }
 
+    /// Changes what is at `route` by `body`. Making it once more comes to the same.
+    ///
+    /// # Errors
+    /// The body is no JSON: a bug.
+    pub fn patch(route: impl Into<String>, body: &impl serde::Serialize) -> Result<Self> {
+        Ok(Self { method: Method::PATCH, ..Self::post(route, body)? })
+    }
+
     /// With this parameter in the query, if there is one.
     #[must_use]
     pub fn query(mut self, name: &'static str, value: Option<impl ToString>) -> Self {

@@ -34,7 +34,7 @@ impl Cell {
         let tone = match text.as_ref() {
             "active" | "VALID" | "yes" => Tone::Good,
             "unclaimed" | "disabled" | "suspended" | "open" | "refused" => Tone::Warning,
-            "expired" | "revoked" | "void" | "alarm" | "no" => Tone::Bad,
+            "expired" | "revoked" | "retired" | "void" | "alarm" | "no" => Tone::Bad,
             _ => Tone::Plain,
         };
         Self::toned(text, tone)

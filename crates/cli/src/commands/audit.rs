@@ -28,7 +28,7 @@ impl Run<'_> {
                 Cell::new(&event.id),
                 Cell::new(&event.action),
                 Cell::state(&event.outcome),
-                Cell::or_dash(target.key.as_ref().or(target.application.as_ref())),
+                Cell::or_dash(target.key.as_ref().or(target.role.as_ref()).or(target.application.as_ref())),
                 Cell::new(actor.to_string()),
                 Cell::or_dash(event.source.client_addr.as_deref()),
                 Cell::or_dash(event.reason.as_deref()),

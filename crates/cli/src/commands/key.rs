@@ -33,6 +33,9 @@ impl Run<'_> {
             if let Some(principal) = &options.principal {
                 members.insert("principal".to_owned(), json!(principal));
             }
+            if !options.roles.is_empty() {
+                members.insert("roles".to_owned(), json!(options.roles));
+            }
             if !options.tags.is_empty() {
                 members.insert("tags".to_owned(), json!(options.tags));
             }
@@ -128,6 +131,9 @@ fn card(key: &Key) -> Card {
     card = card
         .field("environment", Cell::new(&key.environment))
         .field("scopes", Cell::or_dash(joined(&key.scopes)));
+    if let Some(roles) = joined(&key.roles) {
+        card = card.field("roles", Cell::new(roles));
+    }
     if let Some(tags) = joined(&key.tags) {
         card = card.field("tags", Cell::new(tags));
     }

@@ -4,6 +4,7 @@ mod application;
 mod audit;
 mod claim;
 mod key;
+mod role;
 mod verify;
 
 use std::path::Path;
@@ -12,7 +13,7 @@ use keyward_crypto::SecretText;
 use serde_json::value::RawValue;
 
 use crate::answers::Page;
-use crate::arguments::{AppCommand, AuditCommand, Command, Global, KeyCommand};
+use crate::arguments::{AppCommand, AuditCommand, Command, Global, KeyCommand, RoleCommand};
 use crate::client::{Answer, Client};
 use crate::escape::shown_json;
 use crate::failure::{Ending, Failure, Result};
@@ -29,6 +30,11 @@ pub fn run(global: &Global, command: &Command, terminal: &Terminal) -> Result<En
     match command {
         Command::App(AppCommand::Create(options)) => run.create_application(options),
         Command::App(AppCommand::List(paging)) => run.list_applications(paging),
+        Command::Role(RoleCommand::Create(options)) => run.create_role(options),
+        Command::Role(RoleCommand::List(paging)) => run.list_roles(paging),
+        Command::Role(RoleCommand::Show(options)) => run.show_role(options),
+        Command::Role(RoleCommand::Change(options)) => run.change_role(options),
+        Command::Role(RoleCommand::Retire(options)) => run.retire_role(options),
         Command::Key(KeyCommand::Create(options)) => run.create_key(options),
         Command::Key(KeyCommand::Claim(options)) => run.claim_key(options),
         Command::Key(KeyCommand::Show(options)) => run.show_key(options),
