@@ -1,11 +1,11 @@
-//! How a key ends: one key, all keys of an application, or the token that somebody found; and whose a token in hand is. What stops
+//! How a key ends: one key, all keys of an application, those that an emergency asks for, or the token that somebody found; and whose a token in hand is. What stops
 //! issuing is here as well, apart from what issues: it holds no signing key, and works however busy the other is.
 
-use keyward_control::Plane;
+use keyward_control::{Plane, fresh_or_replayed};
 use keyward_domain::event::{Action, Target};
 use keyward_domain::{ApplicationId, KeyId, Result};
 use keyward_guest::{Incoming, Params, Response, Route, route};
-use keyward_service::{Presented, Reason};
+use keyward_service::{BulkRevocation, Presented, Reason};
 
 keyward_guest::serve!(handle);
 
@@ -13,6 +13,7 @@ keyward_guest::serve!(handle);
 enum Op {
     RevokeKey,
     RevokeApplication,
+    RevokeMany,
     Report,
     LookUp,
     ShowEmergency,
@@ -24,6 +25,7 @@ const ROUTES: &[Route<Op>] = &[
     Route::post("/v1/keys/{id}/revoke", Op::RevokeKey),
     Route::post("/v1/applications/{id}/revoke", Op::RevokeApplication),
     Route::post("/v1/revocations", Op::Report),
+    Route::post("/v1/revocations/bulk", Op::RevokeMany),
     Route::post("/v1/keys/lookup", Op::LookUp),
     Route::get("/v1/emergency", Op::ShowEmergency),
     Route::post("/v1/emergency/freeze", Op::Freeze),
@@ -39,6 +41,7 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
     match op {
         Op::RevokeKey => revoke_key(&plane, incoming, params.id(0, "key")).await,
         Op::RevokeApplication => revoke_application(&plane, incoming, params.id(0, "application")).await,
+        Op::RevokeMany => revoke_many(&plane, incoming).await,
         Op::Report => report(&plane, incoming).await,
         Op::LookUp => look_up(&plane, incoming).await,
         Op::ShowEmergency => show_emergency(&plane, incoming).await,
@@ -69,6 +72,15 @@ async fn revoke_application(
             let id = id?;
             let Reason { reason } = incoming.json().await?;
             Response::json(200, &service.revoke_application(attempt, id, &reason).await?)
+        })
+        .await
+}
+
+async fn revoke_many(plane: &Plane, incoming: &Incoming) -> Result<Response> {
+    plane
+        .change(incoming, Action::KeyRevoked, Target::default(), async |service, attempt| {
+            let asked: BulkRevocation = incoming.json().await?;
+            Ok(fresh_or_replayed(200, &service.revoke_many(attempt, &asked).await?))
         })
         .await
 }

@@ -337,6 +337,7 @@ pub fn things(event: &Event) -> Vec<(String, String)> {
     if matches!(action, Action::KeyIssued | Action::Initialised)
         && let (Some(application), Some(key)) = (event.target.application, event.target.key)
     {
+        things.push((lists::KEYS.to_owned(), key.to_string()));
         things.push((lists::keys_of(application), key.to_string()));
     }
     if matches!(action, Action::KeyIssued | Action::KeyChanged)

@@ -140,6 +140,9 @@ pub mod lists {
     /// All roles.
     pub const ROLES: &str = "roles";
 
+    /// All keys.
+    pub const KEYS: &str = "keys";
+
     /// The keys of one application.
     pub fn keys_of(application: ApplicationId) -> String {
         format!("keys:{}", application.hex())

@@ -123,6 +123,15 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         self.keep_a_root(|other| (other.id != key.id).then(|| other.clone())).await
     }
 
+    /// Refuses the death of `key` where the last root would go with it and those that are `dying` beside it.
+    pub(crate) async fn keep_a_root_without(&self, key: &Key, dying: &[Key]) -> Result<()> {
+        if !self.is_root(key).await? {
+            return Ok(());
+        }
+        let stays = |other: &Key| other.id != key.id && dying.iter().all(|one| one.id != other.id);
+        self.keep_a_root(|other| stays(other).then(|| other.clone())).await
+    }
+
     /// Refuses a change of a role that would take the last root away.
     pub(crate) async fn keep_a_root_with_role(&self, before: &Role, after: &Role) -> Result<()> {
         let everything = everything();

@@ -8,6 +8,7 @@ mod attempt;
 mod audit;
 mod authority;
 pub mod bootstrap;
+mod bulk_revocation;
 mod caller;
 mod claims;
 mod emergency;
@@ -26,6 +27,7 @@ pub use answer::{Answer, Body};
 pub use applications::{ApplicationChange, NewApplication};
 pub use attempt::Attempt;
 pub use audit::{EventFilter, ShredRequest, ShredView};
+pub use bulk_revocation::BulkRevocation;
 pub use caller::Caller;
 pub use claims::{ClaimedKey, ClaimedKeyBody, Presented, TakeClaim};
 pub use health::{Alive, Ready};
@@ -37,6 +39,6 @@ pub use revocations::Reason;
 pub use roles::{NewRole, RoleChange};
 pub use service::Service;
 pub use view::{
-    ApplicationView, ClaimView, EmergencyView, GenerationRevocation, KeyRevocation, KeyView, LookupView,
-    RevocationView, RoleView,
+    ApplicationView, BulkRevocationView, ClaimView, EmergencyView, GenerationRevocation, KeyRevocation,
+    KeyView, LookupView, RevocationView, RoleView,
 };

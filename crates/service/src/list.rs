@@ -120,6 +120,14 @@ impl Page {
         (all.into_iter().skip(skipped).take(self.limit).collect(), next)
     }
 
+    /// From the newest, of the projections as they are: for a change, whose one batch is its own.
+    pub(crate) const fn as_it_is(limit: usize) -> Self {
+        Self {
+            limit,
+            before: Some(Cursor { before: EventId { epoch: u32::MAX, seq: u64::MAX }, page: u64::MAX }),
+        }
+    }
+
     /// The page after one that ended with this cursor.
     ///
     /// # Errors

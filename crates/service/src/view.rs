@@ -5,7 +5,7 @@ use keyward_domain::event::{Actor, EventId};
 use keyward_domain::issuing::{self, Issuing};
 use keyward_domain::key::{Environment, Key, Rules};
 use keyward_domain::role::Role;
-use keyward_domain::scope::ScopeSet;
+use keyward_domain::scope::{Scope, ScopeSet};
 use keyward_domain::{ApplicationId, ClaimId, KeyId, RoleId, Timestamp};
 use keyward_records::Tombstone;
 use serde::Serialize;
@@ -263,6 +263,45 @@ impl RevocationView {
             event: tombstone.event,
         })
     }
+}
+
+/// What one call of a revocation of many keys did.
+#[derive(Serialize, ToSchema)]
+#[schema(as = BulkRevocation)]
+pub struct BulkRevocationView {
+    pub(crate) dry_run: bool,
+    /// Those that died; with `dry_run`, those that would have.
+    pub(crate) revoked: Vec<RevokedKey>,
+    /// Of those meant, how many were dead before.
+    pub(crate) already_dead: usize,
+    /// Those that are meant and live on.
+    pub(crate) skipped: Vec<SkippedKey>,
+    /// Keys looked at.
+    pub(crate) examined: usize,
+    /// Where the next call goes on; none after the last.
+    #[schema(required = true)]
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// One of many that died.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RevokedKey {
+    pub(crate) id: KeyId,
+    pub(crate) application: ApplicationId,
+    /// The event of its death; none with `dry_run`.
+    #[schema(required = true)]
+    pub(crate) event: Option<EventId>,
+}
+
+/// One of many that the caller may not revoke, and why not, as a problem says it.
+#[derive(Clone, Serialize, ToSchema)]
+pub(crate) struct SkippedKey {
+    pub(crate) id: KeyId,
+    pub(crate) code: &'static str,
+    pub(crate) detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) missing_scope: Option<Scope>,
 }
 
 /// How what an emergency can stop stands.

@@ -13,6 +13,11 @@ async fn one_batch_and_the_documented_increments() {
     let other = world.held(&new_key(app, "other")).await;
     let (unclaimed, _) = world.issue(&new_key(app, "unclaimed")).await;
     let role = world.role("role", &["keys:read"]).await;
+    for tag in ["a", "a", "b"] {
+        let mut tagged = new_key(app, "tagged");
+        tagged["tags"] = json!([tag]);
+        world.issue(&tagged).await;
+    }
     let absent = ApplicationId::from_bytes([1; 16]);
     let mut tickets = Vec::new();
     for n in 0..2 {
@@ -45,6 +50,9 @@ async fn one_batch_and_the_documented_increments() {
         ("claim again", Do::TakeClaim(tickets[0].clone()), false, 3),
         ("refused before a turn", Do::ChangeKey(unclaimed, json!({"name": "a"}), Some(1)), false, 1),
         ("refused with a key", Do::Issue(new_key(absent, "a")), true, 2),
+        // An increment of nothing tells where the log ends.
+        ("revoke many", Do::RevokeMany(json!({"tag": "a", "reason": "x"})), false, 1 + 1),
+        ("revoke many with a key", Do::RevokeMany(json!({"tag": "b", "reason": "x"})), true, 1 + 2),
         ("freeze", Do::Freeze("x"), false, 2),
         ("issue while frozen", Do::Issue(new_key(app, "a")), false, 1),
         ("claim while frozen", Do::Reissue(unclaimed), false, 1),

@@ -20,6 +20,9 @@ async fn each_call_leaves_exactly_one_event() {
     let other = world.held(&new_key(app, "other")).await;
     let (unclaimed, _) = world.issue(&new_key(app, "unclaimed")).await;
     let (claimed, ticket) = world.issue(&new_key(app, "to claim")).await;
+    let mut new = new_key(app, "tagged");
+    new["tags"] = json!(["a"]);
+    let (tagged, _) = world.issue(&new).await;
     let poor = world.admin(&["metrics:read".to_owned()]).await;
     let root = world.caller(&world.root).await.key();
     let absent = (ApplicationId::from_bytes([1; 16]), KeyId::from_bytes([1; 16]));
@@ -175,6 +178,16 @@ async fn each_call_leaves_exactly_one_event() {
         (Do::ReadKey(held.id), true, Action::KeyRead, refused, None, Some(held.id)),
         (Do::ListApplications, true, Action::ApplicationRead, refused, None, None),
         (Do::ListEvents(None), true, Action::AuditRead, refused, None, None),
+        (Do::RevokeMany(json!({"tag": "a", "reason": "x"})), true, Action::KeyRevoked, refused, None, None),
+        (Do::RevokeMany(json!({"reason": "x"})), false, Action::KeyRevoked, refused, None, None),
+        (
+            Do::RevokeMany(json!({"tag": "a", "reason": "x", "application": app})),
+            false,
+            Action::KeyRevoked,
+            done,
+            Some(app),
+            Some(tagged),
+        ),
         (Do::Freeze("why"), true, Action::IssuingFrozen, refused, None, None),
         (Do::Freeze(""), false, Action::IssuingFrozen, refused, None, None),
         (Do::Freeze("why"), false, Action::IssuingFrozen, done, None, None),

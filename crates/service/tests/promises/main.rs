@@ -9,6 +9,7 @@
 )]
 
 mod audited_commit;
+mod bulk_revocation;
 mod claims_once;
 mod clock_steps_back;
 mod costs;

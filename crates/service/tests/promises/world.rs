@@ -12,8 +12,8 @@ use keyward_ledger::memory::{Call, Fault, MemoryKv};
 use keyward_ledger::{KvWrite, Ledger, Receipt};
 use keyward_records::{CurrentMonth, KvCount, KvRead, Reader, Rings};
 use keyward_service::{
-    ApplicationChange, Attempt, Body, Caller, EventFilter, KeyChange, NewApplication, NewKey, NewRole, Page,
-    Presented, RoleChange, Service, TakeClaim, bootstrap,
+    ApplicationChange, Attempt, Body, BulkRevocation, Caller, EventFilter, KeyChange, NewApplication, NewKey,
+    NewRole, Page, Presented, RoleChange, Service, TakeClaim, bootstrap,
 };
 use keyward_verify::{Administrator, ApplicationCache, Demand, Verdict, Verifier};
 use serde_json::{Value, json};
@@ -184,6 +184,7 @@ pub enum Do {
     ChangeKey(KeyId, Value, Option<u64>),
     Reissue(KeyId),
     RevokeKey(KeyId, &'static str),
+    RevokeMany(Value),
     Lookup(String),
     Report(String),
     TakeClaim(String),
@@ -223,6 +224,7 @@ impl Do {
             Self::ChangeKey(id, ..) => Attempt::to_change(caller, Action::KeyChanged, of_key(*id)),
             Self::Reissue(id) => Attempt::to_change(caller, Action::ClaimReissued, of_key(*id)),
             Self::RevokeKey(id, _) => Attempt::to_change(caller, Action::KeyRevoked, of_key(*id)),
+            Self::RevokeMany(_) => Attempt::to_change(caller, Action::KeyRevoked, nothing),
             Self::Lookup(_) => Attempt::to_change(caller, Action::KeyLookedUp, nothing),
             Self::Report(_) => Attempt::to_change(caller, Action::KeyReported, nothing),
             Self::TakeClaim(_) => Attempt::to_change(caller, Action::ClaimTaken, nothing),
@@ -290,6 +292,9 @@ async fn execute<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         }
         Do::Reissue(id) => Reply::answer(&service.reissue_claim(attempt, *id).await?),
         Do::RevokeKey(id, reason) => Reply::of(&service.revoke_key(attempt, *id, reason).await?),
+        Do::RevokeMany(asked) => {
+            Reply::answer(&service.revoke_many(attempt, &body::<BulkRevocation>(asked)).await?)
+        }
         Do::Lookup(token) => {
             let presented: Presented = body(&json!({ "token": token }));
             Reply::of(&service.lookup(attempt, &presented.token).await?)
