@@ -39,6 +39,22 @@ impl Keyward {
         *self.advanced_ms().lock().unwrap() += ms;
     }
 
+    /// Sends a request with an Idempotency-Key, and again as `Retry-After` asks, on the virtual clock, while one like it has not ended.
+    ///
+    /// # Panics
+    /// Where that goes on for longer than the server promises.
+    pub fn send_until_ended(&self, request: &Request) -> Reply {
+        for _ in 0..20 {
+            let reply = self.send(request.clone());
+            if reply.status != 409 || reply.json()["code"] != "idempotency-in-flight" {
+                return reply;
+            }
+            let after_s: u64 = reply.field("retry-after").expect("when to come back").parse().unwrap();
+            self.advance_ms(after_s * 1_000);
+        }
+        panic!("in flight for too long: {}", request.line());
+    }
+
     /// Sets the guests' wall clock, back if need be.
     pub fn set_wall_ms(&self, unix_ms: u64) {
         self.ordered(&Request::post("/clock/set-wall", &json!({ "unix_ms": unix_ms })));

@@ -22,6 +22,10 @@ const CONNECT_S_MAX: u64 = 5;
 const CALL_S_MAX: u64 = 30;
 /// How long to wait before a call whose outcome was not known is made again, in milliseconds.
 const REPEAT_AFTER_MS: u64 = 300;
+/// How long to wait where the server says that the call made before has not ended, in milliseconds: the second that it asks for.
+const IN_FLIGHT_AFTER_MS: u64 = 1_000;
+/// How often: the server gives a dead request up after 5 to 10 s.
+const IN_FLIGHT_REPEATS_MAX: u32 = 15;
 /// The most items that one page has.
 const PAGE_ITEMS_MAX: u32 = 100;
 /// The most pages in a row that bring no item: a filter that matches little examines many.
@@ -306,14 +310,15 @@ impl Client {
         &self.base
     }
 
-    /// Makes a call; where its answer was lost, or the server says that it does not know the outcome, once more.
+    /// Makes a call; where its answer was lost, or the server says that it does not know the outcome, once more, and again while the
+    /// one before has not ended.
     ///
     /// # Errors
     /// The server cannot be reached, or its answer is no success.
     pub fn call(&self, call: &Call) -> Result<Answer> {
         let first = self.once(call);
         let is_known = match &first {
-            Ok(answer) => !says_unknown(answer),
+            Ok(answer) => !says(answer, Code::OutcomeUnknown),
             Err(Lost::Unheard(_)) => true,
             Err(Lost::Unknown(_)) => false,
         };
@@ -323,6 +328,15 @@ impl Client {
             std::thread::sleep(Duration::from_millis(REPEAT_AFTER_MS));
             self.once(call)
         };
+        let mut last = last;
+        for _ in 0..IN_FLIGHT_REPEATS_MAX {
+            match &last {
+                Ok(answer) if says(answer, Code::IdempotencyInFlight) => {}
+                _ => break,
+            }
+            std::thread::sleep(Duration::from_millis(IN_FLIGHT_AFTER_MS));
+            last = self.once(call);
+        }
         match last {
             Ok(answer) if (200..300).contains(&answer.status) => Ok(answer),
             Ok(answer) => Err(Failure::from_answer(&answer)),
@@ -411,15 +425,14 @@ impl Client {
     }
 }
 
-/// Whether the server says that it does not know whether it did it.
-fn says_unknown(answer: &Answer) -> bool {
+/// Whether the answer is a problem of this code.
+fn says(answer: &Answer, code: Code) -> bool {
     #[derive(serde::Deserialize)]
     struct Coded {
         code: String,
     }
-    answer.status == Code::OutcomeUnknown.status()
-        && serde_json::from_slice::<Coded>(&answer.body)
-            .is_ok_and(|problem| problem.code == Code::OutcomeUnknown.as_str())
+    answer.status == code.status()
+        && serde_json::from_slice::<Coded>(&answer.body).is_ok_and(|problem| problem.code == code.as_str())
 }
 
 /// The certificates of a PEM file.

@@ -1,6 +1,9 @@
 //! Idempotent requests: the outcome lies in the commit that it belongs to, sealed under the ring *and* the Idempotency-Key.
 //!
-//! Requests with the same key take turns at the outcome's record; whoever finds an outcome gives it again.
+//! Whoever finds an outcome gives it again. Whoever finds none stands in line at numbered places, each a counter: marks of those who
+//! came count there and add up their times. The first is alone and executes; everybody else reads off since when the place is taken,
+//! and is sent away until it was for longer than a request can take: then the next place is free. So nobody waits here, and the
+//! process that died in the middle of a request holds it up for seconds.
 
 use crate::batch::KvWrite;
 use crate::commit::Writes;
@@ -36,7 +39,17 @@ impl IdempotentRequest {
     }
 }
 
-/// The turn at the outcome of a request that has none yet.
+/// How long a place is believed to be held by a living request, in seconds of the wall clock: well over what a commit may take, as
+/// with turns. A clock that jumps forward by as much lets two requests with one key execute.
+const HELD_S: i64 = 5;
+/// The places that one call looks at. Each dead request leaves one behind.
+const PLACES_MAX: u32 = 64;
+/// Bits of a place's counter in which the times of its marks, in seconds since 1970, add up. Above them marks are counted.
+const TIME_BITS: u32 = 46;
+/// Marks of one place whose times add up within [`TIME_BITS`], as far as anybody looks at them.
+const MARKS_MAX: i64 = 10_000;
+
+/// The place of a request that has no outcome yet, as the turn at its record.
 pub struct Reservation {
     request: IdempotentRequest,
     turn: Turn,
@@ -50,19 +63,25 @@ pub enum Begun {
     Fresh(Reservation),
 }
 
+/// What a mark at a place found there.
+enum Place {
+    /// Nobody: it is ours.
+    Ours(Turn),
+    /// Somebody, since this many seconds, as the mean of all who came: never longer than the first of them is there.
+    Taken(i64),
+}
+
 impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
     /// Finds the outcome of `request` or reserves the right to write it.
     ///
     /// # Errors
-    /// [`Code::IdempotencyMismatch`] where the key came with another body; where the store does not answer.
+    /// [`Code::IdempotencyMismatch`] where the key came with another body; [`Code::IdempotencyInFlight`] where a request with it may
+    /// still be executed; where the store does not answer.
     pub async fn begin(&self, request: &IdempotentRequest) -> Result<Begun> {
-        if let Some(replay) = self.replay(request, self.outcome(request).await?)? {
-            return Ok(replay);
-        }
-        self.reserve(request.clone(), 0).await
+        self.line_up(request.clone(), 0).await
     }
 
-    /// Reserves the right anew where another turn was waited for so long that the reservation grew old.
+    /// Reserves the right anew where a turn was waited for so long that the reservation grew old.
     ///
     /// # Errors
     /// As [`Ledger::begin`].
@@ -71,25 +90,41 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
             return Ok(Begun::Fresh(reservation));
         }
         let Reservation { request, turn } = reservation;
-        self.reserve(request, turn.give_up()).await
+        self.line_up(request, turn.revision()).await
     }
 
-    async fn reserve(&self, request: IdempotentRequest, given_up: u64) -> Result<Begun> {
-        let (turn, found) = self
-            .turn(
-                &request.store_key,
-                0,
-                given_up,
-                async || self.outcome(&request).await,
-                |(revision, _)| *revision,
-                |(_, outcome)| outcome.as_ref().is_some_and(|outcome| outcome.until > self.clock.now()),
-            )
-            .await?;
-        match self.replay(&request, found)? {
-            // The ticket stays unused, as if its holder had gone silent: nobody needs it, since everybody finds the outcome.
-            Some(replay) => Ok(replay),
-            None => Ok(Begun::Fresh(Reservation { request, turn })),
+    /// Looks for a place behind `behind` and behind the one that the outcome was last written from.
+    async fn line_up(&self, request: IdempotentRequest, behind: u64) -> Result<Begun> {
+        let mut place = behind;
+        for _ in 0..PLACES_MAX {
+            // Anew at each place: whoever held the one before may have written meanwhile.
+            let found = self.outcome(&request).await?;
+            place = place.max(found.as_ref().map_or(0, |(place, _)| *place)).saturating_add(1);
+            if let Some(replay) = self.replay(&request, found)? {
+                return Ok(replay);
+            }
+            match self.mark(&request, place).await? {
+                Place::Ours(turn) => return Ok(Begun::Fresh(Reservation { request, turn })),
+                Place::Taken(since_s) if since_s > HELD_S => {}
+                Place::Taken(_) => break,
+            }
         }
+        const DETAIL: &str = "a request with this Idempotency-Key has not ended yet; repeat it in a second to learn its outcome";
+        Err(Error { retry_after_s: Some(1), ..Error::new(Code::IdempotencyInFlight, DETAIL) })
+    }
+
+    /// Leaves a mark at a place. Marks are never taken back: a call that the store repeats would take somebody else's.
+    async fn mark(&self, request: &IdempotentRequest, place: u64) -> Result<Place> {
+        let (granted_ms, now_s) = (self.clock.monotonic_ms(), self.clock.now().unix_s().max(0));
+        let mark = (1 << TIME_BITS) | now_s;
+        let marks = self.kv.increment(&names::counter::place(&request.store_key, place), mark).await?;
+        let others = marks.saturating_sub(mark);
+        if others == 0 {
+            return Ok(Place::Ours(Turn { revision: place, granted_ms }));
+        }
+        let (count, times) = (others >> TIME_BITS, others & ((1 << TIME_BITS) - 1));
+        let since_s = if count > MARKS_MAX { 0 } else { now_s.saturating_sub(times / count.max(1)) };
+        Ok(Place::Taken(since_s))
     }
 
     /// The outcome of `request` where it has one. Reserves nothing: for requests that have a single winner anyway.
@@ -104,7 +139,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         })
     }
 
-    /// The stored outcome and its revision; `Some((revision, None))` where a request was refused or its outcome is too old.
+    /// The stored outcome and the place that it was written from; `Some((place, None))` where a request was refused.
     async fn outcome(&self, request: &IdempotentRequest) -> Result<Option<(u64, Option<StoredOutcome>)>> {
         let Some(sealed) = self.kv.get(&request.store_key).await? else { return Ok(None) };
         let plain = self

@@ -157,6 +157,11 @@ pub mod counter {
         format!("c:{store_key}")
     }
 
+    /// The marks at one place in the line of the idempotent requests whose outcome lies at `store_key`.
+    pub fn place(store_key: &str, place: u64) -> String {
+        format!("c:{store_key}.{place}")
+    }
+
     /// Who takes a claim: the first.
     pub fn claim(claim: ClaimId) -> String {
         format!("c:q:{}", claim.hex())
@@ -241,6 +246,7 @@ mod tests {
             probe(i64::MIN, 'a'),
             counter::audit(u32::MAX),
             counter::revision(&key(key_id)),
+            counter::place(&outcome(&[255; 32]), u64::MAX),
             counter::claim(claim_id),
             counter::claim_refused(claim_id),
             counter::tree(event_id),

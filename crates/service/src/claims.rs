@@ -11,15 +11,10 @@ use keyward_domain::event::{Action, EventId, Outcome};
 use keyward_domain::key::{Environment, Key, Version};
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::{ApplicationId, ClaimId, Code, Error, KeyId, Result, Timestamp, token};
-use keyward_ledger::{IdempotentRequest, KvWrite, Reservation};
+use keyward_ledger::{Begun, IdempotentRequest, KvWrite, Reservation};
 use keyward_records::{KvCount, KvRead, names};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-
-/// How long a second request with the same Idempotency-Key waits for the first, in milliseconds.
-const TWIN_WAIT_MS: u64 = 5_000;
-/// Pause between looks, in milliseconds.
-const TWIN_PAUSE_MS: u64 = 25;
 
 /// The ticket that a claim is taken with.
 #[derive(Deserialize, ToSchema)]
@@ -126,27 +121,37 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             let key = SecretText::new(key.expose().to_owned());
             IdempotentRequest::new(claim.id.as_bytes(), "claims.take", key, &[], CLAIM_REPLAY_S)
         });
-        if let Some(request) = &request
-            && let Some(text) = self.ledger.peek(request).await?
-        {
-            return Ok(Answer::Replayed(SecretText::new(text.into())));
-        }
         let key = self.read().key(claim.key).await?.ok_or_else(|| Error::damaged("a claim"))?;
         let alive = self.is_alive(&key).await?;
-        let under_way = match state(&claim, &key, alive, self.clock.now()) {
-            State::Open => true,
-            State::Taken => false,
+        let state = state(&claim, &key, alive, self.clock.now());
+        if state == State::Open {
+            // Before a place is taken: refused now, the claim can still be taken after the thaw.
+            self.require_issuing(attempt).await?;
+        }
+        // Looked for after the state was: whoever took the claim wrote both at once.
+        let replay = match &request {
+            // A twin is told so before it asks for the claim, which it would not get.
+            Some(request) if state == State::Open => match self.ledger.begin(request).await? {
+                Begun::Replay(text) => Some(text),
+                // Who writes the outcome is the claim's to decide.
+                Begun::Fresh(_) => None,
+            },
+            Some(request) => self.ledger.peek(request).await?,
+            None => None,
+        };
+        if let Some(text) = replay {
+            return Ok(Answer::Replayed(SecretText::new(text.into())));
+        }
+        match state {
+            State::Open => {}
+            State::Taken => return self.taken(attempt, &claim, &key).await,
             State::Expired => return Err(gone("its 15 minutes are over")),
             State::Void => return Err(gone("another claim took its place, or the key is no more")),
-        };
-        // Before a place is taken: refused now, the claim can still be taken after the thaw.
-        if under_way {
-            self.require_issuing(attempt).await?;
         }
         // The first ticket wins. A lost reply burns the claim, which an admin reissues: better than a secret minted twice.
         match self.kv.increment(&names::counter::claim(claim.id), 1).await {
             Ok(1) => self.mint(attempt, &claim, request).await.map(Answer::Fresh),
-            Ok(_) => self.taken(attempt, &claim, &key, request, under_way).await,
+            Ok(_) => self.taken(attempt, &claim, &key).await,
             Err(_) => Err(Error::new(
                 Code::OutcomeUnknown,
                 "the store did not say whether the claim was taken; repeat it, and where it is taken ask for a new claim",
@@ -220,22 +225,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         .await
     }
 
-    /// Everybody else's part: the answer of the same request, or a refusal; the first to be refused raises the alarm.
-    async fn taken(
-        &self,
-        attempt: &Attempt,
-        claim: &Claim,
-        key: &Key,
-        request: Option<IdempotentRequest>,
-        under_way: bool,
-    ) -> Result<Answer<ClaimedKey>> {
-        let patience_ms = if under_way { TWIN_WAIT_MS } else { 0 };
-        if let Some(request) = &request
-            && let Some(text) = self.await_twin(request, patience_ms).await?
-        {
-            return Ok(Answer::Replayed(SecretText::new(text.into())));
-        }
-        // Counted apart from the places: the winner's own repetitions take places too, and are no alarm.
+    /// Everybody else's part: a refusal; the first to be refused raises the alarm.
+    async fn taken<T>(&self, attempt: &Attempt, claim: &Claim, key: &Key) -> Result<T> {
+        // Counted apart from the places: whoever comes when the claim is taken asks for none.
         if self.kv.increment(&names::counter::claim_refused(claim.id), 1).await? == 1 {
             attempt.act(Action::ClaimReplayed);
             let draft = attempt.draft(Outcome::Alarm, None, Some(key.event));
@@ -245,20 +237,6 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             Code::ClaimTaken,
             "the claim was taken before; if that was not you, have the key revoked; if its answer was lost, ask for a new claim",
         ))
-    }
-
-    /// The outcome of a request with the same Idempotency-Key that may be under way.
-    async fn await_twin(&self, request: &IdempotentRequest, patience_ms: u64) -> Result<Option<Box<str>>> {
-        let started_ms = self.clock.monotonic_ms();
-        loop {
-            if let Some(text) = self.ledger.peek(request).await? {
-                return Ok(Some(text));
-            }
-            if self.clock.monotonic_ms().saturating_sub(started_ms) >= patience_ms {
-                return Ok(None);
-            }
-            self.clock.sleep_ms(TWIN_PAUSE_MS).await;
-        }
     }
 }
 

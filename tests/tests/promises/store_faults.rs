@@ -94,7 +94,7 @@ fn without_its_event_no_key_is_usable() {
     assert_eq!(keys_of(&keyward, &application).len(), 1, "the key that was not written is not there");
 
     // The same Idempotency-Key finds out, and does it now.
-    let done = with_time(&keyward, || keyward.send(issue(&keyward, &application, "first"))).expect(201);
+    let done = keyward.send_until_ended(&issue(&keyward, &application, "first")).expect(201);
     assert_eq!(keys_of(&keyward, &application).len(), 2);
     let holder = keyward.claim(&Issued::of(&done));
     assert_eq!(keyward.authorizes(&holder.token), 204);

@@ -75,12 +75,22 @@
     body: JSON.stringify({ ticket }),
   });
 
+  // A lost answer can be had again with the same Idempotency-Key, as soon as the request that it was the answer of has ended.
+  const told = async () => {
+    for (let left = 15; ; left -= 1) {
+      const answer = await post().catch(post);
+      const body = await answer.json();
+      if (body.code !== "idempotency-in-flight" || left === 0) {
+        return [answer, body];
+      }
+      await new Promise((done) => setTimeout(done, 1000));
+    }
+  };
+
   const take = async () => {
     at("claim").disabled = true;
     say("Making the key…");
-    // A lost answer can be had again with the same Idempotency-Key.
-    const answer = await post().catch(post);
-    const body = await answer.json();
+    const [answer, body] = await told();
     // While issuing is frozen the link stays good.
     if (!answer.ok && answer.status < 500 && body.code !== "issuing-frozen") {
       refuse(REFUSED[body.code] || body.detail);

@@ -1,4 +1,5 @@
-//! One Idempotency-Key, one effect, one answer: twice, ten times at once, after a lost answer, and with another body.
+//! One Idempotency-Key, one effect, one answer: twice, ten times at once, after a lost answer or a crash, and with another body.
+//! While the first request has not ended, the others are sent away.
 
 use crate::world::{Do, Reply, Which, World, is_batch, is_ticket, new_key, perform};
 use futures::future::join_all;
@@ -37,10 +38,13 @@ async fn one_key_at_once_has_one_effect_and_one_answer() {
                 world.kv.plan(move |call| if is_batch(call) { Fault::Slow(slow_ms) } else { Fault::None });
                 let replies = join_all((0..at_once).map(|_| world.run_once("once", &what))).await;
                 world.heal();
-                let replies: Vec<Reply> =
-                    replies.into_iter().map(|reply| reply.expect("an answer")).collect();
+                let (ended, in_flight): (Vec<_>, Vec<_>) = replies.into_iter().partition(Result::is_ok);
+                let replies: Vec<Reply> = ended.into_iter().flatten().collect();
                 assert!(replies.iter().all(|reply| reply.text == replies[0].text), "{what:?}");
                 assert_eq!(replies.iter().filter(|reply| !reply.replayed).count(), 1, "{what:?}");
+                for reply in in_flight {
+                    assert_eq!(reply.err().map(|error| error.code), Some(Code::IdempotencyInFlight));
+                }
                 assert_eq!(done(&world, action).await, before + 1, "{what:?}");
                 // And later, as often as one likes.
                 let again = world.run_once("once", &what).await.expect("an answer");
@@ -71,7 +75,7 @@ async fn a_lost_answer_is_had_again() {
                     // Nothing was done where the store did not do it, and it is said.
                     assert_eq!((name, fault), ("batch", Fault::Before), "{what:?}");
                 }
-                let again = world.run_once("once", &what).await;
+                let again = world.run_until_ended("once", &what).await;
                 if matches!(what, Do::TakeClaim(_)) && first.is_err() {
                     // A claim that was won and not written is burnt: never a secret minted twice.
                     assert_eq!(again.err().map(|error| error.code), Some(Code::ClaimTaken));
@@ -86,6 +90,111 @@ async fn a_lost_answer_is_had_again() {
             }
         }
     }
+}
+
+/// Runs `what` in a process that dies at the first call that `which` picks.
+async fn dies(world: &World, what: &Do, which: Which) {
+    let mut is_dead = false;
+    world.kv.plan(move |call| {
+        is_dead |= which(call);
+        if is_dead { Fault::Crash } else { Fault::None }
+    });
+    let caller = match what {
+        Do::TakeClaim(_) => world.holder(Some("once")),
+        _ => world.caller_with(&world.root, Some("once")).await,
+    };
+    let service = world.service();
+    let ended = tokio::time::timeout(Duration::ZERO, perform(&service, caller, what)).await;
+    assert!(ended.is_err(), "it died: {what:?}");
+    world.heal();
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_crash_one_of_those_who_come_later_executes() {
+    for case in 0..4 {
+        let world = World::new(17).await;
+        let (what, action) = creating(&world).await.swap_remove(case);
+        let before = done(&world, action).await;
+        let code = async || world.run_once("once", &what).await.map_err(|error| error.code);
+        dies(&world, &what, is_ticket).await;
+        assert_eq!(code().await, Err(Code::IdempotencyInFlight), "{what:?}");
+        tokio::time::advance(Duration::from_millis(4_900)).await;
+        assert_eq!(code().await, Err(Code::IdempotencyInFlight), "{what:?}");
+        // It dies once more, at its own place; and then ten come at once.
+        tokio::time::advance(Duration::from_secs(10)).await;
+        if !matches!(what, Do::TakeClaim(_)) {
+            dies(&world, &what, is_batch).await;
+            assert_eq!(code().await, Err(Code::IdempotencyInFlight), "{what:?}");
+            tokio::time::advance(Duration::from_secs(10)).await;
+        }
+        let replies = join_all((0..10).map(|_| code())).await;
+        if matches!(what, Do::TakeClaim(_)) {
+            // Burnt: never a secret minted twice.
+            assert_eq!(replies.iter().filter(|reply| **reply == Err(Code::ClaimTaken)).count(), 1);
+            assert_eq!(done(&world, action).await, before);
+            continue;
+        }
+        let fresh = replies.iter().flatten().filter(|reply| !reply.replayed).count();
+        assert_eq!((fresh, done(&world, action).await), (1, before + 1), "{what:?}: {replies:?}");
+        assert!(code().await.is_ok_and(|reply| reply.replayed), "{what:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_repeats_each_second_is_through_within_ten() {
+    let world = World::new(18).await;
+    let app = world.application("shop").await;
+    let what = Do::Issue(new_key(app, "k"));
+    dies(&world, &what, is_batch).await;
+    let started = tokio::time::Instant::now();
+    world.run_until_ended("once", &what).await.expect("issued");
+    let took = started.elapsed();
+    assert!((Duration::from_secs(5)..=Duration::from_secs(10)).contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_was_only_slow_does_not_write_beside_its_successor() {
+    for slow in [is_ticket as Which, is_batch] {
+        let world = World::new(19).await;
+        let app = world.application("shop").await;
+        let what = Do::Issue(new_key(app, "k"));
+        let before = done(&world, Action::KeyIssued).await;
+        let mut first = true;
+        // Ten seconds for its ticket, or for a batch that the store does not do in the end.
+        world.kv.plan(move |call| match slow(call) && std::mem::take(&mut first) {
+            true if is_batch(call) => Fault::Crash,
+            true => Fault::SlowReply(10_000),
+            false => Fault::None,
+        });
+        let slow =
+            async { tokio::time::timeout(Duration::from_secs(20), world.run_once("once", &what)).await };
+        let next = async {
+            tokio::time::sleep(Duration::from_millis(6_500)).await;
+            world.run_once("once", &what).await
+        };
+        let (slow, next) = futures::join!(slow, next);
+        assert!(!next.expect("executed").replayed);
+        if let Ok(ended) = slow {
+            assert_eq!(ended.err().map(|error| error.code.status()), Some(503));
+        }
+        assert_eq!(done(&world, Action::KeyIssued).await, before + 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_steps_back_lets_nobody_in_early() {
+    let world = World::new(20).await;
+    let app = world.application("shop").await;
+    let what = Do::Issue(new_key(app, "k"));
+    dies(&world, &what, is_batch).await;
+    world.clock.step_wall_ms(-3_600_000);
+    for _ in 0..3 {
+        tokio::time::advance(Duration::from_secs(600)).await;
+        let error = world.run_once("once", &what).await.expect_err("in flight");
+        assert_eq!(error.code, Code::IdempotencyInFlight);
+    }
+    tokio::time::advance(Duration::from_secs(7_200)).await;
+    world.run_once("once", &what).await.expect("issued");
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use keyward_crypto::note::LogKeys;
 use keyward_crypto::{Peppers, Ring, Sealer, SecretText};
 use keyward_domain::event::{Action, Event, EventId, Source, Target};
 use keyward_domain::ports::{Clock, NoSink, Rng};
-use keyward_domain::{ApplicationId, KeyId, RequestId, Result, RoleId, Timestamp};
+use keyward_domain::{ApplicationId, Code, KeyId, RequestId, Result, RoleId, Timestamp};
 use keyward_ledger::memory::{Call, Fault, MemoryKv};
 use keyward_ledger::{KvWrite, Ledger, Receipt};
 use keyward_records::{CurrentMonth, KvCount, KvRead, Reader, Rings};
@@ -481,6 +481,19 @@ impl World {
             _ => self.caller_with(&self.root, Some(idempotency_key)).await,
         };
         perform(&self.service(), caller, what).await
+    }
+
+    /// The same, repeated each second as `Retry-After` asks, until no request with this key is in flight.
+    pub async fn run_until_ended(&self, idempotency_key: &str, what: &Do) -> Result<Reply> {
+        for _ in 0..20 {
+            match self.run_once(idempotency_key, what).await {
+                Err(error) if error.code == Code::IdempotencyInFlight => {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                ended => return ended,
+            }
+        }
+        panic!("in flight for 20 s: {what:?}");
     }
 
     pub async fn application(&self, name: &str) -> ApplicationId {
