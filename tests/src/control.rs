@@ -116,6 +116,17 @@ impl Keyward {
         }
     }
 
+    /// Removes a stored value, past every component.
+    pub fn remove(&self, key: &str) {
+        self.control(&Request::new("DELETE", &format!("/kv/{LABEL}/entries/{key}"))).expect(200);
+    }
+
+    /// One tick of the scheduler, to its end; whether it was well.
+    pub fn tick(&self) -> bool {
+        let ticks = self.ordered(&Request::post("/cron/tick", &json!({ "component": "scheduler" })));
+        ticks["ticks"][0]["ok"].as_bool().unwrap()
+    }
+
     /// Overwrites a stored value, past every component.
     pub fn tamper(&self, key: &str, value: &[u8]) {
         self.control(&Request::new("PUT", &format!("/kv/{LABEL}/entries/{key}")).body(value)).expect(200);

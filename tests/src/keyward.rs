@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -35,22 +35,31 @@ enum Program {
 }
 
 /// A Keyward to be started.
+#[derive(Clone)]
 pub struct Setup {
     program: Program,
     is_on_redis: bool,
+    is_ticking: bool,
     variables: Vec<(String, String)>,
 }
 
 impl Setup {
     /// On SQLite, in the host's test world: a virtual clock that flows, and the control interface.
     pub fn new() -> Self {
-        Self { program: Program::Host, is_on_redis: false, variables: Vec::new() }
+        Self { program: Program::Host, is_on_redis: false, is_ticking: false, variables: Vec::new() }
     }
 
     /// On a Redis server of its own.
     #[must_use]
     pub fn on_redis(mut self) -> Self {
         self.is_on_redis = true;
+        self
+    }
+
+    /// With the scheduler's clock running. Else it ticks by [`Keyward::tick`] alone, so that store calls are a test's own.
+    #[must_use]
+    pub fn ticking(mut self) -> Self {
+        self.is_ticking = true;
         self
     }
 
@@ -73,7 +82,7 @@ impl Setup {
     /// # Panics
     /// Where either fails.
     pub fn start(self) -> Keyward {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Arc::new(tempfile::tempdir().unwrap());
         let redis = self.is_on_redis.then(|| redis_for(folder.path()));
         let stage = Stage { folder, setup: self };
         let mut init = Command::new(programs::program("keyward"));
@@ -144,8 +153,9 @@ impl Bare {
 }
 
 /// What outlives a process: the folder, and how to start on it.
+#[derive(Clone)]
 struct Stage {
-    folder: TempDir,
+    folder: Arc<TempDir>,
     setup: Setup,
 }
 
@@ -174,6 +184,7 @@ impl Stage {
                     host.args(["--variable", &format!("public_url={PUBLIC_URL}")]);
                 }
                 host.args(["--control", "127.0.0.1:0", "--virtual-clock", &start_s.to_string()]);
+                host.args((!self.setup.is_ticking).then_some("--manual-cron"));
                 host.arg("--cache-dir").arg(programs::compiled_components());
                 host
             }
@@ -256,6 +267,21 @@ impl Keyward {
     /// On SQLite in the test world: what most tests want.
     pub fn start() -> Self {
         Setup::new().start()
+    }
+
+    /// Another process on the same state; stores that take several processes alone can carry it.
+    pub fn beside(&self) -> Self {
+        let (stage, advanced_ms) = (self.stage.clone(), *self.advanced_ms.lock().unwrap());
+        let running = stage.run(advanced_ms);
+        let root = self.root.clone();
+        Self {
+            stage,
+            running,
+            redis: None,
+            root,
+            advanced_ms: Mutex::new(advanced_ms),
+            seen: Mutex::default(),
+        }
     }
 
     /// Where it listens.

@@ -45,6 +45,11 @@ pub fn manifest() -> PathBuf {
     std::env::var_os(MANIFEST_VARIABLE).map_or_else(|| root().join("spin.toml"), PathBuf::from)
 }
 
+/// One of Keyward's components, as it was built.
+pub fn component(name: &str) -> PathBuf {
+    target().join("wasm32-wasip2/wasm").join(format!("{name}.wasm"))
+}
+
 /// The folder of compiled components that all tests share.
 pub fn compiled_components() -> PathBuf {
     target().join("test-components")

@@ -41,6 +41,17 @@ pub struct Role {
     pub retired_at: Option<String>,
 }
 
+/// How far a run of what is due came.
+#[derive(Debug, Deserialize)]
+pub struct Maintenance {
+    /// Tickets of the log that are in its tree and lists.
+    pub integrated: u64,
+    /// Tickets taken.
+    pub taken: u64,
+    /// Events that came late and were reported.
+    pub late_events: u64,
+}
+
 /// A key.
 #[derive(Debug, Deserialize)]
 pub struct Key {

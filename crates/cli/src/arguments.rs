@@ -53,6 +53,9 @@ pub enum Command {
     /// The audit log
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// The work that is due from time to time
+    #[command(subcommand)]
+    Maintenance(MaintenanceCommand),
 }
 
 /// `keyward app`.
@@ -324,6 +327,13 @@ pub struct AuditList {
     /// How many
     #[command(flatten)]
     pub paging: Paging,
+}
+
+/// `keyward maintenance`.
+#[derive(Debug, Subcommand)]
+pub enum MaintenanceCommand {
+    /// Do now what is due: for where no scheduler ticks, from a job with a key that may do this alone
+    Run,
 }
 
 /// How much of a list.

@@ -6,7 +6,9 @@
 mod answer;
 mod plane;
 mod store;
+mod tick;
 
 pub use answer::{created, fresh_or_replayed};
 pub use plane::{Plane, PlaneService};
 pub use store::ControlKv;
+pub use tick::Tick;

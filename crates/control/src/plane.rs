@@ -25,7 +25,7 @@ thread_local! {
 }
 
 /// The component's log as a second place where events are told: one line of JSON each, to be shipped elsewhere.
-struct EventLines;
+pub(crate) struct EventLines;
 
 impl EventSink for EventLines {
     fn committed(&self, event: &Event) {

@@ -68,11 +68,30 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         Ok(progress)
     }
 
-    /// Events that lie beside the void of their ticket: their writers were held up for so long that the ticket was given up.
+    /// Events that lie beside the void of their ticket and are for this caller to report: their writers were held up for so long that
+    /// the ticket was given up. Whoever meets one first reports it; the others wait until it is reported, and take over where it is not.
     ///
     /// # Errors
     /// Where the store does not answer.
     pub async fn late_events(&self) -> Result<Vec<StoredEvent>> {
+        let mut late = self.beside_voids().await?;
+        let mut is_first = true;
+        for stored in &late {
+            is_first &= self.kv.increment(&names::counter::late(stored.event.id), 1).await? == 1;
+        }
+        let started_ms = self.clock.monotonic_ms();
+        while !is_first
+            && !late.is_empty()
+            && self.clock.monotonic_ms().saturating_sub(started_ms) < TAKEOVER_MS
+        {
+            self.clock.sleep_ms(PAUSE_MS).await;
+            late = self.beside_voids().await?;
+        }
+        Ok(late)
+    }
+
+    /// Events that lie beside a void and of which no integrated event tells.
+    async fn beside_voids(&self) -> Result<Vec<StoredEvent>> {
         let head = self.read().head().await?;
         let reads = head.voids.iter().map(async |seq| {
             let store_key = names::event(EventId { epoch: head.epoch, seq: *seq });

@@ -182,6 +182,11 @@ pub mod counter {
         format!("c:tree:{}.{}.gap", from.epoch, from.seq)
     }
 
+    /// Who reports an event that came late: the first.
+    pub fn late(event: EventId) -> String {
+        format!("c:late:{}.{}", event.epoch, event.seq)
+    }
+
     /// Refused anonymous calls from one source in one minute.
     pub fn anonymous(minute: i64, source_digest: &[u8; 32]) -> String {
         format!(
@@ -251,6 +256,7 @@ mod tests {
             counter::claim_refused(claim_id),
             counter::tree(event_id),
             counter::tree_behind_gap(event_id),
+            counter::late(event_id),
             counter::anonymous(i64::MAX, &[255; 32]),
             usage::TICKETS.to_owned(),
             usage::batch(u64::MAX),

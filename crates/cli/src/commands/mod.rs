@@ -4,6 +4,7 @@ mod application;
 mod audit;
 mod claim;
 mod key;
+mod maintenance;
 mod role;
 mod verify;
 
@@ -13,7 +14,9 @@ use keyward_crypto::SecretText;
 use serde_json::value::RawValue;
 
 use crate::answers::Page;
-use crate::arguments::{AppCommand, AuditCommand, Command, Global, KeyCommand, RoleCommand};
+use crate::arguments::{
+    AppCommand, AuditCommand, Command, Global, KeyCommand, MaintenanceCommand, RoleCommand,
+};
 use crate::client::{Answer, Client};
 use crate::escape::shown_json;
 use crate::failure::{Ending, Failure, Result};
@@ -43,6 +46,7 @@ pub fn run(global: &Global, command: &Command, terminal: &Terminal) -> Result<En
         Command::Key(KeyCommand::Revoke(options)) => run.revoke_key(options),
         Command::Verify(options) => run.verify(options),
         Command::Audit(AuditCommand::List(options)) => run.list_events(options),
+        Command::Maintenance(MaintenanceCommand::Run) => run.run_maintenance(),
     }
 }
 

@@ -1,0 +1,69 @@
+//! One tick of the scheduler on its way to a use case: the store and the rings, and the clocks and randomness of WASI 0.2, since the
+//! cron trigger links nothing of WASI 0.3. There is no request and no caller.
+
+use crate::plane::EventLines;
+use crate::store::ControlKv;
+use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::{Result, Timestamp};
+use keyward_guest::variables::{self, Control};
+use keyward_service::{MaintenanceView, Service};
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// What a tick works with.
+pub struct Tick {
+    kv: ControlKv,
+    control: Rc<Control>,
+    clock: StdClock,
+}
+
+impl Tick {
+    /// Reads the variables; nothing of the store is touched yet.
+    ///
+    /// # Errors
+    /// [`keyward_domain::Code::Misconfigured`].
+    pub async fn open() -> Result<Self> {
+        let clock = StdClock { started: Instant::now() };
+        Ok(Self { kv: ControlKv::default(), control: variables::control().await?, clock })
+    }
+
+    /// The work that is due.
+    ///
+    /// # Errors
+    /// Those of [`Service::maintain`].
+    pub async fn maintain(&self) -> Result<MaintenanceView> {
+        Service::new(&self.kv, &self.control.rings, &self.clock, &StdRng, &EventLines, "").maintain().await
+    }
+}
+
+/// The clocks as the standard library has them: WASI 0.2's. A sleep holds the whole instance, which has nothing else to do.
+struct StdClock {
+    started: Instant,
+}
+
+impl Clock for StdClock {
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    fn monotonic_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    async fn sleep_ms(&self, ms: u64) {
+        std::thread::sleep(Duration::from_millis(ms));
+    }
+}
+
+/// The randomness of WASI 0.2: cryptographically secure by its contract.
+struct StdRng;
+
+impl Rng for StdRng {
+    fn fill(&self, bytes: &mut [u8]) {
+        if getrandom::fill(bytes).is_err() {
+            // WASI's does not fail. Were it to, a nonce out of anything less must not come to be.
+            std::process::abort();
+        }
+    }
+}
