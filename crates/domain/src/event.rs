@@ -142,6 +142,8 @@ actions! {
     MaintenanceRun = "maintenance.run",
     /// The rings, the signing key and the root key were made.
     Initialised = "keyward.init",
+    /// A new root key was made next to the store, since the old one was lost.
+    RootRecovered = "root.recover",
 }
 
 impl std::str::FromStr for Action {

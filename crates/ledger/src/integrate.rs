@@ -353,7 +353,7 @@ pub fn things(event: &Event) -> Vec<(String, String)> {
     {
         things.push((lists::ROLES.to_owned(), role.to_string()));
     }
-    if matches!(action, Action::KeyIssued | Action::Initialised)
+    if matches!(action, Action::KeyIssued | Action::Initialised | Action::RootRecovered)
         && let (Some(application), Some(key)) = (event.target.application, event.target.key)
     {
         things.push((lists::KEYS.to_owned(), key.to_string()));

@@ -1,21 +1,39 @@
-//! The first commit: the built-in application `keyward` and its root key. Run once, next to the store, before anything serves.
+//! What is done next to the store, without a caller: the first commit, which makes the built-in application `keyward` and its root
+//! key, and the recovery of a root key that was lost.
 
 use crate::attempt::Attempt;
 use crate::caller::Caller;
+use crate::list::Page;
 use crate::service::Service;
 use keyward_crypto::{SecretBytes, SecretText};
 use keyward_domain::application::{Application, Details, KEYWARD_NAME, Status};
+use keyward_domain::error::Blame;
 use keyward_domain::event::{Action, EventId, Outcome, Target};
 use keyward_domain::key::{Environment, Key, Rules, Version};
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::scope::{Scope, ScopeSet};
-use keyward_domain::text::check_name;
+use keyward_domain::text::{check_name, check_reason};
 use keyward_domain::{ApplicationId, Code, Error, KeyId, RequestId, Result, token};
 use keyward_ledger::KvWrite;
-use keyward_records::{KvCount, KvRead};
+use keyward_records::projection::lists;
+use keyward_records::{KvCount, KvRead, Tombstone};
 
 /// Tickets that first commits may have taken which died before they wrote; a store with more has a log.
 const DEAD_ATTEMPTS_MAX: u64 = 16;
+/// The scope of a root key: every other.
+const ROOT_SCOPE: &str = "*";
+
+/// A root key that took the place of a lost one.
+pub struct RecoveredRoot {
+    /// Its id.
+    pub key: KeyId,
+    /// Its token.
+    pub token: SecretText,
+    /// The event that made it.
+    pub event: EventId,
+    /// The root keys that were revoked with it.
+    pub revoked: Vec<KeyId>,
+}
 
 /// Makes the built-in application and its root key, which holds every scope, and gives the root token.
 ///
@@ -33,51 +51,24 @@ pub async fn initialise<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
             "the store has been initialised before; nothing was changed",
         ));
     }
-    let (now, id) = (service.clock.now(), KeyId::from_bytes(service.rng.bytes()));
-    let event = EventId { epoch: 0, seq: 0 };
-    let mut application =
-        Application { id: application_id, status: Status::Active, generation: 1, revision: 1, event };
+    let generation = 1;
+    let mut application = Application {
+        id: application_id,
+        status: Status::Active,
+        generation,
+        revision: 1,
+        event: EventId { epoch: 0, seq: 0 },
+    };
     let details = Details {
         id: application_id,
         name: KEYWARD_NAME.to_owned(),
         prefix: token::PREFIX_DEFAULT.to_owned(),
         contacts: Vec::new(),
-        created_at: now,
+        created_at: service.clock.now(),
         revision: 1,
     };
-    let secret = SecretBytes::new(service.rng.bytes::<32>());
-    let (environment, number) = (Environment::Live, 1);
-    let token =
-        SecretText::new(token::render(&details.prefix, environment, id.as_bytes(), number, secret.expose()));
-    let pepper = service.rings.peppers.active();
-    let mac = service
-        .rings
-        .peppers
-        .mac(pepper, token.expose())
-        .map_err(|_| Error::internal("the active pepper is not in its ring"))?;
-    let mut key = Key {
-        id,
-        application: application_id,
-        generation: 1,
-        prefix: details.prefix.clone(),
-        environment,
-        name: "root".to_owned(),
-        principal: Some(principal.to_owned()),
-        scopes: ScopeSet::from_iter([Scope::fixed("*")]),
-        rules: Rules::default(),
-        expires_at: None,
-        disabled: false,
-        created_at: now,
-        versions: vec![Version { number, pepper, mac, claimed_at: now }],
-        claim: None,
-        revision: 1,
-        event,
-        tags: Vec::new(),
-        roles: Vec::new(),
-    };
-    let caller = Caller::system(RequestId::from_bytes(service.rng.bytes()));
-    let target = Target { application: Some(application_id), ..Target::key(Some(id)) };
-    let attempt = Attempt::to_change(caller, Action::Initialised, target);
+    let (mut key, token) = root_key(service, &details.prefix, generation, principal)?;
+    let attempt = attempt(service, Action::Initialised, key.id);
     service
         .commit(&attempt, vec![attempt.draft(Outcome::Done, None, None)], |tickets, writes| {
             application.event = tickets.event(0);
@@ -87,6 +78,160 @@ pub async fn initialise<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
             Ok(token)
         })
         .await
+}
+
+/// Makes a new root key in a store that has been initialised. The old ones stay as they are, or with `revoke_others` die in the
+/// same commit: every other key of `keyward` that lives and holds every scope, or whose record does not open.
+///
+/// # Errors
+/// [`Code::StateConflict`] where the store has never been initialised; a bad `principal` or `reason`; where the store does not
+/// answer.
+pub async fn recover_root<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
+    service: &Service<'_, K, C, R>,
+    principal: &str,
+    reason: &str,
+    revoke_others: bool,
+) -> Result<RecoveredRoot> {
+    check_name("principal", principal)?;
+    check_reason("reason", reason)?;
+    let reader = service.read();
+    let (application, details) =
+        futures::join!(reader.application(ApplicationId::KEYWARD), reader.details(ApplicationId::KEYWARD));
+    let Some((application, details)) = application?.zip(details?) else {
+        return Err(Error::new(
+            Code::StateConflict,
+            "the store has never been initialised; nothing was changed; `keyward init` does that",
+        ));
+    };
+    let generation = service.living_generation(&application).await?;
+    let (mut key, token) = root_key(service, &details.prefix, generation, principal)?;
+    let others = if revoke_others { living_roots(service).await? } else { Vec::new() };
+
+    let recovery = attempt(service, Action::RootRecovered, key.id);
+    let because = || Some(reason.to_owned());
+    let mut drafts = vec![recovery.draft(Outcome::Done, because(), None)];
+    recovery.act(Action::KeyRevoked);
+    for (other, previous) in &others {
+        recovery.aim(Some(ApplicationId::KEYWARD), Some(*other));
+        drafts.push(recovery.draft(Outcome::Done, because(), *previous));
+    }
+    let (at, by) = (service.clock.now(), recovery.caller().actor.clone());
+    service
+        .commit(&recovery, drafts, |tickets, writes| {
+            let event = tickets.event(0);
+            key.event = event;
+            writes.new_key(&key);
+            for (index, (other, _)) in others.iter().enumerate() {
+                let place = index.saturating_add(1);
+                let (event, reason) = (tickets.event(place), reason.to_owned());
+                let tombstone = Tombstone { key: *other, at, by: by.clone(), reason, event };
+                writes.for_event(place).tombstone(&tombstone);
+            }
+            let revoked = others.iter().map(|(other, _)| *other).collect();
+            Ok(RecoveredRoot { key: key.id, token, event, revoked })
+        })
+        .await
+}
+
+/// An attempt of Keyward itself at a key of its own application.
+fn attempt<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
+    service: &Service<'_, K, C, R>,
+    action: Action,
+    key: KeyId,
+) -> Attempt {
+    let caller = Caller::system(RequestId::from_bytes(service.rng.bytes()));
+    let target = Target { application: Some(ApplicationId::KEYWARD), ..Target::key(Some(key)) };
+    Attempt::to_change(caller, action, target)
+}
+
+/// A new root key, claimed by whoever runs this, and its token. Its event is set in its commit.
+fn root_key<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
+    service: &Service<'_, K, C, R>,
+    prefix: &str,
+    generation: u32,
+    principal: &str,
+) -> Result<(Key, SecretText)> {
+    let (now, id) = (service.clock.now(), KeyId::from_bytes(service.rng.bytes()));
+    let secret = SecretBytes::new(service.rng.bytes::<32>());
+    let (environment, number) = (Environment::Live, 1);
+    let token = SecretText::new(token::render(prefix, environment, id.as_bytes(), number, secret.expose()));
+    let pepper = service.rings.peppers.active();
+    let mac = service
+        .rings
+        .peppers
+        .mac(pepper, token.expose())
+        .map_err(|_| Error::internal("the active pepper is not in its ring"))?;
+    let key = Key {
+        id,
+        application: ApplicationId::KEYWARD,
+        generation,
+        prefix: prefix.to_owned(),
+        environment,
+        name: "root".to_owned(),
+        principal: Some(principal.to_owned()),
+        scopes: ScopeSet::from_iter([Scope::fixed(ROOT_SCOPE)]),
+        rules: Rules::default(),
+        expires_at: None,
+        disabled: false,
+        created_at: now,
+        versions: vec![Version { number, pepper, mac, claimed_at: now }],
+        claim: None,
+        revision: 1,
+        event: EventId { epoch: 0, seq: 0 },
+        tags: Vec::new(),
+        roles: Vec::new(),
+    };
+    Ok((key, token))
+}
+
+/// The keys of `keyward` that live and hold every scope, each with its last event. One whose record does not open cannot be seen to
+/// hold less.
+async fn living_roots<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
+    service: &Service<'_, K, C, R>,
+) -> Result<Vec<(KeyId, Option<EventId>)>> {
+    let list = lists::keys_of(ApplicationId::KEYWARD);
+    let mut roots = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let page = Page::parse(None, cursor.as_deref())?;
+        let (keys, next) = service.things::<KeyId>(&list, &page).await?;
+        for id in keys {
+            match service.read().flag(id).await {
+                Ok(Some(None)) => {}
+                Ok(_) => continue,
+                // A damaged tombstone is dead as it is.
+                Err(error) if error.code.blame() == Blame::Integrity => continue,
+                Err(error) => return Err(error),
+            }
+            match service.read().key(id).await {
+                Ok(Some(key)) if is_root(service, &key).await? => roots.push((id, Some(key.event))),
+                Ok(_) => {}
+                Err(error) if error.code.blame() == Blame::Integrity => roots.push((id, None)),
+                Err(error) => return Err(error),
+            }
+        }
+        match next {
+            Some(next) => cursor = Some(next),
+            None => return Ok(roots),
+        }
+    }
+}
+
+/// Whether a key holds every scope, by itself or through a role.
+async fn is_root<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
+    service: &Service<'_, K, C, R>,
+    key: &Key,
+) -> Result<bool> {
+    let mut scopes = key.scopes.clone();
+    for id in &key.roles {
+        match service.read().role(*id).await {
+            Ok(role) => scopes = scopes.union(&role.map(|role| role.allowed()).unwrap_or_default()),
+            // A damaged role allows nothing.
+            Err(error) if error.code.blame() == Blame::Integrity => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(scopes.allows(&Scope::fixed(ROOT_SCOPE)))
 }
 
 /// Whether the store has a log, even where the built-in application is gone from it. Tickets alone are none: a first commit that

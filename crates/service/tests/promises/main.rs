@@ -27,6 +27,7 @@ mod personal_data;
 mod projections;
 mod revocation_races;
 mod roles;
+mod root_recovery;
 mod tags;
 mod tenancy;
 mod text_as_it_is;
