@@ -2,13 +2,18 @@
 //! A ring that is not exactly right is refused as a whole, with an error that says what would be right and never shows
 //! key material. A ring cannot be changed here: it is what the operator's variable says.
 
+mod change;
+
 use std::fmt;
 
 use serde::{Deserialize, Deserializer};
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use crate::base64url;
 use crate::secret::{SecretBytes, SecretText};
+
+pub use change::{ChangingRing, RingChangeError};
 
 /// What a version of a ring may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -157,15 +162,8 @@ impl Ring {
             }
             let key =
                 base64url::decode_32(key.0.expose()).ok_or(RingError::KeyText { ring: name, version })?;
-            if bool::from(key.ct_eq(&[0; 32])) {
-                return Err(RingError::KeyZero { ring: name, version });
-            }
-            if let Some(first) = entries.iter().find(|entry| bool::from(entry.key.expose().ct_eq(&*key))) {
-                return Err(RingError::KeyRepeated { ring: name, first: first.version, second: version });
-            }
-            if !is_rfc3339(&created_at) {
-                return Err(RingError::CreatedAt { ring: name, version });
-            }
+            check_key(name, version, &key, entries.iter())?;
+            check_created_at(name, version, &created_at)?;
             entries.push(Entry { version, key: SecretBytes::new(*key), state, created_at });
         }
         let (mut active, others): (Vec<_>, Vec<_>) =
@@ -207,6 +205,26 @@ impl Ring {
     }
 }
 
+/// Passes for a key that is no placeholder and no other version's.
+fn check_key<'a>(
+    ring: &'static str,
+    version: u32,
+    key: &[u8; 32],
+    mut others: impl Iterator<Item = &'a Entry>,
+) -> Result<(), RingError> {
+    if bool::from(key.ct_eq(&[0; 32])) {
+        return Err(RingError::KeyZero { ring, version });
+    }
+    match others.find(|entry| bool::from(entry.key.expose().ct_eq(key))) {
+        Some(first) => Err(RingError::KeyRepeated { ring, first: first.version, second: version }),
+        None => Ok(()),
+    }
+}
+
+fn check_created_at(ring: &'static str, version: u32, created_at: &str) -> Result<(), RingError> {
+    if is_rfc3339(created_at) { Ok(()) } else { Err(RingError::CreatedAt { ring, version }) }
+}
+
 /// Names the ring and its active version, never a key.
 impl fmt::Debug for Ring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -245,10 +263,7 @@ impl<'de> Deserialize<'de> for KeyText {
 
 /// A new ring of one active version, as `keyward init` makes it. It leaves only through [`RingDocument::to_json`], as a
 /// secret.
-pub struct RingDocument {
-    key: SecretBytes<32>,
-    created_at: String,
-}
+pub struct RingDocument(Entry);
 
 impl RingDocument {
     /// Version 1, active, with `key`: 32 fresh bytes from the operating system's random source.
@@ -257,14 +272,10 @@ impl RingDocument {
     /// [`RingError::KeyZero`] when the random source gave nothing but zeros, [`RingError::CreatedAt`] when `created_at` is
     /// not RFC 3339.
     pub fn generate(key: [u8; 32], created_at: &str) -> Result<Self, RingError> {
-        let key = SecretBytes::new(key);
-        if bool::from(key.expose().ct_eq(&[0; 32])) {
-            return Err(RingError::KeyZero { ring: "new ring", version: 1 });
-        }
-        if !is_rfc3339(created_at) {
-            return Err(RingError::CreatedAt { ring: "new ring", version: 1 });
-        }
-        Ok(Self { key, created_at: created_at.to_owned() })
+        let (name, version, key) = ("new ring", 1, SecretBytes::new(key));
+        check_key(name, version, key.expose(), std::iter::empty())?;
+        check_created_at(name, version, created_at)?;
+        Ok(Self(Entry { version, key, state: State::Active, created_at: created_at.to_owned() }))
     }
 
     /// The document that [`Ring::parse`] reads, in one line.
@@ -274,14 +285,29 @@ impl RingDocument {
 
     /// The member `versions` of a document, in one line.
     pub(crate) fn versions(&self) -> SecretText {
-        let key = SecretText::new(base64url::encode(self.key.expose()));
-        // Neither text needs escaping: one is base64url, the other has RFC 3339's characters.
-        SecretText::new(format!(
-            r#""versions":[{{"v":1,"key":"{}","state":"active","created_at":"{}"}}]"#,
-            key.expose(),
-            self.created_at
-        ))
+        versions_json(std::iter::once(&self.0))
     }
+}
+
+/// The member `versions` of a document, in one line.
+fn versions_json<'a>(entries: impl Iterator<Item = &'a Entry>) -> SecretText {
+    let mut versions = Zeroizing::new(String::new());
+    for Entry { version, key, state, created_at } in entries {
+        let key = SecretText::new(base64url::encode(key.expose()));
+        let state = match state {
+            State::Active => "active",
+            State::DecryptOnly => "decrypt-only",
+        };
+        // None of the texts needs escaping: they are base64url, fixed words, and RFC 3339's characters.
+        let entry = Zeroizing::new(format!(
+            r#"{{"v":{version},"key":"{}","state":"{state}","created_at":"{created_at}"}}"#,
+            key.expose()
+        ));
+        // Made anew with each: a buffer that grows leaves copies behind.
+        let separator = if versions.is_empty() { "" } else { "," };
+        versions = Zeroizing::new(format!("{}{separator}{}", *versions, *entry));
+    }
+    SecretText::new(format!(r#""versions":[{}]"#, *versions))
 }
 
 /// Whether a text has the shape of RFC 3339's `date-time` with plausible digits. The calendar is not checked: nothing is
