@@ -28,4 +28,5 @@ pub use self::limits::Limits;
 pub use self::log::{Log, LogConfig, LogFormat};
 pub use self::native::{NativeStore, NativeStoreError};
 pub use self::start::{HostConfig, Running, start};
+pub use self::store::file::{StoreFile, StoreFileError};
 pub use self::world::WorldConfig;

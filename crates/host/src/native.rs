@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::error::StartError;
 use crate::limits::Limits;
-use crate::store::config::open_stores;
+use crate::store::config::{open_file, open_stores};
 use crate::store::{Store, Stores};
 
 /// The store behind one label.
@@ -30,7 +30,19 @@ impl NativeStore {
     /// # Errors
     /// [`StartError`] where the configuration is wrong or has no such label, or the store does not open.
     pub fn open(label: &str, runtime_config: Option<&Path>, state_dir: &Path) -> Result<Self, StartError> {
-        let stores = open_stores(runtime_config, state_dir, &Limits::default(), None)?;
+        Self::of(label, open_stores(runtime_config, state_dir, &Limits::default(), None)?)
+    }
+
+    /// Opens a store's SQLite file to read it as it is: a copy, or the file of a host that runs. Every write fails; a counter is
+    /// read by an increment of 0.
+    ///
+    /// # Errors
+    /// [`StartError`] where there is no such file or it is no store.
+    pub fn open_file(label: &str, path: &Path) -> Result<Self, StartError> {
+        Self::of(label, open_file(label, path, &Limits::default())?)
+    }
+
+    fn of(label: &str, stores: Stores) -> Result<Self, StartError> {
         let store = stores.get(label).cloned();
         let store = store.ok_or_else(|| {
             StartError::store(label, "the runtime configuration does not say where it is kept")

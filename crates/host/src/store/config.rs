@@ -38,24 +38,10 @@ pub(crate) fn open_stores(
     limits: &Limits,
     world: Option<&Arc<World>>,
 ) -> Result<Stores, StartError> {
-    let mut kinds = BTreeMap::new();
-    if let Some(path) = config {
-        let fault = |reason: String| StartError::RuntimeConfig { path: path.to_owned(), reason };
-        let text = std::fs::read_to_string(path).map_err(|e| fault(format!("cannot be read: {e}")))?;
-        kinds = parse(&text, path.parent().unwrap_or(Path::new(".")), world.is_some()).map_err(fault)?;
-    }
-    kinds.entry("default".into()).or_insert_with(|| Kind::File(state_dir.join(DEFAULT_FILE)));
-
+    let kinds = kinds(config, state_dir, world.is_some())?;
     let mut files: HashMap<PathBuf, Arc<Sqlite>> = HashMap::new();
     let mut by_label = HashMap::new();
-    let store = |label: &str, backend| Store {
-        label: label.into(),
-        backend: Arc::new(backend),
-        key_bytes_max: limits.store_key_bytes_max,
-        value_bytes_max: limits.store_value_bytes_max,
-        time_max: limits.store_time_max,
-        world: world.cloned(),
-    };
+    let store = |label: &str, backend| Store::new(label, backend, limits, world);
     for (label, kind) in &kinds {
         let backend = match kind {
             Kind::File(path) => {
@@ -94,6 +80,42 @@ pub(crate) fn open_stores(
         by_label.insert(label.clone(), Arc::new(store(label, Backend::Replica(replica))));
     }
     Ok(Stores { by_label, files: files.into_values().collect() })
+}
+
+/// One file to read, under the label that it was written by.
+pub(crate) fn open_file(label: &str, path: &Path, limits: &Limits) -> Result<Stores, StartError> {
+    let file = Arc::new(Sqlite::open_to_read(path).map_err(|e| StartError::store(label, e))?);
+    let store = Store::new(label, Backend::Sqlite(file.clone()), limits, None);
+    Ok(Stores { by_label: HashMap::from([(label.to_owned(), Arc::new(store))]), files: vec![file] })
+}
+
+/// Where each label is kept.
+fn kinds(
+    config: Option<&Path>,
+    state_dir: &Path,
+    test_world: bool,
+) -> Result<BTreeMap<String, Kind>, StartError> {
+    let mut kinds = BTreeMap::new();
+    if let Some(path) = config {
+        let fault = |reason: String| StartError::RuntimeConfig { path: path.to_owned(), reason };
+        let text = std::fs::read_to_string(path).map_err(|e| fault(format!("cannot be read: {e}")))?;
+        kinds = parse(&text, path.parent().unwrap_or(Path::new(".")), test_world).map_err(fault)?;
+    }
+    kinds.entry("default".into()).or_insert_with(|| Kind::File(state_dir.join(DEFAULT_FILE)));
+    Ok(kinds)
+}
+
+/// The file that one label is kept in, where it is kept in one.
+pub(crate) fn file_of(
+    label: &str,
+    config: Option<&Path>,
+    state_dir: &Path,
+) -> Result<Option<PathBuf>, StartError> {
+    match kinds(config, state_dir, false)?.remove(label) {
+        Some(Kind::File(path)) => Ok(Some(path)),
+        Some(_) => Ok(None),
+        None => Err(StartError::store(label, "the runtime configuration does not say where it is kept")),
+    }
 }
 
 fn parse(text: &str, base: &Path, test_world: bool) -> Result<BTreeMap<String, Kind>, String> {

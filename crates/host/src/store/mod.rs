@@ -3,6 +3,7 @@
 //! backends know of neither.
 
 pub(crate) mod config;
+pub(crate) mod file;
 mod memory;
 mod redis;
 mod sqlite;
@@ -15,6 +16,7 @@ use self::memory::Memory;
 pub(crate) use self::memory::page;
 use self::redis::Redis;
 use self::sqlite::Sqlite;
+use crate::limits::Limits;
 use crate::world::World;
 use crate::world::faults::Op;
 use crate::world::replica::Replica;
@@ -94,6 +96,17 @@ macro_rules! call {
 }
 
 impl Store {
+    fn new(label: &str, backend: Backend, limits: &Limits, world: Option<&Arc<World>>) -> Self {
+        Self {
+            label: label.into(),
+            backend: Arc::new(backend),
+            key_bytes_max: limits.store_key_bytes_max,
+            value_bytes_max: limits.store_value_bytes_max,
+            time_max: limits.store_time_max,
+            world: world.cloned(),
+        }
+    }
+
     pub(crate) async fn get(&self, component: &str, key: &str) -> Result<Option<Vec<u8>>> {
         self.check_key(key)?;
         // The hot path: a local read is answered without a timer.

@@ -102,6 +102,22 @@ impl Sqlite {
         })
     }
 
+    /// Opens the database at `path`, which must be there, without a writer: it is read as it is and never changed, and may be in
+    /// use by another process.
+    pub(crate) fn open_to_read(path: &Path) -> std::result::Result<Self, String> {
+        let fault = |e: rusqlite::Error| format!("`{}`: {e}", path.display());
+        connect(path)
+            .and_then(|c| c.query_row("SELECT 1 FROM spin_key_value LIMIT 1", [], |_| Ok(())).optional())
+            .map_err(fault)?;
+        Ok(Self {
+            path: path.to_owned(),
+            readers: Mutex::default(),
+            writes: Mutex::default(),
+            writer: Mutex::default(),
+            followers: Followers::default(),
+        })
+    }
+
     pub(crate) fn followers(&self) -> &Followers {
         &self.followers
     }
@@ -208,6 +224,10 @@ impl Sqlite {
     }
 
     pub(crate) async fn increment(&self, label: &str, key: &str, delta: i64) -> Result<i64> {
+        if delta == 0 {
+            // How a counter is read: no reason to write it, to wait for the disk, or to need a writer at all.
+            return add_to_counter(self.get_now(label, key)?.as_deref(), 0);
+        }
         match self.write(label, What::Increment(key.to_owned(), delta)).await? {
             Outcome::Sum(sum) => Ok(sum),
             Outcome::Done | Outcome::Swapped(_) => Err(StoreError::new("sqlite: an answer of another call")),
@@ -236,7 +256,7 @@ impl Sqlite {
     }
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // Each connection is used by one thread at a time.
     let connection = Connection::open_with_flags(
         path,
@@ -246,7 +266,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn create_private(path: &Path) -> std::io::Result<()> {
+pub(super) fn create_private(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
 }
