@@ -7,6 +7,7 @@ pub mod client;
 pub mod commands;
 pub mod escape;
 pub mod failure;
+pub mod progress;
 pub mod secret_file;
 pub mod secret_source;
 pub mod table;

@@ -1,9 +1,17 @@
-//! The half that works on this machine: `init` makes a state directory, `up` runs Keyward from it. Only here are the host, the
-//! store and the one use case that runs without HTTP.
+//! The half that works on this machine: `init` makes a state directory, `up` runs Keyward from it, the others look after it. Only
+//! here are the host, the store and the use cases that run without HTTP.
 
+mod aside;
+mod backup;
 mod init;
+mod recover_root;
+mod restore;
+mod ring;
+mod rings;
 mod state;
+mod store;
 mod up;
+mod verify_store;
 
 use clap::Subcommand;
 use keyward_cli::failure::Result;
@@ -18,6 +26,14 @@ pub enum Command {
     Init(init::Options),
     /// Run Keyward on this machine, in the foreground
     Up(up::Options),
+    /// Key rings: add a version, make it active, retire it
+    Ring(ring::Options),
+    /// Copy the store's file while Keyward runs
+    Backup(backup::Options),
+    /// Put a backup in the store's place
+    Restore(restore::Options),
+    /// Make a new root key next to the store, where the old one is lost
+    RecoverRoot(recover_root::Options),
 }
 
 /// Carries a command out.
@@ -25,6 +41,10 @@ pub fn run(global: &Global, command: Command, terminal: &Terminal) -> Result<End
     match command {
         Command::Init(options) => init::run(global, &options, terminal),
         Command::Up(options) => up::run(global, options, terminal),
+        Command::Ring(options) => ring::run(global, &options, terminal),
+        Command::Backup(options) => backup::run(global, &options, terminal),
+        Command::Restore(options) => restore::run(global, &options, terminal),
+        Command::RecoverRoot(options) => recover_root::run(global, &options, terminal),
     }
 }
 

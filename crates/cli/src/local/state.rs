@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use keyward_cli::Failure;
 use keyward_cli::failure::Result;
+use keyward_crypto::note::LogKeys;
+use keyward_crypto::{Peppers, Ring, Sealer, SecretText, Zeroizing};
 use keyward_domain::error::Blame;
+use keyward_records::{CurrentMonth, Rings};
 
-/// The variables that `init` makes, as `spin.toml` names them; each lies in a file of this name.
-pub const VARIABLES: [&str; 5] = ["records_keyring", "audit_keyring", "peppers", "signing_keys", LOG_KEYS];
-/// The keys that sign the log's checkpoints: no plain ring, since they carry the log's name.
-pub const LOG_KEYS: &str = "log_keys";
+use super::rings::{LOG_KEYS, RINGS};
 
 /// The folder of the variables' files.
 const VARIABLES_FOLDER: &str = "variables";
@@ -23,6 +23,9 @@ const ENVIRONMENT_FILE: &str = "variables.env";
 const ROOT_KEY_FILE: &str = "root.key";
 /// Where Spin and the host keep the store `default` unless told.
 const STORE_FILE: &str = "sqlite_key_value.db";
+
+/// What Spin has before a variable's name in the environment.
+pub const ENVIRONMENT_PREFIX: &str = "SPIN_VARIABLE_";
 
 /// Whether a folder that `init` made has this name while it is under construction.
 const STAGING_PREFIX: &str = ".init-";
@@ -62,9 +65,44 @@ impl StateDir {
         self.variables().join(format!("{name}.json"))
     }
 
+    /// What the components are handed as variables, as far as the ledger needs it.
+    ///
+    /// # Errors
+    /// A file cannot be read, or holds no ring.
+    pub fn rings(&self) -> Result<Rings> {
+        self.check_complete()?;
+        rings(|name| self.read_variable(name))
+    }
+
+    /// What a variable's file says.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read_variable(&self, name: &str) -> Result<SecretText> {
+        let path = self.variable(name);
+        let text = std::fs::read_to_string(&path).map_err(|error| Failure::file("ring", &path, &error))?;
+        Ok(SecretText::new(text))
+    }
+
+    /// Passes where every variable's file is there.
+    ///
+    /// # Errors
+    /// Some are not.
+    pub fn check_complete(&self) -> Result<()> {
+        let mut missing = RINGS.map(|ring| self.variable(ring.name)).to_vec();
+        missing.retain(|path| !path.exists());
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = missing.iter().map(|path| format!("`{}`", path.display())).collect();
+        let detail = format!("there is no {}", names.join(", "));
+        Err(Failure::new(Blame::Caller, "The state directory is not complete", detail)
+            .advise(format!("Make one with `keyward init --state-dir {}`.", self.0.display())))
+    }
+
     /// What `init` would make and is there already.
     fn taken(&self) -> Vec<PathBuf> {
-        let mut paths: Vec<PathBuf> = VARIABLES.iter().map(|name| self.variable(name)).collect();
+        let mut paths: Vec<PathBuf> = RINGS.iter().map(|ring| self.variable(ring.name)).collect();
         paths.extend([self.environment(), self.root_key(), self.0.join(STORE_FILE)]);
         paths.retain(|path| path.symlink_metadata().is_ok());
         paths
@@ -163,6 +201,34 @@ impl Drop for Staging {
             let _ = std::fs::remove_dir(self.into.path());
         }
     }
+}
+
+/// The rings that the ledger needs, out of their documents.
+///
+/// # Errors
+/// Those of `document`; a document that is no ring.
+pub fn rings(document: impl Fn(&'static str) -> Result<SecretText>) -> Result<Rings> {
+    let bad = |error: &dyn std::error::Error| {
+        Failure::new(Blame::Caller, "A ring cannot be used", error.to_string())
+    };
+    let sealer = |name| {
+        let ring = Ring::parse(name, document(name)?.expose()).map_err(|error| bad(&error))?;
+        Ok::<_, Failure>(Sealer::new(ring))
+    };
+    Ok(Rings {
+        records: sealer("records_keyring")?,
+        audit: sealer("audit_keyring")?,
+        peppers: Peppers::parse(document("peppers")?.expose()).map_err(|error| bad(&error))?,
+        log: Some(LogKeys::parse(document(LOG_KEYS)?.expose()).map_err(|error| bad(&error))?),
+        month: CurrentMonth::default(),
+    })
+}
+
+/// A variable as a line of the file for a shell: JSON between apostrophes, with none inside.
+pub fn environment_line(name: &str, document: &SecretText) -> Zeroizing<String> {
+    let name = name.to_ascii_uppercase();
+    let document = Zeroizing::new(document.expose().trim_end().replace('\'', r"\u0027"));
+    Zeroizing::new(format!("{ENVIRONMENT_PREFIX}{name}='{}'\n", *document))
 }
 
 /// Writes a new file that its owner alone can read.

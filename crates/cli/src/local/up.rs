@@ -13,8 +13,9 @@ use keyward_domain::error::Blame;
 use keyward_host::{HostConfig, LogConfig, LogFormat, Running, TlsFiles};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::rings::RINGS;
 use super::start_failure;
-use super::state::{StateDir, VARIABLES};
+use super::state::StateDir;
 
 /// The variable that says where people reach Keyward, as `spin.toml` names it.
 const PUBLIC_URL: &str = "public_url";
@@ -108,22 +109,12 @@ async fn serve(global: &Global, options: Options, terminal: &Terminal) -> Result
 }
 
 fn config(options: Options, state: &StateDir) -> Result<HostConfig> {
-    let missing: Vec<String> = VARIABLES
-        .iter()
-        .map(|name| state.variable(name))
-        .filter(|path| !path.exists())
-        .map(|path| format!("`{}`", path.display()))
-        .collect();
-    if !missing.is_empty() {
-        let detail = format!("there is no {}", missing.join(", "));
-        return Err(Failure::new(Blame::Caller, "The state directory is not complete", detail)
-            .advise(format!("Make one with `keyward init --state-dir {}`.", state.path().display())));
-    }
+    state.check_complete()?;
     let listen = with_port(options.listen)?;
     let tls = options.tls_cert.zip(options.tls_key).map(|(cert, key)| TlsFiles { cert, key });
-    let mut variables: Vec<(String, String)> = VARIABLES
+    let mut variables: Vec<(String, String)> = RINGS
         .iter()
-        .map(|name| ((*name).to_owned(), format!("@{}", state.variable(name).display())))
+        .map(|ring| (ring.name.to_owned(), format!("@{}", state.variable(ring.name).display())))
         .collect();
     // What Spin's own environment variable says is respected: the host's precedence puts ours before it.
     let from_environment = std::env::var_os("SPIN_VARIABLE_PUBLIC_URL").is_some();
