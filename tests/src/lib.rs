@@ -17,6 +17,7 @@ pub mod holes;
 pub mod http;
 pub mod keyward;
 pub mod load;
+pub mod pasted;
 pub mod programs;
 pub mod redis;
 
