@@ -18,7 +18,7 @@ use std::ops::ControlFlow;
 const READS_AT_ONCE: usize = 32;
 
 /// What a root key holds.
-const EVERYTHING: &str = "*";
+pub(crate) const EVERYTHING: &str = "*";
 
 fn everything() -> Scope {
     Scope::fixed(EVERYTHING)
@@ -99,8 +99,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// How many living keys hold a role.
     pub(crate) async fn holders(&self, role: RoleId) -> Result<usize> {
         let mut holders = 0;
-        self.keys_of_keyward(async |key| {
-            if key.roles.contains(&role) && !key.expired(self.clock.now()) && self.is_alive(&key).await? {
+        self.keys_of_keyward(async |_, key| {
+            if let Some(key) = key
+                && key.roles.contains(&role)
+                && !key.expired(self.clock.now())
+                && self.is_alive(&key).await?
+            {
                 holders += 1;
             }
             Ok(ControlFlow::Continue(()))
@@ -149,7 +153,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// Refuses where there is a root now and none in what is `left` of all keys.
     pub(crate) async fn keep_a_root(&self, left: impl Fn(&Key) -> Option<Key>) -> Result<()> {
         let (mut is_one_now, mut is_one_left) = (false, false);
-        self.keys_of_keyward(async |key| {
+        self.keys_of_keyward(async |_, key| {
+            // One whose record does not open administers nothing.
+            let Some(key) = key else { return Ok(ControlFlow::Continue(())) };
             is_one_now |= self.is_root(&key).await?;
             if let Some(left) = left(&key) {
                 is_one_left = self.is_root(&left).await?;
@@ -174,11 +180,19 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         if !key.is_administrative() || !lasts {
             return Ok(false);
         }
+        Ok(self.holds_everything(key).await?
+            && self.is_alive(key).await?
+            && self.has_living_version(key).await?)
+    }
+
+    /// Whether a key holds `*` for all applications, by itself or through a role.
+    pub(crate) async fn holds_everything(&self, key: &Key) -> Result<bool> {
         let everything = everything();
+        if key.scopes.allows(&everything) {
+            return Ok(true);
+        }
         let roles = self.read_roles(&key.roles).await?;
-        let holds = key.scopes.allows(&everything)
-            || roles.into_iter().flatten().any(|role| role.allowed().allows(&everything));
-        Ok(holds && self.is_alive(key).await? && self.has_living_version(key).await?)
+        Ok(roles.into_iter().flatten().any(|role| role.allowed().allows(&everything)))
     }
 
     /// Whether some version was not killed by itself.
@@ -192,9 +206,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         Ok(false)
     }
 
-    /// Shows every key of `keyward`, newest first, for as long as `look` goes on. A key whose record does not open is passed over:
-    /// it administers nothing. Work grows with the number of such keys, so this is for what is done rarely.
-    async fn keys_of_keyward(&self, mut look: impl AsyncFnMut(Key) -> Result<ControlFlow<()>>) -> Result<()> {
+    /// Shows every key of `keyward`, newest first, for as long as `look` goes on; `None` for one whose record does not open. Work
+    /// grows with the number of such keys, so this is for what is done rarely.
+    pub(crate) async fn keys_of_keyward(
+        &self,
+        mut look: impl AsyncFnMut(KeyId, Option<Key>) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
         let list = lists::keys_of(ApplicationId::KEYWARD);
         let mut page = Page::LONGEST;
         loop {
@@ -202,10 +219,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             for ids in ids.chunks(READS_AT_ONCE) {
                 let reader = self.read();
                 let keys = futures::future::join_all(ids.iter().map(|id| reader.key(*id))).await;
-                for key in keys {
-                    if let Some(key) = readable(key)?
-                        && look(key).await?.is_break()
-                    {
+                for (id, key) in ids.iter().zip(keys) {
+                    if look(*id, readable(key)?).await?.is_break() {
                         return Ok(());
                     }
                 }

@@ -2,8 +2,8 @@
 //! key, and the recovery of a root key that was lost.
 
 use crate::attempt::Attempt;
+use crate::authority::EVERYTHING;
 use crate::caller::Caller;
-use crate::list::Page;
 use crate::service::Service;
 use keyward_crypto::{SecretBytes, SecretText};
 use keyward_domain::application::{Application, Details, KEYWARD_NAME, Status};
@@ -15,13 +15,11 @@ use keyward_domain::scope::{Scope, ScopeSet};
 use keyward_domain::text::{check_name, check_reason};
 use keyward_domain::{ApplicationId, Code, Error, KeyId, RequestId, Result, token};
 use keyward_ledger::KvWrite;
-use keyward_records::projection::lists;
 use keyward_records::{KvCount, KvRead, Tombstone};
+use std::ops::ControlFlow;
 
 /// Tickets that first commits may have taken which died before they wrote; a store with more has a log.
 const DEAD_ATTEMPTS_MAX: u64 = 16;
-/// The scope of a root key: every other.
-const ROOT_SCOPE: &str = "*";
 
 /// A root key that took the place of a lost one.
 pub struct RecoveredRoot {
@@ -169,7 +167,7 @@ fn root_key<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         environment,
         name: "root".to_owned(),
         principal: Some(principal.to_owned()),
-        scopes: ScopeSet::from_iter([Scope::fixed(ROOT_SCOPE)]),
+        scopes: ScopeSet::from_iter([Scope::fixed(EVERYTHING)]),
         rules: Rules::default(),
         expires_at: None,
         disabled: false,
@@ -189,49 +187,25 @@ fn root_key<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
 async fn living_roots<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
     service: &Service<'_, K, C, R>,
 ) -> Result<Vec<(KeyId, Option<EventId>)>> {
-    let list = lists::keys_of(ApplicationId::KEYWARD);
     let mut roots = Vec::new();
-    let mut cursor: Option<String> = None;
-    loop {
-        let page = Page::parse(None, cursor.as_deref())?;
-        let (keys, next) = service.things::<KeyId>(&list, &page).await?;
-        for id in keys {
-            match service.read().flag(id).await {
-                Ok(Some(None)) => {}
-                Ok(_) => continue,
-                // A damaged tombstone is dead as it is.
-                Err(error) if error.code.blame() == Blame::Integrity => continue,
-                Err(error) => return Err(error),
+    service
+        .keys_of_keyward(async |id, key| {
+            let holds_everything = match &key {
+                Some(key) => service.holds_everything(key).await?,
+                None => true,
+            };
+            // A damaged tombstone is dead as it is.
+            let lives = match service.read().flag(id).await {
+                Err(error) if error.code.blame() == Blame::Integrity => false,
+                flag => flag? == Some(None),
+            };
+            if holds_everything && lives {
+                roots.push((id, key.map(|key| key.event)));
             }
-            match service.read().key(id).await {
-                Ok(Some(key)) if is_root(service, &key).await? => roots.push((id, Some(key.event))),
-                Ok(_) => {}
-                Err(error) if error.code.blame() == Blame::Integrity => roots.push((id, None)),
-                Err(error) => return Err(error),
-            }
-        }
-        match next {
-            Some(next) => cursor = Some(next),
-            None => return Ok(roots),
-        }
-    }
-}
-
-/// Whether a key holds every scope, by itself or through a role.
-async fn is_root<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
-    service: &Service<'_, K, C, R>,
-    key: &Key,
-) -> Result<bool> {
-    let mut scopes = key.scopes.clone();
-    for id in &key.roles {
-        match service.read().role(*id).await {
-            Ok(role) => scopes = scopes.union(&role.map(|role| role.allowed()).unwrap_or_default()),
-            // A damaged role allows nothing.
-            Err(error) if error.code.blame() == Blame::Integrity => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(scopes.allows(&Scope::fixed(ROOT_SCOPE)))
+            Ok(ControlFlow::Continue(()))
+        })
+        .await?;
+    Ok(roots)
 }
 
 /// Whether the store has a log, even where the built-in application is gone from it. Tickets alone are none: a first commit that

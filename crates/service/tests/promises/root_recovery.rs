@@ -79,7 +79,7 @@ async fn every_other_root_dies_where_that_is_asked_for() {
         let role = Role {
             id: RoleId::from_bytes([fill; 16]),
             name: format!("everything {fill}"),
-            description: None,
+            description: String::new(),
             scopes: ScopeSet::from_iter([Scope::fixed("*")]),
             created_at: world.clock.now(),
             retired_at,
