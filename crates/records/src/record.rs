@@ -67,7 +67,9 @@ pub enum Codec {
     Binary,
 }
 
+// Always inlined, where the codec is a constant: a record's other codec must not stay in the components.
 impl Codec {
+    #[inline(always)]
     fn encode<R: Serialize>(self, schema: u8, record: &R) -> keyward_crypto::Zeroizing<Vec<u8>> {
         let mut plain = keyward_crypto::Zeroizing::new(vec![schema]);
         // Neither fails for plain data.
@@ -80,6 +82,7 @@ impl Codec {
         plain
     }
 
+    #[inline(always)]
     fn decode<R: DeserializeOwned>(self, body: &[u8]) -> Result<R, RecordError> {
         match self {
             Self::Json => serde_json::from_slice(body).map_err(|_| RecordError::Damaged),
@@ -162,6 +165,8 @@ impl Record for Details {
 
 impl Record for Role {
     const DOMAIN: Domain = Domain::Role;
+    // Read by validation as well, where a second parser of JSON would weigh more than all of it.
+    const CODEC: Codec = Codec::Binary;
     fn store_key(&self) -> String {
         names::role(self.id)
     }

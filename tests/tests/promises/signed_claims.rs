@@ -110,3 +110,50 @@ fn behind_a_prefix_the_path_is_the_one_that_the_client_saw() {
     verified(&keys, &reply, "/keys/v1/claims", None, now_s(&keyward)).expect("authentic");
     assert!(verified(&keys, &reply, "/v1/claims", None, now_s(&keyward)).is_err());
 }
+
+/// RFC 9421 by `httpsig`, an implementation that is not ours: it builds the signature base out of what the wire said.
+#[test]
+fn an_implementation_that_is_not_ours_verifies_it() {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use httpsig::prelude::message_component::{HttpMessageComponent, HttpMessageComponentParam};
+    use httpsig::prelude::{AlgorithmName, HttpSignatureBase, HttpSignatureHeaders, PublicKey};
+
+    let keyward = Keyward::start();
+    let issued = keyward.issue(&keyward.application("orders"), &["orders:read"]);
+    let request_digest = content_digest(json!({ "ticket": issued.ticket }).to_string().as_bytes());
+    let request = claim(&issued.ticket).field("content-digest", &request_digest);
+    let reply = keyward.send(request).expect(200);
+    let jwks = keyward.send(Request::get("/.well-known/keyward/jwks.json")).expect(200).json();
+    let key = URL_SAFE_NO_PAD.decode(jwks["keys"][0]["x"].as_str().unwrap()).unwrap();
+    let key = PublicKey::from_bytes(&AlgorithmName::Ed25519, &key).expect("an Ed25519 key");
+
+    let verifies = |status: u16, path: &str, body: &[u8]| {
+        let field = |name| reply.field(name).expect("a signed answer");
+        let found = HttpSignatureHeaders::try_parse(field("signature"), field("signature-input")).unwrap();
+        let signature = &found["keyward"];
+        let covered = &signature.signature_params().covered_components;
+        let components: Vec<HttpMessageComponent> = covered
+            .iter()
+            .map(|id| {
+                let of_request = id.params.0.contains(&HttpMessageComponentParam::Req);
+                let value = match (id.name.to_string().trim_matches('"'), of_request) {
+                    ("@method", true) => "POST".to_owned(),
+                    ("@path", true) => path.to_owned(),
+                    ("content-digest", true) => request_digest.clone(),
+                    ("@status", false) => status.to_string(),
+                    ("content-digest", false) => content_digest(body),
+                    (other, _) => panic!("`{other}` is covered as well"),
+                };
+                HttpMessageComponent::try_from((id, [value].as_slice())).expect("a component")
+            })
+            .collect();
+        assert_eq!(components.len(), 5, "request and answer, the whole of both");
+        let base = HttpSignatureBase::try_new(&components, signature.signature_params()).expect("a base");
+        base.verify_signature_headers(&key, signature).is_ok()
+    };
+    assert!(verifies(200, "/v1/claims", &reply.body));
+    assert!(!verifies(201, "/v1/claims", &reply.body));
+    assert!(!verifies(200, "/v2/claims", &reply.body));
+    assert!(!verifies(200, "/v1/claims", b"{}"));
+}
