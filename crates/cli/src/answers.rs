@@ -184,6 +184,63 @@ pub struct Revocation {
     pub event: String,
 }
 
+/// `/v1/emergency` and what lies below it.
+#[derive(Debug, Deserialize)]
+pub struct Emergency {
+    /// Whether keys are issued.
+    pub issuing: Issuing,
+}
+
+/// Whether keys are issued, and since when, by whom and why, where anybody ever stopped it.
+#[derive(Debug, Deserialize)]
+pub struct Issuing {
+    /// `open` or `frozen`.
+    pub state: String,
+    /// RFC 3339.
+    pub at: Option<String>,
+    /// By whom.
+    pub by: Option<Actor>,
+    /// Why.
+    pub reason: Option<String>,
+    /// The event that says so.
+    pub event: Option<String>,
+}
+
+/// `POST /v1/revocations/bulk`.
+#[derive(Debug, Deserialize)]
+pub struct BulkRevocation {
+    /// Those that died, or would.
+    pub revoked: Vec<RevokedKey>,
+    /// How many were dead before.
+    pub already_dead: u64,
+    /// Those that are meant and live on.
+    pub skipped: Vec<SkippedKey>,
+    /// How many were looked at.
+    pub examined: u64,
+    /// Where the next call goes on.
+    pub next_cursor: Option<String>,
+}
+
+/// One of many that died.
+#[derive(Debug, Deserialize)]
+pub struct RevokedKey {
+    /// Its id.
+    pub id: String,
+    /// Whose it was.
+    pub application: String,
+    /// The event of its death.
+    pub event: Option<String>,
+}
+
+/// One of many that was not revoked.
+#[derive(Debug, Deserialize)]
+pub struct SkippedKey {
+    /// Its id.
+    pub id: String,
+    /// Why not.
+    pub detail: String,
+}
+
 /// Something of which only the id is told.
 #[derive(Debug, Deserialize)]
 pub struct Named {

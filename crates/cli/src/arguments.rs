@@ -56,6 +56,9 @@ pub enum Command {
     /// The work that is due from time to time
     #[command(subcommand)]
     Maintenance(MaintenanceCommand),
+    /// Emergencies: stop all issuing, revoke many keys at once
+    #[command(subcommand)]
+    Emergency(EmergencyCommand),
 }
 
 /// `keyward app`.
@@ -334,6 +337,64 @@ pub struct AuditList {
 pub enum MaintenanceCommand {
     /// Do now what is due: for where no scheduler ticks, from a job with a key that may do this alone
     Run,
+}
+
+/// `keyward emergency`.
+#[derive(Debug, Subcommand)]
+pub enum EmergencyCommand {
+    /// Stop all issuing: nobody issues a key or takes a claim, whatever they hold, until it is thawed
+    Freeze(EmergencySwitch),
+    /// Go on issuing
+    Thaw(EmergencySwitch),
+    /// Show whether issuing is frozen, since when, by whom and why
+    Status,
+    /// Revoke many keys, for good: by who issued them, by tag, by time; all that is given must hold of a key
+    Revoke(EmergencyRevoke),
+}
+
+/// `keyward emergency freeze` and `thaw`.
+#[derive(Debug, Args)]
+pub struct EmergencySwitch {
+    /// Why, for the audit log
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// `keyward emergency revoke`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("selection").required(true).multiple(true).args(["actor", "tag", "since", "until"]))]
+#[command(after_help = "\
+What goes on issuing meanwhile is not found: freeze issuing first, or revoke the actor's own key.
+Cut off, the same command takes the work up where it stopped.
+Exits with 3 where keys are meant that this key may not revoke; they are named. The key of the call itself is never revoked.")]
+pub struct EmergencyRevoke {
+    /// Keys that were issued with this key of the application `keyward`
+    #[arg(long, value_name = "KEY_ID")]
+    pub actor: Option<KeyId>,
+    /// Keys with this tag, in any case
+    #[arg(long, value_name = "TAG")]
+    pub tag: Option<String>,
+    /// Keys issued at this time or later, such as `2026-01-31T08:00:00Z`
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub since: Option<String>,
+    /// Keys issued before this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub until: Option<String>,
+    /// Only those of this application
+    #[arg(long, value_name = "APP_ID")]
+    pub application: Option<ApplicationId>,
+    /// Only those of this environment
+    #[arg(long, value_enum)]
+    pub environment: Option<Environment>,
+    /// Why, for the audit log
+    #[arg(long)]
+    pub reason: String,
+    /// Only show which would be revoked
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Revoke at once, without looking first and asking
+    #[arg(long, conflicts_with = "dry_run")]
+    pub yes: bool,
 }
 
 /// How much of a list.

@@ -25,15 +25,24 @@ impl Progress {
 
     /// So much of all is done.
     pub fn at(&mut self, done: u64, all: u64) {
+        let percent = done.saturating_mul(100).checked_div(all).unwrap_or(100).min(100);
+        self.draw(format_args!("{percent:3} %"));
+    }
+
+    /// So much is done of what nobody has counted.
+    pub fn so_far(&mut self, done: u64) {
+        self.draw(format_args!("{done}"));
+    }
+
+    fn draw(&mut self, figures: std::fmt::Arguments<'_>) {
         let now = Instant::now();
         if !self.is_seen || now < self.next {
             return;
         }
         self.next = now + PAUSE;
         self.is_shown = true;
-        let percent = done.saturating_mul(100).checked_div(all).unwrap_or(100).min(100);
         // Nobody is left to be told when standard error is gone.
-        let _ = write!(std::io::stderr().lock(), "\r{} {percent:3} %\u{1b}[K", self.what);
+        let _ = write!(std::io::stderr().lock(), "\r{} {figures}\u{1b}[K", self.what);
     }
 }
 

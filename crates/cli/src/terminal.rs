@@ -113,6 +113,23 @@ impl Terminal {
         }
     }
 
+    /// Whether somebody sits there who can be asked.
+    pub fn can_ask(&self) -> bool {
+        std::io::stdin().is_terminal()
+    }
+
+    /// Asks; anything but a clear yes is a no.
+    ///
+    /// # Errors
+    /// Standard input cannot be read.
+    pub fn confirm(&self, question: &str) -> Result<bool> {
+        // Nobody is left to be asked when standard error is gone; then the answer is no.
+        let _ = write!(std::io::stderr().lock(), "{question} [y/N] ");
+        let mut typed = String::new();
+        std::io::stdin().read_line(&mut typed).map_err(|error| Failure::system("terminal", error))?;
+        Ok(matches!(typed.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+
     /// A line on standard error for whoever looks on.
     pub fn note(&self, line: &str) {
         // Nobody is left to be told when standard error is gone.

@@ -3,6 +3,7 @@
 mod application;
 mod audit;
 mod claim;
+mod emergency;
 mod key;
 mod maintenance;
 mod role;
@@ -15,7 +16,7 @@ use serde_json::value::RawValue;
 
 use crate::answers::Page;
 use crate::arguments::{
-    AppCommand, AuditCommand, Command, Global, KeyCommand, MaintenanceCommand, RoleCommand,
+    AppCommand, AuditCommand, Command, EmergencyCommand, Global, KeyCommand, MaintenanceCommand, RoleCommand,
 };
 use crate::client::{Answer, Client};
 use crate::escape::shown_json;
@@ -47,6 +48,10 @@ pub fn run(global: &Global, command: &Command, terminal: &Terminal) -> Result<En
         Command::Verify(options) => run.verify(options),
         Command::Audit(AuditCommand::List(options)) => run.list_events(options),
         Command::Maintenance(MaintenanceCommand::Run) => run.run_maintenance(),
+        Command::Emergency(EmergencyCommand::Freeze(options)) => run.set_issuing("freeze", options),
+        Command::Emergency(EmergencyCommand::Thaw(options)) => run.set_issuing("thaw", options),
+        Command::Emergency(EmergencyCommand::Status) => run.show_emergency(),
+        Command::Emergency(EmergencyCommand::Revoke(options)) => run.revoke_keys(options),
     }
 }
 
