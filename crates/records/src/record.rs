@@ -102,11 +102,12 @@ pub trait Record: Serialize + DeserializeOwned {
     /// Where it lies; part of what is authenticated, so that it opens nowhere else.
     fn store_key(&self) -> String;
 
-    /// Reads a schema of the past; the record is written in the current one whenever it is written next.
+    /// Turns the body of a schema of the past into one of the current schema, in which the record is written whenever it is written
+    /// next.
     ///
     /// # Errors
     /// [`RecordError::FormatUnknown`] where it is none of the past's: a newer build wrote it.
-    fn migrate(schema: u8, _body: &[u8]) -> Result<Self, RecordError> {
+    fn upgrade(schema: u8, _body: &[u8]) -> Result<keyward_crypto::Zeroizing<Vec<u8>>, RecordError> {
         Err(RecordError::FormatUnknown(schema))
     }
 }
@@ -118,7 +119,14 @@ pub trait Record: Serialize + DeserializeOwned {
 pub fn open<R: Record>(sealer: &Sealer, store_key: &str, value: &[u8]) -> Result<R, RecordError> {
     let plain = sealer.open(R::DOMAIN, store_key, value)?;
     let (&schema, body) = plain.split_first().ok_or(RecordError::Damaged)?;
-    let record: R = if schema == R::SCHEMA { R::CODEC.decode(body)? } else { R::migrate(schema, body)? };
+    let upgraded;
+    let body = if schema == R::SCHEMA {
+        body
+    } else {
+        upgraded = R::upgrade(schema, body)?;
+        &upgraded
+    };
+    let record: R = R::CODEC.decode(body)?;
     if record.store_key() == store_key { Ok(record) } else { Err(RecordError::Damaged) }
 }
 
@@ -139,10 +147,10 @@ impl Record for Key {
         names::key(self.id)
     }
 
-    fn migrate(schema: u8, body: &[u8]) -> Result<Self, RecordError> {
+    fn upgrade(schema: u8, body: &[u8]) -> Result<keyward_crypto::Zeroizing<Vec<u8>>, RecordError> {
         match schema {
             // Without tags and roles, which come last: two empty lists.
-            1 => Self::CODEC.decode(&keyward_crypto::Zeroizing::new([body, &[0, 0]].concat())),
+            1 => Ok(keyward_crypto::Zeroizing::new([body, &[0, 0]].concat())),
             _ => Err(RecordError::FormatUnknown(schema)),
         }
     }
