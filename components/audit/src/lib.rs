@@ -2,6 +2,7 @@
 
 mod events;
 mod proofs;
+mod rings;
 
 use keyward_control::Plane;
 use keyward_domain::Result;
@@ -21,6 +22,8 @@ enum Op {
     Consistency,
     State,
     Shred,
+    Rings,
+    Reseal,
     Maintain,
 }
 
@@ -33,6 +36,8 @@ const ROUTES: &[Route<Op>] = &[
     Route::get("/v1/audit/proof/consistency", Op::Consistency),
     Route::post("/v1/audit/state", Op::State),
     Route::post("/v1/audit/shred", Op::Shred),
+    Route::get("/v1/rings", Op::Rings),
+    Route::post("/v1/rings/reseal", Op::Reseal),
     Route::post("/v1/maintenance/run", Op::Maintain),
 ];
 
@@ -51,6 +56,8 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
         Op::Consistency => proofs::consistency(&plane, incoming).await,
         Op::State => proofs::state(&plane, incoming).await,
         Op::Shred => shred(&plane, incoming).await,
+        Op::Rings => rings::show(&plane, incoming).await,
+        Op::Reseal => rings::reseal(&plane, incoming).await,
         Op::Maintain => maintain(&plane, incoming).await,
     }
 }

@@ -15,6 +15,7 @@ mod endpoint;
 mod health;
 mod keys;
 mod problems;
+mod rings;
 mod roles;
 mod validation;
 
@@ -32,7 +33,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         validation::endpoints(),
     ]
     .into_iter()
-    .chain([emergency::endpoints(), audit::endpoints(), health::endpoints()])
+    .chain([emergency::endpoints(), audit::endpoints(), rings::endpoints(), health::endpoints()])
     .flatten()
     .collect()
 }

@@ -253,6 +253,11 @@ impl Sealer {
         self.active.version
     }
 
+    /// Every version that opens, the active one first.
+    pub fn versions(&self) -> impl Iterator<Item = u32> + '_ {
+        std::iter::once(&self.active).chain(&self.others).map(|known| known.version)
+    }
+
     /// Seals `plaintext` under the active version for one domain and store key.
     ///
     /// `nonce` is 12 fresh random bytes, never used before under this ring.

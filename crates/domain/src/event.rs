@@ -138,6 +138,10 @@ actions! {
     EventLate = "audit.late",
     /// A store was found rolled back, and a new epoch of the log opened on it.
     EpochOpened = "audit.epoch",
+    /// Records were sealed anew under the active version of their ring, or that was asked for.
+    RingResealed = "ring.reseal",
+    /// The rings' versions were looked at; in the log only where it was refused.
+    RingRead = "ring.read",
     /// The work that is due from time to time was asked for.
     MaintenanceRun = "maintenance.run",
     /// The rings, the signing key and the root key were made.

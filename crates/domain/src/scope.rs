@@ -41,6 +41,10 @@ pub mod administration {
     pub const EMERGENCY_READ: &str = "emergency:read";
     /// Destroy what is personal in the log of past months.
     pub const AUDIT_SHRED: &str = "audit:shred";
+    /// See the rings' versions and what is sealed under each.
+    pub const RINGS_READ: &str = "rings:read";
+    /// Have records sealed anew.
+    pub const RINGS_WRITE: &str = "rings:write";
     /// Have the work done that is due from time to time.
     pub const MAINTENANCE_RUN: &str = "maintenance:run";
 }

@@ -194,7 +194,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Writes<'_, K, C, R> {
         }
     }
 
-    /// A claim is made.
+    /// A claim is made, or sealed anew as it is: it never changes.
     pub fn claim(&mut self, claim: &Claim) {
         self.record(claim);
     }

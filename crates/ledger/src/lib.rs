@@ -11,6 +11,7 @@ mod ledger;
 pub mod memory;
 mod personal;
 mod probe;
+mod reseal;
 mod tree;
 mod turn;
 

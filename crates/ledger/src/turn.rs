@@ -192,9 +192,21 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
     /// # Errors
     /// Where the store does not answer or the record does not open.
     pub async fn issuing_turn(&self) -> Result<(Turn, Option<Issuing>)> {
+        self.issuing_turn_after(0).await
+    }
+
+    /// Another turn in the place of one that grew old, and the record as it stands now.
+    ///
+    /// # Errors
+    /// As [`Ledger::issuing_turn`].
+    pub async fn issuing_turn_again(&self, old: Turn) -> Result<(Turn, Option<Issuing>)> {
+        self.issuing_turn_after(old.give_up()).await
+    }
+
+    async fn issuing_turn_after(&self, given_up: u64) -> Result<(Turn, Option<Issuing>)> {
         let reader = self.read();
         let read = async || reader.issuing().await;
-        self.turn(names::ISSUING, 0, 0, read, |issuing: &Issuing| issuing.revision, never).await
+        self.turn(names::ISSUING, 0, given_up, read, |issuing: &Issuing| issuing.revision, never).await
     }
 
     /// Takes a ticket for the record at `store_key` and waits for its turn. `birth` is the revision at which such records start;

@@ -10,6 +10,7 @@ pub mod names;
 pub mod projection;
 mod read;
 mod record;
+mod reseal;
 mod usage;
 
 pub use epoch::{ClosedEpoch, Epochs};
@@ -20,4 +21,5 @@ pub use flag::{Flag, LIVE, Tombstone, tombstone_value};
 pub use kv::{KvCount, KvRead, KvUsage, StoreError};
 pub use read::{Reader, Rings};
 pub use record::{Codec, NameRecord, Record, RecordError, StoredOutcome, Void, open, seal};
+pub use reseal::{Counts, Pass, Place, Resealing, WholePass};
 pub use usage::{SealedUsage, UsageBatch, UsageCount};

@@ -66,6 +66,11 @@ fn of_name(kind: &str, name: &str) -> String {
     format!("n:{}", keyward_domain::id::hex(&digest::framed(kind, &[name.as_bytes()])))
 }
 
+/// Whether a store key is that of a name.
+pub fn is_name(store_key: &str) -> bool {
+    store_key.starts_with("n:")
+}
+
 /// A claim.
 pub fn claim(claim: ClaimId) -> String {
     format!("q:{}", claim.hex())
@@ -99,6 +104,9 @@ pub const EPOCHS: &str = "o:epochs";
 
 /// Where the projections stand.
 pub const HEAD: &str = "p:head";
+
+/// How far re-sealing is.
+pub const RESEALING: &str = "p:reseal";
 
 /// The head of a projected list.
 pub fn list(list: &str) -> String {
@@ -241,6 +249,7 @@ mod tests {
             void(event_id),
             ISSUING.to_owned(),
             HEAD.to_owned(),
+            RESEALING.to_owned(),
             list_page(&crate::projection::lists::events_of_key(key_id), u64::MAX),
             list_page(&crate::projection::lists::keys_tagged(Some(app), "Zoë \u{1b} 'DROP"), u64::MAX),
             tile(u32::MAX, TileId { level: 5, index: u64::MAX }),

@@ -7,6 +7,7 @@ use crate::kv::KvRead;
 use crate::names;
 use crate::projection::{Head, ListHead, ListPage};
 use crate::record::{NameRecord, Record, Void, open};
+use crate::reseal::Resealing;
 use keyward_crypto::note::LogKeys;
 use keyward_crypto::{Peppers, Sealer};
 use keyward_domain::application::{Application, Details};
@@ -181,6 +182,15 @@ impl<'a, K: KvRead> Reader<'a, K> {
     pub async fn head(&self) -> Result<Head> {
         let found = self.record(&self.rings.audit, names::HEAD, "the projections").await?;
         Ok(found.unwrap_or_else(|| Head::start(Epochs::FIRST.current)))
+    }
+
+    /// How far re-sealing is.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn resealing(&self) -> Result<Resealing> {
+        let found = self.record(&self.rings.audit, names::RESEALING, "the progress of re-sealing").await?;
+        Ok(found.unwrap_or_default())
     }
 
     /// The head of a projected list.

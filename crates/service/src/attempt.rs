@@ -2,6 +2,7 @@
 
 use crate::answer::Body;
 use crate::caller::Caller;
+use crate::held::Held;
 use crate::service::Service;
 use keyward_domain::application::{Application, Details};
 use keyward_domain::error::Blame;
@@ -14,26 +15,6 @@ use keyward_ledger::{Begun, Draft, IdempotentRequest, KvWrite, Receipt, Reservat
 use keyward_records::{KvCount, KvRead, NameRecord};
 use std::cell::{Cell, RefCell};
 
-/// A turn that was taken and is not used: its record is written unchanged, so that nobody waits for it.
-enum Unused {
-    Key(Box<Key>, Turn),
-    Application(Box<(Application, Details)>, Turn),
-    Role(Box<Role>, Turn),
-    Name(NameRecord, Turn),
-}
-
-impl Unused {
-    /// The event that wrote the record as it stands.
-    fn event(&self) -> Option<EventId> {
-        match self {
-            Self::Key(key, _) => Some(key.event),
-            Self::Application(records, _) => Some(records.0.event),
-            Self::Role(role, _) => Some(role.event),
-            Self::Name(..) => None,
-        }
-    }
-}
-
 /// One attempt.
 pub struct Attempt {
     pub(crate) caller: Caller,
@@ -41,7 +22,7 @@ pub struct Attempt {
     target: Cell<Target>,
     reads: bool,
     reservation: RefCell<Option<Reservation>>,
-    unused: RefCell<Vec<Unused>>,
+    unused: RefCell<Vec<Held>>,
     receipt: Cell<Option<Receipt>>,
 }
 
@@ -111,19 +92,19 @@ impl Attempt {
     }
 
     pub(crate) fn unused_key(&self, key: Key, turn: Turn) {
-        self.unused.borrow_mut().push(Unused::Key(Box::new(key), turn));
+        self.unused.borrow_mut().push(Held::Key(Box::new(key), turn));
     }
 
     pub(crate) fn unused_application(&self, application: Application, details: Details, turn: Turn) {
-        self.unused.borrow_mut().push(Unused::Application(Box::new((application, details)), turn));
+        self.unused.borrow_mut().push(Held::Application(Box::new((application, details)), turn));
     }
 
     pub(crate) fn unused_role(&self, role: Role, turn: Turn) {
-        self.unused.borrow_mut().push(Unused::Role(Box::new(role), turn));
+        self.unused.borrow_mut().push(Held::Role(Box::new(role), turn));
     }
 
     pub(crate) fn unused_name(&self, name: NameRecord, turn: Turn) {
-        self.unused.borrow_mut().push(Unused::Name(name, turn));
+        self.unused.borrow_mut().push(Held::Name(name, turn));
     }
 
     /// The reservation of an idempotent attempt, for its commit.
@@ -188,34 +169,15 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         Err(error)
     }
 
-    async fn record_refusal(&self, attempt: &Attempt, error: &Error, unused: Vec<Unused>) -> Result<()> {
-        let previous = unused.iter().find_map(Unused::event);
+    async fn record_refusal(&self, attempt: &Attempt, error: &Error, unused: Vec<Held>) -> Result<()> {
+        let previous = unused.iter().find_map(Held::event);
         let mut draft = attempt.draft(Outcome::Refused, Some(error.code.as_str().to_owned()), previous);
         draft.detail.extend(error.missing_scope.iter().map(ToString::to_string));
         draft.detail.extend(error.fields.iter().map(|field| field.field.clone()));
         let reservation = attempt.take_reservation();
         self.commit(attempt, vec![draft], |tickets, writes| {
             for unused in unused {
-                match unused {
-                    Unused::Key(mut key, turn) => {
-                        (key.revision, key.event) = (turn.revision(), tickets.event(0));
-                        writes.key(&key, turn);
-                    }
-                    Unused::Application(records, turn) => {
-                        let (mut application, mut details) = *records;
-                        (application.revision, application.event) = (turn.revision(), tickets.event(0));
-                        details.revision = turn.revision();
-                        writes.application(&application, &details, turn);
-                    }
-                    Unused::Role(mut role, turn) => {
-                        (role.revision, role.event) = (turn.revision(), tickets.event(0));
-                        writes.role(&role, turn);
-                    }
-                    Unused::Name(mut name, turn) => {
-                        name.owner.revision = turn.revision();
-                        writes.name(&name, turn);
-                    }
-                }
+                unused.write(tickets.event(0), writes);
             }
             if let Some(reservation) = reservation {
                 reservation.release(writes);

@@ -422,7 +422,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
 
     fn issued(&self, key: &Key, claim: FreshClaim, now: Timestamp) -> IssuedKey {
         IssuedKey {
-            key: KeyView::of(key, None, false, now),
+            key: KeyView::of(key, None, false, self.rings.peppers.active(), now),
             claim: claim.open,
             ticket: claim.ticket,
             public_url: self.public_url.to_owned(),
@@ -498,8 +498,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let reader = self.read();
         let (flag, killed) =
             futures::join!(reader.flag(key.id), reader.generation_killed(key.application, key.generation));
-        let tombstone = flag?.flatten();
-        Ok(KeyView::of(key, tombstone.as_ref(), killed?, self.clock.now()))
+        let (tombstone, killed) = match flag {
+            // Dead, whatever its tombstone says: those are never sealed anew.
+            Err(error) if error.code == Code::RingVersionUnknown => (None, true),
+            flag => (flag?.flatten(), killed?),
+        };
+        let pepper = self.rings.peppers.active();
+        Ok(KeyView::of(key, tombstone.as_ref(), killed, pepper, self.clock.now()))
     }
 
     /// The keys of one application, all or those with a tag, newest first.
@@ -593,7 +598,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         self.commit(attempt, vec![draft], |tickets, writes| {
             changed.event = tickets.event(0);
             writes.key(&changed, turn);
-            Ok(KeyView::of(&changed, None, false, now))
+            Ok(KeyView::of(&changed, None, false, self.rings.peppers.active(), now))
         })
         .await
     }
@@ -630,7 +635,10 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let reader = self.read();
         let (flag, killed) =
             futures::join!(reader.flag(key.id), reader.generation_killed(key.application, key.generation));
-        Ok(matches!(flag?, Some(None)) && !killed?)
+        match flag {
+            Err(error) if error.code == Code::RingVersionUnknown => Ok(false),
+            flag => Ok(matches!(flag?, Some(None)) && !killed?),
+        }
     }
 
     /// A new claim in the place of one that was not taken.

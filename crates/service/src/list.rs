@@ -295,7 +295,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         }
     }
 
-    async fn read_events(&self, ids: impl Iterator<Item = EventId>) -> Result<Vec<Event>> {
+    pub(crate) async fn read_events(&self, ids: impl Iterator<Item = EventId>) -> Result<Vec<Event>> {
         let reader = self.read();
         let mut ids = ids.peekable();
         let mut events = Vec::new();

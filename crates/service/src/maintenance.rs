@@ -38,7 +38,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         self.maintain().await
     }
 
-    /// One run: extends the tree and the lists, and reports events that came late.
+    /// One run: extends the tree and the lists, reports events that came late, and seals some records anew where a ring has rolled
+    /// over.
     ///
     /// # Errors
     /// Where the store does not answer or the log is damaged.
@@ -48,6 +49,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         if !late.is_empty() {
             self.ledger.commit(late.iter().map(alarm).collect(), |_, _| Ok(())).await?;
         }
+        self.reseal(false).await?;
         let Progress { size, taken } = self.ledger.integrate(INTEGRATE_ROUNDS).await?;
         Ok(MaintenanceView { integrated: size, taken, late_events: late.len() })
     }

@@ -86,8 +86,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             Ok(Some(Some(tombstone))) => return Ok(RevocationView::of(&tombstone)),
             Ok(Some(None)) => {}
             Ok(None) => return Err(Error::not_found("key")),
-            // A damaged tombstone is dead as it is; a proper one takes its place.
-            Err(error) if error.code.blame() == Blame::Integrity => {}
+            // A tombstone that does not open is dead as it is; a proper one takes its place.
+            Err(error)
+                if error.code.blame() == Blame::Integrity || error.code == Code::RingVersionUnknown => {}
             Err(error) => return Err(error),
         }
         let draft = attempt.draft(Outcome::Done, Some(reason.to_owned()), previous);

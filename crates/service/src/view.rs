@@ -123,6 +123,10 @@ pub struct KeyView {
 struct VersionView {
     version: u16,
     claimed_at: Timestamp,
+    /// Kept under a pepper that is not the active one any more: to be rotated. Absent where it is not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pepper_outdated: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -145,7 +149,14 @@ struct RevokedView {
 
 impl KeyView {
     /// `tombstone` where the key itself is revoked; `killed` where its generation is.
-    pub(crate) fn of(key: &Key, tombstone: Option<&Tombstone>, killed: bool, now: Timestamp) -> Self {
+    /// What was made under another pepper than `pepper`, the active one, is told so.
+    pub(crate) fn of(
+        key: &Key,
+        tombstone: Option<&Tombstone>,
+        killed: bool,
+        pepper: u32,
+        now: Timestamp,
+    ) -> Self {
         let state = if tombstone.is_some() || killed {
             State::Revoked
         } else if key.expired(now) {
@@ -175,7 +186,11 @@ impl KeyView {
             versions: key
                 .versions
                 .iter()
-                .map(|version| VersionView { version: version.number, claimed_at: version.claimed_at })
+                .map(|version| VersionView {
+                    version: version.number,
+                    claimed_at: version.claimed_at,
+                    pepper_outdated: version.pepper != pepper,
+                })
                 .collect(),
             claim: key.claim.as_ref().map(|claim| OpenClaimView {
                 id: claim.id,

@@ -44,6 +44,7 @@ const CHANGES: &[(&str, Prepare)] = &[
     ("shredPersonalData", |_| {
         Request::post("/v1/audit/shred", &json!({ "before": "2020-01", "reason": "because" }))
     }),
+    ("resealRecords", |_| Request::post("/v1/rings/reseal", &json!({}))),
     ("runMaintenance", |_| Request::post("/v1/maintenance/run", &json!({}))),
 ];
 

@@ -26,6 +26,7 @@ mod merkle_log;
 mod personal_data;
 mod projections;
 mod revocation_races;
+mod ring_rollover;
 mod roles;
 mod root_recovery;
 mod tags;

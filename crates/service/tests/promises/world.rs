@@ -13,7 +13,7 @@ use keyward_ledger::{KvWrite, Ledger, Receipt};
 use keyward_records::{CurrentMonth, KvCount, KvRead, Reader, Rings};
 use keyward_service::{
     ApplicationChange, Attempt, Body, BulkRevocation, Caller, EventFilter, KeyChange, NewApplication, NewKey,
-    NewRole, Page, Presented, RoleChange, Service, TakeClaim, bootstrap,
+    NewRole, Page, Presented, ResealRequest, RoleChange, Service, TakeClaim, bootstrap,
 };
 use keyward_verify::{Administrator, ApplicationCache, Demand, Verdict, Verifier};
 use serde_json::{Value, json};
@@ -199,6 +199,9 @@ pub enum Do {
     ListEvents(Option<ApplicationId>),
     /// Before which month, and why.
     Shred(String, String),
+    /// One step; whether of a pass that begins with it.
+    Reseal(bool),
+    ReadRings,
     CreateRole(Value),
     ChangeRole(RoleId, Value, Option<u64>),
     RetireRole(RoleId, &'static str),
@@ -238,6 +241,8 @@ impl Do {
             Self::ReadKey(id) => Attempt::to_read(caller, Action::KeyRead, of_key(*id)),
             Self::ListKeys(id) => Attempt::to_read(caller, Action::KeyRead, of_application(*id)),
             Self::Shred(..) => Attempt::to_change(caller, Action::AuditShredded, nothing),
+            Self::Reseal(_) => Attempt::to_change(caller, Action::RingResealed, nothing),
+            Self::ReadRings => Attempt::to_read(caller, Action::RingRead, nothing),
             Self::CreateRole(_) => Attempt::to_change(caller, Action::RoleCreated, nothing),
             Self::ChangeRole(id, ..) => {
                 Attempt::to_change(caller, Action::RoleChanged, Target::role(Some(*id)))
@@ -310,6 +315,11 @@ async fn execute<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         Do::Thaw(reason) => Reply::of(&service.thaw_issuing(attempt, reason).await?),
         Do::ReadEmergency => Reply::of(&service.emergency(attempt).await?),
         Do::Shred(before, reason) => Reply::of(&service.shred(attempt, before, reason).await?),
+        Do::Reseal(anew) => {
+            let request: ResealRequest = body(&json!({ "anew": anew }));
+            Reply::of(&service.reseal_step(attempt, &request).await?)
+        }
+        Do::ReadRings => Reply::of(&service.rings(attempt).await?),
         Do::ReadApplication(id) => Reply::of(&service.application(attempt, *id).await?),
         Do::ListApplications => Reply::of(&service.applications(attempt, &first_page()).await?),
         Do::ReadKey(id) => Reply::of(&service.key(attempt, *id).await?),
