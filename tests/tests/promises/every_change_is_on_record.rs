@@ -39,6 +39,21 @@ const CHANGES: &[(&str, Prepare)] = &[
         let token = key(keyward, "to look up a token of").token;
         Request::post("/v1/keys/lookup", &json!({ "token": token }))
     }),
+    ("revokeKeys", |keyward| {
+        let application = keyward.application("to revoke many keys of");
+        keyward.issue(&application, &["a:b"]);
+        let body = json!({ "application": application, "issued_since": "2020-01-01T00:00:00Z", "reason": "because" });
+        Request::post("/v1/revocations/bulk", &body)
+    }),
+    ("createRole", |_| Request::post("/v1/roles", &json!({ "name": "created", "scopes": ["keys:read"] }))),
+    ("changeRole", |keyward| {
+        let id = role(keyward, "to change");
+        Request::patch(&format!("/v1/roles/{id}"), &json!({ "scopes": ["apps:read"] }))
+    }),
+    ("retireRole", |keyward| {
+        let id = role(keyward, "to retire");
+        Request::post(&format!("/v1/roles/{id}/retire"), &reason())
+    }),
     ("freezeIssuing", |_| Request::post("/v1/emergency/freeze", &reason())),
     ("thawIssuing", |_| Request::post("/v1/emergency/thaw", &reason())),
     ("shredPersonalData", |_| {
@@ -60,6 +75,11 @@ fn reason() -> Value {
 
 fn key(keyward: &Keyward, application: &str) -> Holder {
     keyward.holder(&keyward.application(application), &["a:b"])
+}
+
+fn role(keyward: &Keyward, name: &str) -> String {
+    let role = json!({ "name": name, "scopes": ["keys:read"] });
+    keyward.as_root(Request::post("/v1/roles", &role)).expect(201).text_at("/id")
 }
 
 /// What was done, and the events that came of it.
