@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use crate::context::Origins;
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use keyward_domain::event::Action;
 use keyward_domain::key::EXPIRES_IN_S_MAX;
@@ -16,6 +17,9 @@ pub const URL_DEFAULT: &str = "http://127.0.0.1:3000";
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
+    /// A context by its name: where Keyward answers, and the key file for it. Instead of the one in use
+    #[arg(long, global = true, env = "KEYWARD_CONTEXT", value_name = "NAME")]
+    pub context: Option<String>,
     /// Where Keyward answers [default: http://127.0.0.1:3000]
     #[arg(long, global = true, env = "KEYWARD_URL", value_name = "URL")]
     pub url: Option<String>,
@@ -34,6 +38,43 @@ pub struct Global {
     /// Print the server's JSON
     #[arg(long, global = true)]
     pub json: bool,
+    /// Where the first three come from.
+    #[arg(skip)]
+    pub origins: Origins,
+}
+
+/// `keyward context`.
+#[derive(Debug, Subcommand)]
+pub enum ContextCommand {
+    /// Add one: takes --url, --key-file and --ca-cert
+    Add(ContextAdd),
+    /// Use it from now on, where neither flag nor environment say where Keyward is
+    Use(ContextName),
+    /// List them
+    List,
+    /// Show what a command would use, and who says so
+    Show,
+    /// Remove one; its key file stays where it is
+    Remove(ContextName),
+}
+
+/// `keyward context add`.
+#[derive(Debug, Args)]
+pub struct ContextAdd {
+    /// Which
+    #[command(flatten)]
+    pub which: ContextName,
+    /// Take the place of the one of this name
+    #[arg(long)]
+    pub replace: bool,
+}
+
+/// A context's name.
+#[derive(Debug, Args)]
+pub struct ContextName {
+    /// What it is called: 1 to 64 of A-Z, a-z, 0-9, `.`, `_` and `-`
+    #[arg(value_parser = context_name)]
+    pub name: String,
 }
 
 /// What the command can ask of a Keyward that runs.
@@ -410,6 +451,15 @@ pub struct Paging {
 
 fn scope(text: &str) -> Result<String, String> {
     Scope::parse(text).map(|_| text.to_owned()).map_err(|fault| fault.to_string())
+}
+
+fn context_name(text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if (1..=64).contains(&text.len()) && text.bytes().all(fits) && !text.starts_with('-') {
+        Ok(text.to_owned())
+    } else {
+        Err("is no name of a context; expected 1 to 64 of A-Z, a-z, 0-9, `.`, `_` and `-`".to_owned())
+    }
 }
 
 fn action(text: &str) -> Result<String, String> {

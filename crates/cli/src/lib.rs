@@ -3,8 +3,10 @@
 
 pub mod answers;
 pub mod arguments;
+pub mod aside;
 pub mod client;
 pub mod commands;
+pub mod context;
 pub mod escape;
 pub mod failure;
 pub mod progress;

@@ -64,7 +64,7 @@ impl Run<'_> {
 
     /// The client of whoever holds a claim: a link says itself where it leads, unless the command line says otherwise.
     fn holder(&self, link: Option<Base>) -> Result<Client> {
-        let base = if self.global.url.is_some() { None } else { link };
+        let base = if self.global.origins.is_said() { None } else { link };
         Client::anonymous(self.global, base, self.terminal)
     }
 

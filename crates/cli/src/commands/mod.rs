@@ -3,6 +3,7 @@
 mod application;
 mod audit;
 mod claim;
+pub mod context;
 mod emergency;
 mod key;
 mod maintenance;

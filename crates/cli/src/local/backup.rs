@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use keyward_cli::aside::Aside;
 use keyward_cli::failure::Result;
 use keyward_cli::progress::Progress;
 use keyward_cli::table::{Card, Cell};
 use keyward_cli::{Ending, Failure, Global, Terminal};
 use keyward_domain::error::Blame;
 
-use super::aside::Aside;
 use super::state::StateDir;
 use super::store::{check_there, store_file};
 use super::verify_store::{unfit, verify_store};

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use keyward_cli::aside::write_private;
 use keyward_cli::failure::Result;
 use keyward_cli::table::{Card, Cell};
 use keyward_cli::{Ending, Failure, Global, Terminal};
@@ -16,7 +17,7 @@ use keyward_domain::ports::Clock;
 use keyward_service::bootstrap;
 
 use super::rings::{LOG_KEYS, RINGS, random};
-use super::state::{StateDir, environment_line, rings, write_private};
+use super::state::{StateDir, environment_line, rings};
 use super::store::{LocalStore, RealClock};
 
 /// `keyward init`.

@@ -1,7 +1,6 @@
 //! The half that works on this machine: `init` makes a state directory, `up` runs Keyward from it, the others look after it. Only
 //! here are the host, the store and the use cases that run without HTTP.
 
-mod aside;
 mod backup;
 mod init;
 mod recover_root;

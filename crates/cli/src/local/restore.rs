@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use keyward_cli::aside::Aside;
 use keyward_cli::failure::Result;
 use keyward_cli::progress::Progress;
 use keyward_cli::table::{Card, Cell};
@@ -12,7 +13,6 @@ use keyward_domain::error::Blame;
 use keyward_domain::ports::Clock;
 use keyward_host::{StoreFile, StoreFileError};
 
-use super::aside::Aside;
 use super::state::StateDir;
 use super::store::{RealClock, store_file};
 use super::verify_store::{unfit, verify_store};

@@ -5,13 +5,13 @@ use std::fs::File;
 use std::io::ErrorKind;
 
 use keyward_cli::Failure;
+use keyward_cli::aside::{Aside, write_private};
 use keyward_cli::failure::Result;
 use keyward_crypto::Zeroizing;
 use keyward_crypto::ring::ChangingRing;
 use keyward_domain::error::Blame;
 
-use super::aside::Aside;
-use super::state::{StateDir, environment_line, write_private};
+use super::state::{StateDir, environment_line};
 
 /// A variable that holds a ring, as `spin.toml` names it; it lies in a file of this name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

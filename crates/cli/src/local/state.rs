@@ -1,9 +1,8 @@
 //! The state directory: what lies where in it, and how a new one comes to be: in a folder of its own inside of it, moved into
 //! place when it is complete.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use keyward_cli::Failure;
@@ -231,23 +230,11 @@ pub fn environment_line(name: &str, document: &SecretText) -> Zeroizing<String> 
     Zeroizing::new(format!("{ENVIRONMENT_PREFIX}{name}='{}'\n", *document))
 }
 
-/// Writes a new file that its owner alone can read.
-///
-/// # Errors
-/// It is there already, or the disk refuses.
-pub fn write_private(path: &Path, content: &str) -> Result<()> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|mut file| file.write_all(content.as_bytes()).and_then(|()| file.sync_all()))
-        .map_err(|error| Failure::file("state directory", path, &error))
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+
+    use keyward_cli::aside::write_private;
 
     use super::*;
 

@@ -76,11 +76,12 @@ fn root_key() -> BTreeMap<String, String> {
 pub struct Words(Vec<(&'static str, String)>);
 
 impl Words {
-    fn new(url: &str) -> Self {
+    fn new(url: &str, folder: &Path) -> Self {
         let token =
             |prefix, environment, id, secret| token::render(prefix, environment, &[id; 16], 1, &[secret; 32]);
         Self(vec![
             ("{url}", url.to_owned()),
+            ("{folder}", folder.display().to_string()),
             ("{root_token}", token("kw", Environment::Live, 1, 11)),
             ("{token}", token("acme", Environment::Live, 2, 22)),
             ("{ticket}", token("kwc", Environment::Live, 3, 33)),
@@ -104,7 +105,7 @@ pub fn run(group: &str, case: &Case) -> Result<(), String> {
     let folder = fresh_folder(group, &case.name);
     let stub = Stub::start();
     let url = if case.server { stub.url().to_owned() } else { closed_port() };
-    let words = Words::new(&url);
+    let words = Words::new(&url, &folder);
     for (name, content) in &case.files {
         write(&folder.join(name), &words.fill(content), case.chmod.get(name).copied().unwrap_or(0o600));
     }

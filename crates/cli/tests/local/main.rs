@@ -11,5 +11,6 @@
 mod backup;
 mod folder;
 mod init;
+mod manual;
 mod recover_root;
 mod ring;

@@ -1,11 +1,12 @@
 //! A file under construction beside the one whose place it takes: readers see the old one or the new one, whole, at any time.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use keyward_cli::Failure;
-use keyward_cli::failure::Result;
+use crate::failure::{Failure, Result};
 
 /// The file under construction; gone again unless it is put into place.
 pub struct Aside {
@@ -50,4 +51,18 @@ impl Drop for Aside {
         // Not there any more where it was put into place, or never made.
         let _ = std::fs::remove_file(&self.path);
     }
+}
+
+/// Writes a new file that its owner alone can read.
+///
+/// # Errors
+/// It is there already, or the disk refuses.
+pub fn write_private(path: &Path, content: &str) -> Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(content.as_bytes()).and_then(|()| file.sync_all()))
+        .map_err(|error| Failure::file("file", path, &error))
 }
