@@ -18,6 +18,14 @@ pub(crate) async fn checkpoint(plane: &Plane, incoming: &Incoming) -> Result<Res
     .await
 }
 
+pub(crate) async fn head(plane: &Plane, incoming: &Incoming) -> Result<Response> {
+    look(plane, incoming, &["epoch"], async |service, attempt, query| {
+        let epoch = query.parsed("epoch", WHICH_EPOCH)?;
+        Response::json(200, &service.audit_head(attempt, epoch).await?)
+    })
+    .await
+}
+
 pub(crate) async fn tile(plane: &Plane, incoming: &Incoming, path: &str) -> Result<Response> {
     look(plane, incoming, &["epoch"], async |service, attempt, query| {
         let epoch = query.parsed("epoch", WHICH_EPOCH)?;

@@ -4,7 +4,9 @@ use crate::Endpoint;
 use keyward_domain::event::{Action, Event, EventId};
 use keyward_domain::scope::administration as scope;
 use keyward_domain::{ApplicationId, Code, KeyId, Timestamp};
-use keyward_service::{MaintenanceView, ProofView, ShredRequest, ShredView, StateDigests, StateQuery};
+use keyward_service::{
+    HeadView, MaintenanceView, ProofView, ShredRequest, ShredView, StateDigests, StateQuery,
+};
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{Content, Required, ResponseBuilder};
@@ -40,6 +42,13 @@ pub fn endpoints() -> Vec<Endpoint> {
             .scope(scope::AUDIT_READ)
             .query(epoch())
             .answers_with(200, text("A signed note."))
+            .reads()
+            .refuses(&[Code::NotFound]),
+        Endpoint::get(SUBJECT, "/v1/audit/head", "getLogHead", "How far the log is, and who signs it")
+            .says("What the checkpoint does not say: tickets taken, tickets voided, the keys that sign. Nothing of it is signed.")
+            .scope(scope::AUDIT_READ)
+            .query(epoch())
+            .answers::<HeadView>(200, "How the log stands.")
             .reads()
             .refuses(&[Code::NotFound]),
         Endpoint::get(SUBJECT, "/v1/audit/tile/{tile}", "getTile", "A tile of the Merkle tree, or the entries below it")

@@ -198,6 +198,7 @@ impl<S: LogSource> Audit<'_, S> {
             taken: stand.taken,
             voids: self.voids.saturating_sub(voids_before),
             behind,
+            note: stand.checkpoint.clone(),
         });
         Ok(())
     }

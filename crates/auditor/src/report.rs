@@ -48,6 +48,9 @@ pub struct EpochReport {
     pub voids: u64,
     /// Events behind the tree, which the next integration takes in.
     pub behind: u64,
+    /// The checkpoint that was signed for that size.
+    #[serde(skip)]
+    pub note: Option<String>,
 }
 
 /// One broken place.

@@ -322,6 +322,13 @@ pub struct Target {
     pub role: Option<String>,
 }
 
+impl Target {
+    /// What it was done to, as closely as is known.
+    pub fn shown(&self) -> Option<&str> {
+        self.key.as_deref().or(self.role.as_deref()).or(self.application.as_deref())
+    }
+}
+
 /// Who did it.
 #[derive(Debug, Deserialize)]
 pub struct Actor {

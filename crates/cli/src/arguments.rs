@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::context::Origins;
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use keyward_crypto::note::VerifierKey;
 use keyward_domain::event::Action;
 use keyward_domain::key::EXPIRES_IN_S_MAX;
 use keyward_domain::scope::Scope;
@@ -345,11 +346,53 @@ pub struct Verify {
 pub enum AuditCommand {
     /// List events, newest first
     List(AuditList),
+    /// Check the whole log, its lists and the state beside it, over HTTP or in the store itself
+    Verify(AuditVerify),
+    /// Write events out, oldest first, as JSON lines or CSV
+    Export(AuditExport),
+    /// Show the last events, and with --follow what comes
+    Tail(AuditTail),
+    /// Keep the last heads of a log apart from it, and serve them
+    Witness(AuditWitness),
 }
 
-/// `keyward audit list`.
+/// `keyward audit verify`.
 #[derive(Debug, Args)]
-pub struct AuditList {
+pub struct AuditVerify {
+    /// An SQLite file of a store, or a copy of one: read where it lies, and not changed
+    #[arg(long, value_name = "FILE", conflicts_with = "runtime_config_file")]
+    pub store: Option<PathBuf>,
+    /// Where `keyward init` put rings and store: the store there is read, past any server
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Spin's runtime configuration, where the store of that directory lies elsewhere
+    #[arg(long, value_name = "FILE", requires = "state_dir")]
+    pub runtime_config_file: Option<PathBuf>,
+    /// The folder with the rings' files, where it is not the state directory's [default: .keyward/variables with --store]
+    #[arg(long, value_name = "DIR")]
+    pub variables: Option<PathBuf>,
+    /// What was seen of the log before, and is kept for the next time
+    #[command(flatten)]
+    pub seen: SeenBefore,
+    /// A witness to ask what it has seen: `keyward audit witness` or any that answers like it
+    #[arg(long, value_name = "URL")]
+    pub witness_url: Option<String>,
+}
+
+/// What a check holds the log to.
+#[derive(Debug, Args)]
+pub struct SeenBefore {
+    /// File of what was seen of the log; made at the first look [default: $XDG_STATE_HOME/keyward/witness/<origin>.json]
+    #[arg(long = "witness", visible_alias = "file", value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// A public key that the log must be signed by, as `name+hash+key`; may repeat. Pinned at the first look unless told
+    #[arg(long = "log-key", value_name = "VKEY", value_parser = log_key)]
+    pub log_keys: Vec<VerifierKey>,
+}
+
+/// Which events.
+#[derive(Debug, Args)]
+pub struct Which {
     /// Only what was done to this application
     #[arg(long, value_name = "APP_ID")]
     pub application: Option<ApplicationId>,
@@ -368,6 +411,69 @@ pub struct AuditList {
     /// Only before this time
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub until: Option<String>,
+}
+
+/// How events are written out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// Each event's JSON on a line of its own
+    Jsonl,
+    /// A table for spreadsheets
+    Csv,
+}
+
+/// `keyward audit export`.
+#[derive(Debug, Args)]
+pub struct AuditExport {
+    /// Which
+    #[command(flatten)]
+    pub which: Which,
+    /// How
+    #[arg(long, value_enum, default_value = "jsonl")]
+    pub format: ExportFormat,
+    /// Into this new file, readable by its owner alone, instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `keyward audit tail`.
+#[derive(Debug, Args)]
+pub struct AuditTail {
+    /// Which
+    #[command(flatten)]
+    pub which: Which,
+    /// Go on with what comes, until stopped
+    #[arg(long, short = 'f')]
+    pub follow: bool,
+    /// How many of the last ones come first
+    #[arg(long, short = 'n', value_name = "NUMBER", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub lines: u32,
+}
+
+/// `keyward audit witness`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("how").required(true).args(["listen", "once"]))]
+pub struct AuditWitness {
+    /// Address to serve what was seen at: `GET /checkpoint?origin=`
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<std::net::SocketAddr>,
+    /// Look once and end, as a cron job does
+    #[arg(long)]
+    pub once: bool,
+    /// How often to look, such as `60s`, `5m`
+    #[arg(long, value_name = "TIME", value_parser = duration_s, default_value = "60s")]
+    pub interval: i64,
+    /// What was seen before
+    #[command(flatten)]
+    pub seen: SeenBefore,
+}
+
+/// `keyward audit list`.
+#[derive(Debug, Args)]
+pub struct AuditList {
+    /// Which
+    #[command(flatten)]
+    pub which: Which,
     /// How many
     #[command(flatten)]
     pub paging: Paging,
@@ -473,6 +579,10 @@ fn time(text: &str) -> Result<String, String> {
     Timestamp::parse(text)
         .map(|_| text.to_owned())
         .ok_or_else(|| "is no time; expected RFC 3339, like `2026-01-31T08:00:00Z`".to_owned())
+}
+
+fn log_key(text: &str) -> Result<VerifierKey, String> {
+    VerifierKey::parse(text).map_err(|fault| fault.to_string())
 }
 
 fn token_prefix(text: &str) -> Result<String, String> {

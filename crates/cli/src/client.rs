@@ -101,6 +101,7 @@ fn push_encoded(url: &mut String, value: &str) {
 }
 
 /// A call to be made.
+#[derive(Clone)]
 pub struct Call {
     method: Method,
     route: String,
@@ -263,18 +264,27 @@ impl Client {
     /// # Errors
     /// The URL or the certificates cannot be used.
     pub fn anonymous(global: &Global, base: Option<Base>, terminal: &Terminal) -> Result<Self> {
+        let client = Self::public(global, base)?;
+        if !client.base.is_https && !client.base.is_loopback() {
+            // Every call carries a secret, or its answer does.
+            terminal.warn(&format!(
+                "tokens and tickets travel to {} unencrypted",
+                crate::escape::shown(&client.base.host)
+            ));
+        }
+        Ok(client)
+    }
+
+    /// A client without a credential, for what anybody may know.
+    ///
+    /// # Errors
+    /// As [`Client::anonymous`].
+    pub fn public(global: &Global, base: Option<Base>) -> Result<Self> {
         let base = match (base, &global.url) {
             (Some(base), _) => base,
             (None, Some(url)) => Base::parse(url, "--url or KEYWARD_URL")?,
             (None, None) => Base::parse(URL_DEFAULT, "the default")?,
         };
-        if !base.is_https && !base.is_loopback() {
-            // Every call carries a secret, or its answer does.
-            terminal.warn(&format!(
-                "tokens and tickets travel to {} unencrypted",
-                crate::escape::shown(&base.host)
-            ));
-        }
         let mut tls = TlsConfig::builder();
         if let Some(path) = &global.ca_cert {
             tls = tls.root_certs(trusted(path)?);
@@ -316,6 +326,17 @@ impl Client {
     /// # Errors
     /// The server cannot be reached, or its answer is no success.
     pub fn call(&self, call: &Call) -> Result<Answer> {
+        match self.ask(call)? {
+            answer if (200..300).contains(&answer.status) => Ok(answer),
+            answer => Err(Failure::from_answer(&answer)),
+        }
+    }
+
+    /// As [`Client::call`], whatever the answer's status.
+    ///
+    /// # Errors
+    /// The server cannot be reached.
+    pub fn ask(&self, call: &Call) -> Result<Answer> {
         let first = self.once(call);
         let is_known = match &first {
             Ok(answer) => !says(answer, Code::OutcomeUnknown),
@@ -337,11 +358,7 @@ impl Client {
             std::thread::sleep(Duration::from_millis(IN_FLIGHT_AFTER_MS));
             last = self.once(call);
         }
-        match last {
-            Ok(answer) if (200..300).contains(&answer.status) => Ok(answer),
-            Ok(answer) => Err(Failure::from_answer(&answer)),
-            Err(Lost::Unheard(failure) | Lost::Unknown(failure)) => Err(failure),
-        }
+        last.map_err(|(Lost::Unheard(failure) | Lost::Unknown(failure))| failure)
     }
 
     fn once(&self, call: &Call) -> Result<Answer, Lost> {

@@ -12,13 +12,13 @@ use crate::terminal::Styles;
 /// What `--help` says of exit codes.
 pub const EXIT_CODES: &str = "\
 Exit codes:
-  0  done; for `verify`: the token is valid
+  0  done; for `verify`: the token is valid; for `audit verify`: the log is whole
   1  `verify`: the token is not valid
   2  the command line is wrong
   3  refused: the request, a file or the credential is not right
   4  conflict: the state is not what the request needs
   5  Keyward or its store cannot be reached, or is not ready; repeat later
-  6  integrity: a record or a signature is not authentic
+  6  integrity: a record or a signature is not authentic, or the log is not what it should be
   7  a bug, in Keyward or in this command
 
 A secret is never an argument: tokens and tickets come from a file, from `-` (standard input) or from a prompt.";
@@ -30,6 +30,10 @@ pub enum Ending {
     Done,
     /// 1: `verify` found that the token is not valid.
     NotValid,
+    /// 5: not everything could be told, and what could be is as it should be.
+    NotTold,
+    /// 6: the log or the state is not what it should be.
+    Tampered,
 }
 
 impl Ending {
@@ -38,6 +42,8 @@ impl Ending {
         match self {
             Self::Done => 0,
             Self::NotValid => 1,
+            Self::NotTold => 5,
+            Self::Tampered => 6,
         }
     }
 }
@@ -48,6 +54,8 @@ pub struct Failure(Box<Parts>);
 
 #[derive(Debug)]
 struct Parts {
+    /// As the server named it.
+    code: Option<Code>,
     /// `None`: the command line.
     blame: Option<Blame>,
     title: String,
@@ -75,6 +83,7 @@ impl Failure {
     /// A failure of this blame.
     pub fn new(blame: Blame, title: impl Into<String>, detail: impl Into<String>) -> Self {
         Self(Box::new(Parts {
+            code: None,
             blame: Some(blame),
             title: title.into(),
             detail: detail.into(),
@@ -133,6 +142,7 @@ impl Failure {
             .or_else(|| code.map(|code| code.title().to_owned()))
             .unwrap_or_else(|| format!("Status {}", answer.status));
         let mut failure = Self::new(blame, title, problem.detail.unwrap_or_default());
+        failure.0.code = code;
         failure.0.fields = problem.errors;
         failure.0.request_id = problem.request_id.or_else(|| answer.request_id());
         failure
@@ -148,6 +158,11 @@ impl Failure {
     /// The exit code.
     pub fn exit_code(&self) -> u8 {
         self.0.blame.map_or(2, Blame::exit_code)
+    }
+
+    /// Whether the server refused it for want of a scope.
+    pub fn is_of_scope(&self) -> bool {
+        self.0.code == Some(Code::InsufficientScope)
     }
 
     /// Who can mend it; `None` for the command line.

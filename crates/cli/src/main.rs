@@ -56,6 +56,11 @@ fn run(arguments: Arguments, origins: Origins, terminal: &Terminal) -> Result<En
     match command {
         #[cfg(feature = "host")]
         Command::Local(command) => local::run(&global, command, terminal),
+        #[cfg(feature = "host")]
+        Command::Client(keyward_cli::Command::Audit(command)) if local::audit::is_local(&command) => {
+            resolve(&mut global)?;
+            local::audit::run(&global, &command, terminal)
+        }
         Command::Client(command) => {
             resolve(&mut global)?;
             keyward_cli::commands::run(&global, &command, terminal)

@@ -93,6 +93,19 @@ impl Terminal {
         self.out
     }
 
+    /// Writes a line to standard output at once; `false` where the reader left.
+    ///
+    /// # Errors
+    /// Standard output cannot be written, a full disk for instance.
+    pub fn stream(&self, line: &str) -> Result<bool> {
+        let mut out = std::io::stdout().lock();
+        match writeln!(out, "{line}").and_then(|()| out.flush()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(Failure::new(Blame::Caller, "The output cannot be written", error.to_string())),
+        }
+    }
+
     /// Writes `text` and, where it ends without one, a line feed to standard output. A reader that left early, as `head` does,
     /// is no failure.
     ///

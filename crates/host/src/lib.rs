@@ -26,7 +26,7 @@ pub use self::error::StartError;
 pub use self::http::tls::TlsFiles;
 pub use self::limits::Limits;
 pub use self::log::{Log, LogConfig, LogFormat};
-pub use self::native::{NativeStore, NativeStoreError};
+pub use self::native::{NativeStore, NativeStoreError, ReadStore, StoreSnapshot};
 pub use self::start::{HostConfig, Running, start};
 pub use self::store::file::{StoreFile, StoreFileError};
 pub use self::world::WorldConfig;

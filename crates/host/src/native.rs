@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::error::StartError;
 use crate::limits::Limits;
-use crate::store::config::{open_file, open_stores};
+use crate::store::config::{file_of, open_file, open_stores};
+use crate::store::snapshot::Snapshot;
 use crate::store::{Store, Stores};
 
 /// The store behind one label.
@@ -77,5 +78,122 @@ impl NativeStore {
     /// Finishes what is queued and closes the store; a file on disk is whole afterwards.
     pub fn close(self) {
         self.stores.close();
+    }
+}
+
+/// A store opened to be read and never written: an SQLite file as it was at one moment, or a server as it is.
+pub enum ReadStore {
+    /// The file, whoever writes it meanwhile.
+    File(StoreSnapshot),
+    /// What is no file.
+    Server(NativeStore),
+}
+
+impl ReadStore {
+    /// Opens the store that components know by `label`, by the same configuration. To be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// As [`NativeStore::open`]; a file that is not there is not made.
+    pub fn open(label: &str, runtime_config: Option<&Path>, state_dir: &Path) -> Result<Self, StartError> {
+        match file_of(label, runtime_config, state_dir)? {
+            Some(path) => StoreSnapshot::open(label, &path).map(Self::File),
+            None => NativeStore::open(label, runtime_config, state_dir).map(Self::Server),
+        }
+    }
+
+    /// Values in the order asked for; `None` where there is none.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, NativeStoreError> {
+        match self {
+            Self::File(file) => file.get_many(keys),
+            Self::Server(server) => {
+                let found = server.store.get_many(CALLER, keys.to_vec()).await;
+                let found = found.map_err(|e| NativeStoreError(e.0))?;
+                Ok(found.into_iter().map(|(_, value)| value).collect())
+            }
+        }
+    }
+
+    /// A counter; 0 where there is none.
+    ///
+    /// # Errors
+    /// Where the store fails or the value is no counter.
+    pub async fn counter(&self, key: &str) -> Result<i64, NativeStoreError> {
+        match self {
+            Self::File(file) => file.counter(key),
+            // Not by an increment of 0, which would write.
+            Self::Server(server) => match server.get(key).await? {
+                None => Ok(0),
+                Some(value) => std::str::from_utf8(&value)
+                    .ok()
+                    .and_then(|digits| digits.parse().ok())
+                    .ok_or_else(|| NativeStoreError("the value is no counter of decimal digits".to_owned())),
+            },
+        }
+    }
+
+    /// The name of everything that lies there. Not at one moment, where the store is a server.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn names(&self) -> Result<Vec<String>, NativeStoreError> {
+        let server = match self {
+            Self::File(file) => return file.names(),
+            Self::Server(server) => server,
+        };
+        let (mut names, mut after) = (Vec::new(), None);
+        loop {
+            let page = server.store.keys(CALLER, "", after).await;
+            let (keys, next) = page.map_err(|e| NativeStoreError(e.0))?;
+            names.extend(keys);
+            after = next;
+            if after.is_none() {
+                names.sort_unstable();
+                names.dedup();
+                return Ok(names);
+            }
+        }
+    }
+}
+
+/// One label of an SQLite file as it was when it was opened, a copy of it included. The file is not changed, nor is one made beside it.
+pub struct StoreSnapshot {
+    snapshot: Snapshot,
+}
+
+impl StoreSnapshot {
+    /// Opens the file and holds the moment.
+    ///
+    /// # Errors
+    /// [`StartError`] where there is no such file or it is none of a store.
+    pub fn open(label: &str, path: &Path) -> Result<Self, StartError> {
+        let snapshot = Snapshot::open(label, path).map_err(|reason| StartError::store(label, reason))?;
+        Ok(Self { snapshot })
+    }
+
+    /// Values in the order asked for; `None` where there is none.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, NativeStoreError> {
+        self.snapshot.get_many(keys).map_err(|e| NativeStoreError(e.0))
+    }
+
+    /// A counter; 0 where there is none.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or the value is no counter.
+    pub fn counter(&self, key: &str) -> Result<i64, NativeStoreError> {
+        self.snapshot.counter(key).map_err(|e| NativeStoreError(e.0))
+    }
+
+    /// The name of everything that lies there, sorted.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn names(&self) -> Result<Vec<String>, NativeStoreError> {
+        self.snapshot.names().map_err(|e| NativeStoreError(e.0))
     }
 }

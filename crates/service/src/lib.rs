@@ -36,7 +36,7 @@ pub use health::{Alive, Ready};
 pub use keys::{IssuedKey, IssuedKeyBody, KeyChange, NewKey};
 pub use list::{List, Page};
 pub use maintenance::MaintenanceView;
-pub use proof::{ProofView, STATE_RECORDS_MAX, StateDigest, StateDigests, StateQuery};
+pub use proof::{HeadView, ProofView, STATE_RECORDS_MAX, StateDigest, StateDigests, StateQuery};
 pub use revocations::Reason;
 pub use rings::{ResealRequest, ResealingView, RingsView};
 pub use roles::{NewRole, RoleChange};

@@ -46,6 +46,30 @@ impl From<Proof> for ProofView {
     }
 }
 
+/// How an epoch's log stands, beside what its checkpoint says.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LogHead)]
+pub struct HeadView {
+    /// Which epoch.
+    #[schema(minimum = 1)]
+    pub epoch: u32,
+    /// Entries in its tree.
+    pub size: u64,
+    /// The root at that size.
+    #[schema(pattern = "^[0-9A-Za-z+/]{43}=$")]
+    pub root: String,
+    /// Tickets taken: those beyond `size` are not in the tree yet.
+    pub taken: u64,
+    /// Tickets that were voided last and whose event, should it come to light, has not been reported yet.
+    #[schema(max_items = 64)]
+    pub voids: Vec<u64>,
+    /// The version of `audit_keyring` that new events are sealed under.
+    pub ring_version: u32,
+    /// The public keys that sign checkpoints of this epoch, as C2SP signed-note writes them.
+    #[schema(max_items = 64)]
+    pub keys: Vec<String>,
+}
+
 /// Which records' digests are asked for.
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -83,6 +107,26 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         attempt.caller.require(scope::AUDIT_READ)?;
         self.ledger.integrate(INTEGRATE_ROUNDS).await?;
         self.ledger.checkpoint(epoch).await
+    }
+
+    /// How an epoch's log stands.
+    ///
+    /// # Errors
+    /// A missing scope, no such epoch; where the store does not answer.
+    pub async fn audit_head(&self, attempt: &Attempt, epoch: Option<u32>) -> Result<HeadView> {
+        attempt.caller.require(scope::AUDIT_READ)?;
+        let head = self.ledger.head_of(epoch).await?;
+        let last = self.ledger.last_ticket().await?;
+        Ok(HeadView {
+            epoch: head.epoch,
+            size: head.size,
+            root: STANDARD.encode(head.root),
+            // A closed epoch ended with its tree.
+            taken: if last.epoch == head.epoch { last.seq } else { head.size },
+            voids: head.voids,
+            ring_version: self.rings.audit.active_version(),
+            keys: self.rings.log.as_ref().map(|keys| keys.verifier_keys(head.epoch)).unwrap_or_default(),
+        })
     }
 
     /// A tile or a bundle of entries, as C2SP tlog-tiles has them.

@@ -2,6 +2,11 @@
 
 mod application;
 mod audit;
+mod audit_export;
+mod audit_http;
+mod audit_tail;
+pub mod audit_verify;
+pub mod audit_witness;
 mod claim;
 pub mod context;
 mod emergency;
@@ -47,13 +52,21 @@ pub fn run(global: &Global, command: &Command, terminal: &Terminal) -> Result<En
         Command::Key(KeyCommand::Lookup(options)) => run.look_up_key(options),
         Command::Key(KeyCommand::Revoke(options)) => run.revoke_key(options),
         Command::Verify(options) => run.verify(options),
-        Command::Audit(AuditCommand::List(options)) => run.list_events(options),
+        Command::Audit(command) => run_audit(global, command, terminal),
         Command::Maintenance(MaintenanceCommand::Run) => run.run_maintenance(),
         Command::Emergency(EmergencyCommand::Freeze(options)) => run.set_issuing("freeze", options),
         Command::Emergency(EmergencyCommand::Thaw(options)) => run.set_issuing("thaw", options),
         Command::Emergency(EmergencyCommand::Status) => run.show_emergency(),
         Command::Emergency(EmergencyCommand::Revoke(options)) => run.revoke_keys(options),
     }
+}
+
+/// Carries out what a command asks of the log over HTTP.
+///
+/// # Errors
+/// Whatever kept it from its work.
+pub fn run_audit(global: &Global, command: &AuditCommand, terminal: &Terminal) -> Result<Ending> {
+    Run { global, terminal }.audit(command)
 }
 
 /// One run of the command.

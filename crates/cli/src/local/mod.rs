@@ -1,6 +1,7 @@
 //! The half that works on this machine: `init` makes a state directory, `up` runs Keyward from it, the others look after it. Only
 //! here are the host, the store and the use cases that run without HTTP.
 
+pub mod audit;
 mod backup;
 mod init;
 mod recover_root;
@@ -11,6 +12,7 @@ mod state;
 mod store;
 mod up;
 mod verify_store;
+mod witness;
 
 use clap::Subcommand;
 use keyward_cli::failure::Result;

@@ -177,18 +177,18 @@ fn announce(global: &Global, running: &Running, state: &StateDir, terminal: &Ter
 }
 
 /// The two signals that mean "stop".
-struct Signals {
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let of = |kind| signal(kind).map_err(|error| Failure::system("signals", error));
         Ok(Self { terminate: of(SignalKind::terminate())?, interrupt: of(SignalKind::interrupt())? })
     }
 
-    async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod file;
 mod memory;
 mod redis;
+pub(crate) mod snapshot;
 mod sqlite;
 
 use std::collections::HashMap;

@@ -18,7 +18,7 @@ const QUEUE_WRITES_MAX: usize = 1_024;
 /// Writes in one transaction.
 const BATCH_WRITES_MAX: usize = 256;
 /// How long to wait for another process that holds the database.
-const BUSY_TIME_MAX: Duration = Duration::from_secs(4);
+pub(super) const BUSY_TIME_MAX: Duration = Duration::from_secs(4);
 
 /// Spin's table.
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS spin_key_value (
@@ -27,7 +27,7 @@ const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS spin_key_value (
     value BLOB NOT NULL,
     PRIMARY KEY (store, key)
 )";
-const SELECT: &str = "SELECT value FROM spin_key_value WHERE store = ?1 AND key = ?2";
+pub(super) const SELECT: &str = "SELECT value FROM spin_key_value WHERE store = ?1 AND key = ?2";
 const UPSERT: &str = "INSERT INTO spin_key_value (store, key, value) VALUES (?1, ?2, ?3)
     ON CONFLICT (store, key) DO UPDATE SET value = excluded.value";
 const DELETE: &str = "DELETE FROM spin_key_value WHERE store = ?1 AND key = ?2";
