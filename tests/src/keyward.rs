@@ -252,6 +252,16 @@ impl Drop for Running {
     }
 }
 
+/// A second process on the store of a Keyward.
+pub struct Twin(Running);
+
+impl Twin {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+}
+
 /// A running Keyward.
 pub struct Keyward {
     running: Running,
@@ -352,6 +362,11 @@ impl Keyward {
     /// Every answer that [`Keyward::send`] has had so far, with its request's line.
     pub fn seen(&self) -> Vec<(String, Reply)> {
         self.seen.lock().unwrap().clone()
+    }
+
+    /// Another process on the same store; killed when dropped.
+    pub fn twin(&self) -> Twin {
+        Twin(self.stage.run(*self.advanced_ms.lock().unwrap()))
     }
 
     /// Kills it where it stands.

@@ -20,6 +20,7 @@ pub mod load;
 pub mod pasted;
 pub mod programs;
 pub mod redis;
+pub mod store_copy;
 
 pub use http::{Connection, Reply, Request};
 pub use keyward::{Keyward, Setup};

@@ -9,6 +9,8 @@
     reason = "the whole package is tests: what goes wrong must fail loudly and at once"
 )]
 
+mod audit_verify;
+mod audit_verify_large;
 mod bad_input;
 mod bad_requests_in_bulk;
 mod by_the_command;

@@ -220,6 +220,9 @@ fn keep(witness: &mut Witness, report: &Report, trusted: &[VerifierKey], offered
         let (size, taken, note) = (epoch.size, epoch.taken, epoch.note.clone());
         witness.see(Seen { epoch: epoch.epoch, size, root, taken, note });
     }
+    if witness.keys.is_empty() {
+        witness.keys = trusted.iter().map(ToString::to_string).collect();
+    }
     if let Some((epoch, note)) =
         report.epochs.last().and_then(|epoch| Some((epoch.epoch, epoch.note.as_ref()?)))
     {
