@@ -6,7 +6,9 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use keyward_auditor::{LogSource, Part, Progress as Watched, Report, Seen, Trust, Witness, check_note, verify};
+use keyward_auditor::{
+    LogSource, Part, Progress as Watched, Report, Seen, Trust, Witness, check_note, verify,
+};
 use keyward_crypto::digest::unhex;
 use keyward_crypto::note::VerifierKey;
 use keyward_crypto::{Ring, Sealer};
@@ -49,7 +51,10 @@ impl Run<'_> {
 }
 
 /// Keys as a server or a witness file writes them.
-pub(super) fn verifier_keys(keys: &[String]) -> Result<Vec<VerifierKey>> {
+///
+/// # Errors
+/// One of them is none.
+pub fn verifier_keys(keys: &[String]) -> Result<Vec<VerifierKey>> {
     keys.iter().map(|key| VerifierKey::parse(key)).collect::<Result<_, _>>().map_err(|fault| {
         Failure::new(Blame::Integrity, "A public key of the log cannot be used", fault.to_string())
     })

@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use keyward_auditor::{StoreSource, Values};
+use keyward_auditor::{Part, Progress, Report, StoreSource, Trust, Values, verify as verify_log};
 use keyward_cli::arguments::{AuditCommand, AuditVerify};
-use keyward_cli::commands::audit_verify::{Check, audit_ring};
+use keyward_cli::commands::audit_verify::{Check, audit_ring, verifier_keys};
 use keyward_cli::failure::Result;
 use keyward_cli::{Ending, Failure, Global, Terminal};
 use keyward_crypto::note::{LogKeys, VerifierKey};
 use keyward_domain::error::Blame;
 use keyward_host::{NativeStoreError, ReadStore, StoreSnapshot};
+use keyward_records::Rings;
 use tokio::runtime::Runtime;
 
 use super::rings::LOG_KEYS;
@@ -57,9 +58,36 @@ fn verify(global: &Global, options: &AuditVerify, terminal: &Terminal) -> Result
     let store = Readable { store: store.map_err(|error| start_failure(&error))?, runtime };
     let audit = audit_ring(&variables)?;
     let (origin, offered) = named(options, &variables)?;
-    let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let source = StoreSource::new(&store, &audit, origin.clone());
-    Check { global, terminal, options, offered, threads }.run(&source, &origin)
+    Check { global, terminal, options, offered, threads: threads() }.run(&source, &origin)
+}
+
+/// What a check of a file's log comes to, held against nothing that was seen before.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn report(path: &Path, rings: &Rings) -> Result<Report> {
+    let runtime = Runtime::new().map_err(|error| Failure::system("runtime", error))?;
+    let store = StoreSnapshot::open(LABEL, path).map_err(|error| start_failure(&error))?;
+    let store = Readable { store: ReadStore::File(store), runtime };
+    let (origin, keys) = match &rings.log {
+        Some(keys) => names_of(keys)?,
+        None => (String::new(), Vec::new()),
+    };
+    let source = StoreSource::new(&store, &rings.audit, origin);
+    let trust = Trust { keys, ..Trust::default() };
+    verify_log(&source, &trust, threads(), &Unwatched)
+}
+
+/// Whom nobody watches.
+struct Unwatched;
+
+impl Progress for Unwatched {
+    fn at(&self, _: Part, _: u64, _: u64) {}
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
 }
 
 /// The log's name and its public keys: as the log's own keys have them, or else the keys that were given.
@@ -74,10 +102,13 @@ fn named(options: &AuditVerify, variables: &Path) -> Result<(String, Vec<Verifie
     let unfit = |fault: String| Failure::new(Blame::Caller, format!("The {WHAT} cannot be used"), fault);
     let keys =
         LogKeys::parse(&keyward_crypto::Zeroizing::new(text)).map_err(|fault| unfit(fault.to_string()))?;
-    let verifiers = keys.verifier_keys(1).iter().map(|key| VerifierKey::parse(key)).collect::<Result<_, _>>();
+    names_of(&keys)
+}
+
+fn names_of(keys: &LogKeys) -> Result<(String, Vec<VerifierKey>)> {
     let first = keys.origin(1);
     let origin = first.strip_suffix("/1").unwrap_or(&first).to_owned();
-    Ok((origin, verifiers.map_err(|fault| unfit(fault.to_string()))?))
+    Ok((origin, verifier_keys(&keys.verifier_keys(1))?))
 }
 
 /// The store as the auditor asks it.

@@ -20,11 +20,11 @@ pub struct Verified {
     pub newest: EventId,
 }
 
-/// Reads the whole file as SQLite does, then the built-in application's record and the newest event under these rings. Nothing is
-/// changed.
+/// Reads the whole file as SQLite does, then the built-in application's record and the newest event under these rings, then the whole
+/// log. Nothing is changed.
 ///
 /// # Errors
-/// The file is damaged or no store; the rings are not the ones that it was written with.
+/// The file is damaged or no store; the rings are not the ones that it was written with; the log is not what it should be.
 pub fn verify_store(path: &Path, rings: &Rings) -> Result<Verified> {
     StoreFile::at(path).check().map_err(|error| unfit(path, &error))?;
     let found = LocalStore::open_file(path)?.run(rings, async |service| {
@@ -41,13 +41,24 @@ pub fn verify_store(path: &Path, rings: &Rings) -> Result<Verified> {
         }
         Err(Error::damaged("the log: it has no event"))
     });
-    found.map_err(|(code, failure)| match code {
+    let verified = found.map_err(|(code, failure)| match code {
         Code::RingVersionUnknown | Code::RecordDamaged => failure.advise(format!(
             "`{}` opens under the rings that it was written with, and no others: these are not they, or it was tampered with.",
             path.display()
         )),
         _ => failure,
-    })
+    })?;
+    check_log(path, rings)?;
+    Ok(verified)
+}
+
+/// Passes where the log, its lists and the state are what they should be, as `keyward audit verify --store` sees it.
+fn check_log(path: &Path, rings: &Rings) -> Result<()> {
+    let report = super::audit::report(path, rings)?;
+    let Some(first) = report.findings.first() else { return Ok(()) };
+    let detail = format!("`{}`: {}: {}", path.display(), first.place, first.what);
+    Err(Failure::new(Blame::Integrity, "The log is not what it should be", detail)
+        .advise(format!("`keyward audit verify --store {}` names every broken place.", path.display())))
 }
 
 /// Why a file is no store.
