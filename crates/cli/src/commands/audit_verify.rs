@@ -1,9 +1,9 @@
 //! `keyward audit verify`: what is believed of a log before, how a check of it is shown, and what is kept for the next one.
 
 use std::cell::RefCell;
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::DirBuilder;
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use keyward_auditor::{
@@ -18,6 +18,7 @@ use super::Run;
 use super::audit::without_host;
 use super::audit_http::{HttpSource, claimed};
 use crate::arguments::{AuditVerify, Global, SeenBefore};
+use crate::aside::{Aside, write_private};
 use crate::client::{Base, Call, Client};
 use crate::escape::shown_json;
 use crate::failure::{Ending, Failure, Result};
@@ -341,33 +342,17 @@ impl WitnessFile {
     /// # Errors
     /// The disk refuses.
     pub fn write(&self, witness: &Witness) -> Result<()> {
-        const WHAT: &str = "witness file";
-        let folder =
-            self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let fault = |error: &std::io::Error| Failure::file(WHAT, &self.path, error);
         let text = serde_json::to_string_pretty(witness).map_err(|error| Failure::system("JSON", error))?;
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| fault(&error))?;
-        let mut aside = self.path.clone().into_os_string();
-        aside.push(format!(".{}", std::process::id()));
-        let aside = PathBuf::from(aside);
-        let written = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&aside)
-            .and_then(|mut file| {
-                file.write_all(text.as_bytes())?;
-                file.write_all(b"\n")?;
-                file.sync_all()
-            })
-            .and_then(|()| std::fs::rename(&aside, &self.path))
-            .and_then(|()| std::fs::File::open(folder)?.sync_all());
-        if written.is_err() {
-            // What was there before stands.
-            let _ = std::fs::remove_file(&aside);
+        if let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .map_err(|error| Failure::file("witness file", folder, &error))?;
         }
-        written.map_err(|error| fault(&error))
+        let aside = Aside::of(&self.path);
+        write_private(aside.path(), &format!("{text}\n"))?;
+        aside.put_into_place()
     }
 }
 
