@@ -29,7 +29,8 @@ impl Records {
             let Some(digest) = unhex(&write.digest) else { continue };
             let write_of = Write { event: id, ring_version, digest, late };
             match self.0.get_mut(&write.record) {
-                Some(writes) => writes.push(write_of),
+                // In the order of the log: a ticket behind the tree may have been read after one that follows it.
+                Some(writes) => writes.insert(writes.partition_point(|known| known.event <= id), write_of),
                 None => {
                     self.0.insert(write.record.clone(), vec![write_of]);
                 }
@@ -52,8 +53,14 @@ impl Records {
         versions
     }
 
-    /// Whether a record may be as this write left it.
-    fn is_right(record: &str, writes: &[Write], at: usize) -> bool {
+    /// The last event that is known to have written a record, but for those that came late.
+    fn last(&self, record: &str) -> Option<EventId> {
+        let writes = self.0.get(record)?;
+        writes.iter().rev().find(|write| !write.late).map(|write| write.event)
+    }
+
+    /// Whether a record was rightly as this write left it, at a moment when it had been written by `since`.
+    fn is_right(record: &str, writes: &[Write], at: usize, since: Option<EventId>) -> bool {
         let Some(write) = writes.get(at) else { return false };
         // What comes late lands on whatever was written meanwhile.
         if write.late {
@@ -61,18 +68,45 @@ impl Records {
         }
         match record.get(..2) {
             // Whoever kills waits for nobody: of several at once any may have landed last. But the birth is over after the first.
-            Some("k:" | "s:") => at > 0 || writes.len() == 1,
+            Some("k:" | "s:") if at > 0 => true,
             Some("x:") => true,
-            _ => writes.iter().skip(at.saturating_add(1)).all(|later| later.late),
+            _ => {
+                since.is_some_and(|since| write.event >= since)
+                    || writes.iter().skip(at.saturating_add(1)).all(|later| later.late)
+            }
+        }
+    }
+
+    fn judged(&self, record: &str, version: u32, digest: Option<Hash>, since: Option<EventId>) -> Found {
+        let Some(digest) = digest else { return Found::Gone };
+        let writes = self.0.get(record).map_or(&[][..], Vec::as_slice);
+        // The newest first: a record may have been written unchanged.
+        let as_of = writes.iter().enumerate().rev().find(|(_, write)| {
+            write.digest == digest && write.ring_version.is_none_or(|known| known == version)
+        });
+        match as_of {
+            Some((at, _)) if Self::is_right(record, writes, at, since) => Found::Right,
+            Some((_, write)) => Found::Changed { as_of: Some(write.event) },
+            None => Found::Changed { as_of: None },
         }
     }
 }
 
 /// How a record was found.
+#[derive(Clone, Copy)]
 enum Found {
     Right,
     Gone,
     Changed { as_of: Option<EventId> },
+}
+
+/// A record that is not as the events read so far say.
+struct Suspect {
+    found: Found,
+    /// The last event that was known to have written it before it was looked at.
+    since: Option<EventId>,
+    /// Its digests then, each with the version that it is under.
+    digests: Vec<(u32, Option<Hash>)>,
 }
 
 impl<S: LogSource> Audit<'_, S> {
@@ -89,43 +123,48 @@ impl<S: LogSource> Audit<'_, S> {
         let mut stand = stand.clone();
         let mut looks = 0;
         loop {
-            let found = self.compare(&suspects, &stand)?;
+            let mut wrong = self.compare(&suspects, &stand)?;
             looks += 1;
-            if found.is_empty() || looks > LOOKS_AGAIN_MAX {
-                for (record, found) in found {
-                    self.name(&record, &found);
+            if !wrong.is_empty() {
+                // Whoever writes meanwhile is no fault: what was seen was written with an event that is there by now.
+                let newer = self.source.stand(None)?;
+                self.read_behind(&stand, newer.taken)?;
+                stand.taken = newer.taken;
+                wrong.retain(|record, suspect| !self.is_explained(record, suspect));
+            }
+            if wrong.is_empty() || looks > LOOKS_AGAIN_MAX {
+                for (record, suspect) in wrong {
+                    self.name(&record, suspect.found);
                 }
                 return Ok(());
             }
-            suspects = found.into_keys().collect();
-            // Whoever writes meanwhile is no fault: what was written has its event by now.
-            let (read, newer) = (self.events_read(), self.source.stand(None)?);
-            self.read_behind(&stand, newer.taken)?;
-            stand.taken = newer.taken;
-            if self.events_read() == read {
-                looks = LOOKS_AGAIN_MAX;
-            }
+            suspects = wrong.into_keys().collect();
         }
     }
 
-    fn events_read(&self) -> usize {
-        self.records.0.values().map(Vec::len).sum()
+    /// Whether the events read since explain what was seen of a record.
+    fn is_explained(&self, record: &str, suspect: &Suspect) -> bool {
+        let judged = |(version, digest): &(u32, Option<Hash>)| {
+            self.records.judged(record, *version, *digest, suspect.since)
+        };
+        suspect.digests.iter().any(|seen| matches!(judged(seen), Found::Right))
     }
 
-    /// Those of `suspects` that are not as the log says.
+    /// Those of `suspects` that are not as the events read so far say.
     fn compare(
         &mut self,
         suspects: &BTreeSet<String>,
         stand: &Stand,
-    ) -> Result<BTreeMap<String, Found>, S::Error> {
+    ) -> Result<BTreeMap<String, Suspect>, S::Error> {
         let mut rounds: BTreeMap<u32, Vec<String>> = BTreeMap::new();
-        let mut wrong: BTreeMap<String, Found> = BTreeMap::new();
+        let mut wrong: BTreeMap<String, Suspect> = BTreeMap::new();
         let mut others: BTreeMap<String, Vec<u32>> = BTreeMap::new();
         for record in suspects {
             let mut versions = self.records.versions(record, &stand.ring_versions).into_iter();
             match versions.next() {
                 None => {
-                    wrong.insert(record.clone(), Found::Changed { as_of: None });
+                    let found = Found::Changed { as_of: None };
+                    wrong.insert(record.clone(), Suspect { found, since: None, digests: Vec::new() });
                 }
                 Some(version) => {
                     rounds.entry(version).or_default().push(record.clone());
@@ -151,14 +190,21 @@ impl<S: LogSource> Audit<'_, S> {
                     done = done.saturating_add(u64::try_from(chunk.len()).unwrap_or(0));
                     self.progress.at(Part::State, done.min(total), total);
                     for (record, digest) in chunk.iter().zip(digests) {
-                        let found = judged(&self.records, record, version, digest);
+                        let since = self.records.last(record);
+                        let found = self.records.judged(record, version, digest, None);
                         if matches!(found, Found::Right) {
                             wrong.remove(record);
                             continue;
                         }
+                        let suspect = wrong.entry(record.clone()).or_insert_with(|| Suspect {
+                            found,
+                            since,
+                            digests: Vec::new(),
+                        });
+                        suspect.digests.push((version, digest));
                         // An older write that it was recognised by says more than none.
-                        if !matches!(wrong.get(record), Some(Found::Changed { as_of: Some(_) })) {
-                            wrong.insert(record.clone(), found);
+                        if matches!(suspect.found, Found::Changed { as_of: None }) {
+                            suspect.found = found;
                         }
                         if let Some(version) = others.get_mut(record).and_then(take_first) {
                             next.entry(version).or_default().push(record.clone());
@@ -171,7 +217,7 @@ impl<S: LogSource> Audit<'_, S> {
         Ok(wrong)
     }
 
-    fn name(&mut self, record: &str, found: &Found) {
+    fn name(&mut self, record: &str, found: Found) {
         let last = self.records.0.get(record).and_then(|writes| writes.last()).map(|write| write.event);
         let what = match (found, last) {
             (_, None) => "it lies there, and no event that can be read wrote it".to_owned(),
@@ -190,19 +236,4 @@ impl<S: LogSource> Audit<'_, S> {
 
 fn take_first(versions: &mut Vec<u32>) -> Option<u32> {
     if versions.is_empty() { None } else { Some(versions.remove(0)) }
-}
-
-fn judged(records: &Records, record: &str, version: u32, digest: Option<Hash>) -> Found {
-    let Some(digest) = digest else { return Found::Gone };
-    let writes = records.0.get(record).map_or(&[][..], Vec::as_slice);
-    // The newest first: a record may have been written unchanged.
-    let as_of =
-        writes.iter().enumerate().rev().find(|(_, write)| {
-            write.digest == digest && write.ring_version.is_none_or(|known| known == version)
-        });
-    match as_of {
-        Some((at, _)) if Records::is_right(record, writes, at) => Found::Right,
-        Some((_, write)) => Found::Changed { as_of: Some(write.event) },
-        None => Found::Changed { as_of: None },
-    }
 }

@@ -274,6 +274,18 @@ impl World {
         (world, key, event)
     }
 
+    /// The same record written once more, as a change does.
+    fn rename(&self, key: KeyId, name: &str, previous: EventId) -> EventId {
+        let store_key = names::key(key);
+        let stored: Key = open(&self.rings.records, &store_key, &self.store.at(&store_key)).unwrap();
+        let draft = self.draft(Action::KeyChanged, Target::key(Some(key)), Some(previous));
+        let committed = Self::wait(self.ledger().commit(vec![draft], |_, writes| {
+            writes.new_key(&Key { name: name.into(), ..stored });
+            Ok(())
+        }));
+        committed.unwrap().receipt.event
+    }
+
     fn keys(&self) -> Vec<VerifierKey> {
         let keys = self.rings.log.as_ref().unwrap().verifier_keys(1);
         keys.iter().map(|key| VerifierKey::parse(key).unwrap()).collect()
@@ -534,16 +546,7 @@ fn an_older_state_of_the_same_record_is_named() {
     let (application, created) = world.application();
     let (key, issued) = world.key(application, created);
     let older = world.store.at(&names::key(key));
-    let stored: Key = open(&world.rings.records, &names::key(key), &older).unwrap();
-    // The same record written once more, as a change does.
-    let draft = world.draft(Action::KeyChanged, Target::key(Some(key)), Some(issued));
-    let changed = World::wait(world.ledger().commit(vec![draft], |_, writes| {
-        writes.new_key(&Key { revision: 2, name: "renamed".into(), ..stored });
-        Ok(())
-    }))
-    .unwrap()
-    .receipt
-    .event;
+    let changed = world.rename(key, "renamed", issued);
     world.integrate();
     let trust = world.trust();
     is_clean(&world.check(&trust));
@@ -552,6 +555,69 @@ fn an_older_state_of_the_same_record_is_named() {
     finds(&report, Kind::State, &names::key(key));
     let said = &report.findings[0].what;
     assert!(said.contains(&issued.to_string()) && said.contains(&changed.to_string()), "{said}");
+}
+
+/// A store that moves on before and after records of keys are looked at: what is seen is newer than what was read before, and older than
+/// what is read next.
+struct Moving {
+    moments: Mutex<Vec<Store>>,
+}
+
+impl Moving {
+    fn now<T>(&self, keys: &[String], read: impl FnOnce(&Store) -> T) -> T {
+        let mut moments = self.moments.lock().unwrap();
+        let moves = keys.iter().any(|key| key.starts_with("m:"));
+        let move_on = |moments: &mut Vec<Store>| {
+            if moves && moments.len() > 1 {
+                moments.pop();
+            }
+        };
+        move_on(&mut moments);
+        let found = read(moments.last().unwrap());
+        move_on(&mut moments);
+        found
+    }
+}
+
+impl Values for Moving {
+    type Error = Infallible;
+
+    fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, Infallible> {
+        self.now(keys, |store| Values::get_many(store, keys))
+    }
+
+    fn counter(&self, key: &str) -> Result<i64, Infallible> {
+        self.now(&[], |store| Values::counter(store, key))
+    }
+
+    fn names(&self) -> Result<Vec<String>, Infallible> {
+        self.now(&[], Values::names)
+    }
+}
+
+#[test]
+fn what_is_written_while_it_is_checked_is_no_fault() {
+    let world = World::new();
+    let (application, created) = world.application();
+    let (key, mut last) = world.key(application, created);
+    let mut moments = vec![world.store.copy()];
+    for round in 0..20 {
+        last = world.rename(key, &format!("name {round}"), last);
+        world.key(application, created);
+        if round % 3 == 0 {
+            world.integrate();
+        }
+        moments.push(world.store.copy());
+    }
+    moments.reverse();
+    let rings = rings(9);
+    for skipped in 0..moments.len() {
+        // Every moment is a beginning.
+        let moments = moments.iter().take(moments.len() - skipped).map(Store::copy).collect();
+        let moving = Moving { moments: Mutex::new(moments) };
+        let source = StoreSource::new(&moving, &rings.audit, ORIGIN.to_owned());
+        is_clean(&verify(&source, &world.trust(), 1, &Silent).unwrap());
+    }
 }
 
 #[test]
