@@ -19,6 +19,7 @@ mod claims_once;
 mod contract_loop;
 mod credentials_out_of_place;
 mod due_work;
+mod emergency;
 mod every_change_is_on_record;
 mod garbage_costs_nothing;
 mod gateway_caddy;
