@@ -66,7 +66,9 @@ fn a_flood_leaves_no_event_and_no_counter_each() {
     on_connections(keyward.address(), CONNECTIONS, |number, connection| {
         for n in 0..FLOOD_EACH {
             let request = Request::get("/v1/keys").bearer(&unknown(number * FLOOD_EACH + n));
-            assert_eq!(connection.exchange(&request).status, 401);
+            // After some of one source it is told to wait.
+            let status = connection.exchange(&request).status;
+            assert!(matches!(status, 401 | 429), "{status}");
         }
     });
     let anonymous = |keyward: &Keyward| {
