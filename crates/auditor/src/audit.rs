@@ -188,7 +188,7 @@ impl<S: LogSource> Audit<'_, S> {
         self.stored_checkpoints(stand, &checkpoints, &roots)?;
         self.seen(stand, &roots);
         let highest = inventory.and_then(|inventory| inventory.highest.get(&epoch)).copied();
-        self.counter(stand, highest.unwrap_or(stand.size).max(stand.size));
+        self.counter(stand, highest.unwrap_or(stand.size).max(stand.size))?;
         let root = roots.get(&size).map_or_else(String::new, |root| hex(root));
         let behind = u64::try_from(self.times.len()).unwrap_or(u64::MAX);
         self.report.epochs.push(EpochReport {
@@ -203,14 +203,20 @@ impl<S: LogSource> Audit<'_, S> {
         Ok(())
     }
 
-    fn counter(&mut self, stand: &Stand, highest: u64) {
-        if stand.taken < highest {
+    fn counter(&mut self, stand: &Stand, highest: u64) -> Result<(), S::Error> {
+        if stand.taken >= highest {
+            return Ok(());
+        }
+        // Entries may have come since the counter was read: it counts as it is after them.
+        let now = self.source.stand(None)?;
+        let taken = if now.epoch == stand.epoch { now.taken } else { stand.taken };
+        if taken < highest {
             let what = format!(
-                "the counter of tickets says {}, and there are entries up to {highest}: it was lowered",
-                stand.taken
+                "the counter of tickets says {taken}, and there are entries up to {highest}: it was lowered"
             );
             self.report.find(Kind::Counter, format!("epoch {}", stand.epoch), what);
         }
+        Ok(())
     }
 
     /// Reads what lies behind the tree: what is new, and what had nothing when it was read last. Gives the leaves of what is new.
