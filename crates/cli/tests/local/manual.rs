@@ -45,7 +45,7 @@ fn bash_completes_what_there_is() {
     let complete = |words: &str| {
         let last = words.split_whitespace().count();
         let ask = format!(
-            "source script; COMP_WORDS=(keyward {words} ''); COMP_CWORD={}; _keyward keyward '' x; echo \"${{COMPREPLY[*]}}\"",
+            "source ./script; COMP_WORDS=(keyward {words} ''); COMP_CWORD={}; _keyward keyward '' x; echo \"${{COMPREPLY[*]}}\"",
             last + 1
         );
         let bash = Command::new("bash").args(["-c", &ask]).current_dir(folder.path(".")).output().unwrap();
