@@ -1,7 +1,7 @@
 //! Keyward in a process of its own, on a state directory of its own that `keyward init` made. Killed and removed when dropped.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -22,6 +22,10 @@ pub const SECRET_VARIABLES: [&str; 5] =
 pub const PUBLIC_URL: &str = "https://keys.example";
 /// Where a store other than SQLite is configured, in the folder of a test.
 const RUNTIME_CONFIG: &str = "runtime-config.toml";
+/// Where a test's own manifest lies.
+const MANIFEST: &str = "spin.toml";
+/// The label of a witness.
+const WITNESS: &str = "witness";
 /// Lines of the host's log that a failed test shows.
 const LOG_LINES_SHOWN: usize = 40;
 
@@ -40,13 +44,20 @@ pub struct Setup {
     program: Program,
     is_on_redis: bool,
     is_ticking: bool,
+    has_witness: bool,
     variables: Vec<(String, String)>,
 }
 
 impl Setup {
     /// On SQLite, in the host's test world: a virtual clock that flows, and the control interface.
     pub fn new() -> Self {
-        Self { program: Program::Host, is_on_redis: false, is_ticking: false, variables: Vec::new() }
+        Self {
+            program: Program::Host,
+            is_on_redis: false,
+            is_ticking: false,
+            has_witness: false,
+            variables: Vec::new(),
+        }
     }
 
     /// On a Redis server of its own.
@@ -61,6 +72,12 @@ impl Setup {
     pub fn ticking(mut self) -> Self {
         self.is_ticking = true;
         self
+    }
+
+    /// With a second store that remembers how far the log was.
+    #[must_use]
+    pub fn with_witness(self) -> Self {
+        Self { has_witness: true, ..self }.variable("witness_store", WITNESS)
     }
 
     /// By `keyward up`, without a test world.
@@ -84,6 +101,9 @@ impl Setup {
     pub fn start(self) -> Keyward {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let redis = self.is_on_redis.then(|| redis_for(folder.path()));
+        if self.has_witness {
+            witness_for(folder.path());
+        }
         let stage = Stage { folder, setup: self };
         let mut init = Command::new(programs::program("keyward"));
         init.arg("init").arg("--state-dir").arg(stage.state()).args(stage.runtime_config());
@@ -107,6 +127,24 @@ fn redis_for(folder: &Path) -> RedisServer {
     let config = format!("[key_value_store.default]\ntype = \"redis\"\nurl = \"{}\"\n", redis.url());
     std::fs::write(folder.join(RUNTIME_CONFIG), config).unwrap();
     redis
+}
+
+/// A witness below `folder`, as docs/deploying.md has it: where it is kept, and a manifest whose components may open it.
+fn witness_for(folder: &Path) {
+    let path = folder.join("witness.db");
+    let config = format!("[key_value_store.{WITNESS}]\ntype = \"spin\"\npath = \"{}\"\n", path.display());
+    File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join(RUNTIME_CONFIG))
+        .and_then(|mut file| file.write_all(config.as_bytes()))
+        .unwrap();
+    let labels = |labels: &str| format!("key_value_stores = [{labels}]");
+    let manifest = std::fs::read_to_string(programs::manifest())
+        .unwrap()
+        .replace(&labels("\"default\""), &labels(&format!("\"default\", \"{WITNESS}\"")))
+        .replace("source = \"target/", &format!("source = \"{}/", programs::target().display()));
+    std::fs::write(folder.join(MANIFEST), manifest).unwrap();
 }
 
 /// The flag that leads to it, where there is one.
@@ -199,7 +237,9 @@ impl Stage {
                 keyward
             }
         };
-        command.arg("--from").arg(programs::manifest()).arg("--state-dir").arg(state);
+        let own = self.folder.path().join(MANIFEST);
+        let manifest = if own.exists() { own } else { programs::manifest() };
+        command.arg("--from").arg(manifest).arg("--state-dir").arg(state);
         command.args(["--listen", "127.0.0.1:0"]).args(self.runtime_config());
         for (name, value) in &self.setup.variables {
             command.args(["--variable", &format!("{name}={value}")]);
@@ -376,6 +416,20 @@ impl Keyward {
     pub fn kill(&self) {
         let pid = self.running.child.id().to_string();
         assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+    }
+
+    /// Kills it and waits for its end.
+    pub fn end(&mut self) {
+        self.kill();
+        let _ = self.running.child.wait();
+    }
+
+    /// A command that works on the state itself, next to the store.
+    pub fn local_command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(programs::program("keyward"));
+        command.args(arguments).arg("--state-dir").arg(self.state_dir()).args(self.stage.runtime_config());
+        command.stdin(Stdio::null());
+        command
     }
 
     /// Waits for its end, which somebody brought about, and starts it again on the same state.

@@ -25,6 +25,8 @@ pub(crate) async fn ready(plane: &Plane) -> Result<Response> {
     let kind = match believed {
         Some((_, kind)) => kind,
         None => {
+            plane.ask_witness().await;
+            plane.service().ledger().hold_counter().await?;
             let kind = plane.service().ledger().probe().await?;
             PROBED.set(Some((now_ms, kind)));
             kind

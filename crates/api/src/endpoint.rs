@@ -177,7 +177,7 @@ impl Endpoint {
     /// Changes something: its answer, named before, carries a receipt.
     #[must_use]
     pub fn changes(self) -> Self {
-        self.reads().refuses(&[Code::OutcomeUnknown]).with(header::RECEIPT)
+        self.reads().refuses(&[Code::OutcomeUnknown, Code::StoreRolledBack]).with(header::RECEIPT)
     }
 
     /// Creates something: takes an Idempotency-Key. Its answer is named before.

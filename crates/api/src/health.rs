@@ -16,7 +16,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         Endpoint::get(SUBJECT, "/readyz", "getReadiness", "Whether the store can carry Keyward")
             .answers::<Ready>(200, "It can.")
             .reads()
-            .refuses(&[Code::StoreUnsuitable]),
+            .refuses(&[Code::StoreUnsuitable, Code::StoreRolledBack]),
         Endpoint::get(SUBJECT, "/openapi.json", "getDocument", "This document").answers_with(
             200,
             ResponseBuilder::new()

@@ -354,6 +354,31 @@ pub enum AuditCommand {
     Tail(AuditTail),
     /// Keep the last heads of a log apart from it, and serve them
     Witness(AuditWitness),
+    /// Take a store that was set back to an older copy into use again, with what was revoked since revoked again
+    NewEpoch(AuditNewEpoch),
+}
+
+/// `keyward audit new-epoch`.
+#[derive(Debug, Args)]
+pub struct AuditNewEpoch {
+    /// Where `keyward init` put rings and store
+    #[arg(long, value_name = "DIR", default_value = ".keyward")]
+    pub state_dir: PathBuf,
+    /// Spin's runtime configuration, where the store lies elsewhere or there is a witness
+    #[arg(long, value_name = "FILE")]
+    pub runtime_config_file: Option<PathBuf>,
+    /// The log as `keyward audit export` wrote it last, oldest event first
+    #[arg(long, value_name = "FILE")]
+    pub log: PathBuf,
+    /// Why, for the audit log
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// The label of the store that is the witness, as the variable `witness_store` has it
+    #[arg(long, value_name = "LABEL", requires = "runtime_config_file")]
+    pub witness_store: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// `keyward audit verify`.

@@ -10,8 +10,9 @@ use keyward_guest::admin::Trust;
 use keyward_guest::refusals::{AnonymousRefusals, DUE_AFTER_MS, Noted};
 use keyward_guest::variables::{self, Control};
 use keyward_guest::{Incoming, Response, WasiClock, WasiRng, authenticate};
-use keyward_ledger::Receipt;
+use keyward_ledger::{Receipt, Witness};
 use keyward_service::{Attempt, Caller, Service};
+use std::cell::Cell;
 use std::rc::Rc;
 
 /// The use cases over the platform's store, clock and randomness.
@@ -42,6 +43,10 @@ pub struct Plane {
     clock: WasiClock,
     rng: WasiRng,
     public_url: String,
+    /// A second store, which remembers how far the log was.
+    witness_store: Option<ControlKv>,
+    /// What it was found to remember.
+    witness: Cell<Witness>,
 }
 
 impl Plane {
@@ -50,14 +55,19 @@ impl Plane {
     /// # Errors
     /// [`Code::Misconfigured`].
     pub async fn open() -> Result<Self> {
-        let control = variables::control().await?;
-        Ok(Self {
+        Ok(Self::over(variables::control().await?))
+    }
+
+    fn over(control: Rc<Control>) -> Self {
+        Self {
             kv: ControlKv::default(),
+            witness_store: control.witness_store.as_deref().map(ControlKv::new),
             control,
             clock: WasiClock,
             rng: WasiRng,
             public_url: String::new(),
-        })
+            witness: Cell::default(),
+        }
     }
 
     /// The same for a component that names the outside's way to Keyward.
@@ -75,6 +85,25 @@ impl Plane {
     /// The use cases.
     pub fn service(&self) -> PlaneService<'_> {
         Service::new(&self.kv, &self.control.rings, &self.clock, &self.rng, &EventLines, &self.public_url)
+            .held_to(self.witness.get())
+    }
+
+    /// Asks the witness, where there is one, what it remembers; whatever is done from here on is held to it.
+    pub async fn ask_witness(&self) {
+        if let Some(store) = &self.witness_store {
+            self.witness.set(self.service().ledger().ask_witness(store).await);
+        }
+    }
+
+    /// Tells the witness, where there is one, how far the log is.
+    ///
+    /// # Errors
+    /// Those of [`keyward_ledger::Ledger::tell_witness`].
+    pub async fn tell_witness(&self) -> Result<()> {
+        match &self.witness_store {
+            Some(store) => self.service().ledger().tell_witness(store).await,
+            None => Ok(()),
+        }
     }
 
     /// An admin changes something: `work` runs for whoever presents a key of `keyward`; its refusal becomes an event.
@@ -112,7 +141,9 @@ impl Plane {
         work: impl AsyncFnOnce(&PlaneService<'_>, &Attempt) -> Result<Response>,
     ) -> Result<Response> {
         let trust = Trust::from(&*self.control);
-        let admin = match authenticate(incoming, &self.kv, trust, &self.clock).await {
+        let authentication = authenticate(incoming, &self.kv, trust, &self.clock);
+        let (admin, ()) = futures::join!(authentication, self.ask_witness());
+        let admin = match admin {
             Ok(admin) => admin,
             Err(error) => return Err(self.turn_away(incoming, error).await),
         };
@@ -135,6 +166,7 @@ impl Plane {
     ) -> Result<Response> {
         // Looked at for its misplacement alone.
         incoming.credential()?;
+        self.ask_witness().await;
         let source = incoming.source(&self.control.trusted_proxies);
         let (key, fault) = split(incoming.idempotency_key());
         let attempt =
@@ -149,6 +181,10 @@ impl Plane {
         work: impl AsyncFnOnce(&PlaneService<'_>, &Attempt) -> Result<Response>,
     ) -> Result<Response> {
         let service = self.service();
+        if !attempt.reads() {
+            // Before the attempt takes a turn anywhere: nobody is to wait for it later.
+            service.ledger().hold().await?;
+        }
         let result = match fault {
             Some(error) => Err(error),
             None => work(&service, &attempt).await,
@@ -191,13 +227,8 @@ impl Plane {
     fn write_refusals_down(&self, request: RequestId) {
         let control = Rc::clone(&self.control);
         spin_sdk::wasip3::spawn(async move {
-            let plane = Self {
-                kv: ControlKv::default(),
-                control,
-                clock: WasiClock,
-                rng: WasiRng,
-                public_url: String::new(),
-            };
+            let plane = Self::over(control);
+            plane.ask_witness().await;
             let pause_ms = u64::try_from(DUE_AFTER_MS).unwrap_or(0).saturating_add(1);
             loop {
                 plane.clock.sleep_ms(pause_ms).await;

@@ -24,10 +24,23 @@ mod bindings {
     });
 }
 
-/// The store of the control plane: the label `default`.
-#[derive(Default)]
+/// A store of the control plane: the label `default`, or that of a witness.
 pub struct ControlKv {
+    label: String,
     reading: SpinKv,
+}
+
+impl Default for ControlKv {
+    fn default() -> Self {
+        Self::new(keyward_guest::store::LABEL_DEFAULT)
+    }
+}
+
+impl ControlKv {
+    /// The store of this label. Nothing is opened yet.
+    pub fn new(label: &str) -> Self {
+        Self { label: label.to_owned(), reading: SpinKv::new(label) }
+    }
 }
 
 impl KvRead for ControlKv {
@@ -44,8 +57,7 @@ impl KvCount for ControlKv {
 
 impl KvWrite for ControlKv {
     async fn set_many(&self, batch: &Batch) -> Result<(), StoreError> {
-        let bucket =
-            store::open(keyward_guest::store::LABEL_DEFAULT).map_err(|error| failed("open", &error))?;
+        let bucket = store::open(&self.label).map_err(|error| failed("open", &error))?;
         batch::set_many(&bucket, batch.entries()).map_err(|error| failed("set-many", &error))
     }
 }

@@ -27,12 +27,19 @@ impl Tick {
         Ok(Self { kv: ControlKv::default(), control: variables::control().await?, clock })
     }
 
-    /// The work that is due.
+    /// The work that is due, and the witness told of it.
     ///
     /// # Errors
-    /// Those of [`Service::maintain`].
+    /// Those of [`Service::maintain`] and [`keyward_ledger::Ledger::tell_witness`].
     pub async fn maintain(&self) -> Result<MaintenanceView> {
-        Service::new(&self.kv, &self.control.rings, &self.clock, &StdRng, &EventLines, "").maintain().await
+        let service = Service::new(&self.kv, &self.control.rings, &self.clock, &StdRng, &EventLines, "");
+        let Some(store) = self.control.witness_store.as_deref().map(ControlKv::new) else {
+            return service.maintain().await;
+        };
+        let service = service.held_to(service.ledger().ask_witness(&store).await);
+        let done = service.maintain().await?;
+        service.ledger().tell_witness(&store).await?;
+        Ok(done)
     }
 }
 

@@ -104,6 +104,8 @@ codes! {
     OutcomeUnknown = ("outcome-unknown", 503, Store, "Whether it was done is not known"),
     /// A record is sealed under a ring version that this process does not have.
     RingVersionUnknown = ("ring-version-unknown", 503, Store, "A key ring is not up to date"),
+    /// The store is older than its witness saw it.
+    StoreRolledBack = ("store-rolled-back", 503, Store, "The store was rolled back"),
     /// The store lacks something that Keyward needs.
     StoreUnsuitable = ("store-unsuitable", 503, Store, "The store cannot carry Keyward"),
     /// A configuration variable is missing or wrong.

@@ -35,6 +35,8 @@ pub struct Control {
     pub rings: Rings,
     /// The proxies whose `X-Forwarded-For` counts.
     pub trusted_proxies: NetworkRule,
+    /// The label of the store that remembers how far the log was, where there is one.
+    pub witness_store: Option<String>,
 }
 
 /// What issuance is handed beyond [`Control`].
@@ -63,7 +65,8 @@ pub async fn validation() -> Result<Rc<Validation>> {
         records: sealer("records_keyring", &required("records_keyring").await?)?,
         peppers: ring_rule(Peppers::parse(required("peppers").await?.expose()))?,
         trusted_proxies: parse_proxies(optional("trusted_proxies").await?.expose())?,
-        usage_store: parse_label(optional("usage_store").await?.expose())?,
+        usage_store: parse_label("usage_store", optional("usage_store").await?.expose())?
+            .unwrap_or_else(|| crate::store::LABEL_DEFAULT.to_owned()),
     };
     Ok(hold(&VALIDATION, fresh))
 }
@@ -85,6 +88,7 @@ pub async fn control() -> Result<Rc<Control>> {
             month: CurrentMonth::default(),
         },
         trusted_proxies: parse_proxies(optional("trusted_proxies").await?.expose())?,
+        witness_store: parse_label("witness_store", optional("witness_store").await?.expose())?,
     };
     Ok(hold(&CONTROL, fresh))
 }
@@ -171,15 +175,16 @@ fn parse_proxies(text: &str) -> Result<NetworkRule> {
     })
 }
 
-fn parse_label(text: &str) -> Result<String> {
+/// A store's label; none where the variable is left out or empty.
+fn parse_label(name: &str, text: &str) -> Result<Option<String>> {
     let text = text.trim();
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     if text.is_empty() {
-        Ok(crate::store::LABEL_DEFAULT.to_owned())
+        Ok(None)
     } else if text.len() <= LABEL_BYTES_MAX && text.bytes().all(plain) {
-        Ok(text.to_owned())
+        Ok(Some(text.to_owned()))
     } else {
-        Err(misconfigured("usage_store", "is not valid", "the label of a key-value store"))
+        Err(misconfigured(name, "is not valid", "the label of a key-value store"))
     }
 }
 
@@ -241,9 +246,9 @@ mod tests {
         assert!(parse_proxies("").is_ok_and(|rule| rule.is_empty()));
         let error = parse_proxies("10.0.0.0/8, hush-hush").expect_err("no network");
         assert!(error.detail.contains("`trusted_proxies`") && !error.detail.contains("hush"));
-        assert_eq!(parse_label("").as_deref(), Ok("default"));
-        assert_eq!(parse_label("usage").as_deref(), Ok("usage"));
-        assert!(parse_label("a b").is_err());
+        assert_eq!(parse_label("usage_store", ""), Ok(None));
+        assert_eq!(parse_label("usage_store", "usage"), Ok(Some("usage".to_owned())));
+        assert!(parse_label("usage_store", "a b").is_err_and(|error| error.detail.contains("`usage_store`")));
     }
 
     #[test]

@@ -14,9 +14,10 @@ use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::role::Role;
 use keyward_domain::{ApplicationId, Code, Error, RequestId, Result};
+use keyward_records::projection::Head;
 use keyward_records::{
-    KvCount, KvRead, LIVE, MonthKey, NameRecord, PersonalKey, Record, StoredEvent, Tombstone, names, seal,
-    tombstone_value,
+    Epochs, KvCount, KvRead, LIVE, MonthKey, NameRecord, PersonalKey, Record, StoredEvent, Tombstone, names,
+    seal, tombstone_value,
 };
 
 /// How long a batch may take before its effect is looked up instead of believed; also how long a writer may hold a turn.
@@ -80,9 +81,9 @@ pub struct Committed<T> {
     pub receipt: Receipt,
 }
 
-/// One entry of a batch, and which event names it.
+/// One entry of a batch, and which event names it; none names what follows from the log.
 struct Entry {
-    event: usize,
+    event: Option<usize>,
     store_key: String,
     value: Vec<u8>,
 }
@@ -98,7 +99,7 @@ pub struct Writes<'l, K, C, R> {
 
 impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Writes<'_, K, C, R> {
     fn put(&mut self, store_key: String, value: Vec<u8>) {
-        self.entries.push(Entry { event: self.event, store_key, value });
+        self.entries.push(Entry { event: Some(self.event), store_key, value });
     }
 
     /// What is written from here on is named by the event at this place of the drafts.
@@ -194,6 +195,16 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Writes<'_, K, C, R> {
         }
     }
 
+    /// An epoch of the log is opened. Its head follows from it, as that of every projection does: no event names it.
+    pub fn epochs(&mut self, epochs: &Epochs, head: &Head) {
+        self.sealed_under_audit(epochs);
+        let named = self.entries.len();
+        self.sealed_under_audit(head);
+        if let Some(entry) = self.entries.get_mut(named) {
+            entry.event = None;
+        }
+    }
+
     /// A claim is made, or sealed anew as it is: it never changes.
     pub fn claim(&mut self, claim: &Claim) {
         self.record(claim);
@@ -217,14 +228,31 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
     /// Takes one ticket per draft, asks `prepare` what to write with them, and writes events and state in one batch.
     ///
     /// # Errors
-    /// Those of `prepare`; [`Code::StoreUnavailable`] where nothing was written; [`Code::OutcomeUnknown`] where it is not known.
+    /// Those of `prepare`; [`Code::StoreRolledBack`] where the store is older than the witness saw it; [`Code::StoreUnavailable`] where
+    /// nothing was written; [`Code::OutcomeUnknown`] where it is not known.
     pub async fn commit<T>(
         &self,
         drafts: Vec<Draft>,
         prepare: impl FnOnce(&Tickets, &mut Writes<'_, K, C, R>) -> Result<T>,
     ) -> Result<Committed<T>> {
+        let reader = self.read();
+        let (epochs, held) = futures::join!(reader.epochs(), self.hold());
+        held?;
+        self.commit_in(epochs?.current, drafts, prepare).await
+    }
+
+    /// The same with tickets of this epoch, which may be the one that is to be opened.
+    ///
+    /// # Errors
+    /// As [`Ledger::commit`].
+    pub async fn commit_in<T>(
+        &self,
+        epoch: u32,
+        drafts: Vec<Draft>,
+        prepare: impl FnOnce(&Tickets, &mut Writes<'_, K, C, R>) -> Result<T>,
+    ) -> Result<Committed<T>> {
         let personal = self.commit_key().await?;
-        let tickets = self.take_tickets(drafts.len()).await?;
+        let tickets = self.take_tickets(epoch, drafts.len()).await?;
         let mut writes =
             Writes { ledger: self, event: 0, entries: Vec::new(), turns: Vec::new(), failed: None };
         let value = prepare(&tickets, &mut writes)?;
@@ -253,10 +281,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         Ok(Committed { value, receipt: Receipt { event: tickets.event(0), leaf: leaf_hash(&witness) } })
     }
 
-    async fn take_tickets(&self, count: usize) -> Result<Tickets> {
+    async fn take_tickets(&self, epoch: u32, count: usize) -> Result<Tickets> {
         let count =
             i64::try_from(count.max(1)).map_err(|_| Error::internal("too many events in one commit"))?;
-        let epoch = self.read().epochs().await?.current;
         let counter = names::counter::audit(epoch);
         let mut asked_ms = self.clock.monotonic_ms();
         let mut last = self.kv.increment(&counter, count).await;
@@ -266,7 +293,10 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
             last = self.kv.increment(&counter, count).await;
         }
         match u64::try_from(last? - count + 1) {
-            Ok(first) if first > 0 => Ok(Tickets { epoch, first, count: count.unsigned_abs(), asked_ms }),
+            Ok(first) if first > 0 => {
+                self.hold_tickets(epoch, first - 1)?;
+                Ok(Tickets { epoch, first, count: count.unsigned_abs(), asked_ms })
+            }
             _ => Err(Error::damaged("the audit counter")),
         }
     }
@@ -300,7 +330,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
                 reason: draft.reason,
                 detail: draft.detail,
                 previous: draft.previous,
-                writes: entries.iter().filter(|entry| entry.event == index).map(digest).collect(),
+                writes: entries.iter().filter(|entry| entry.event == Some(index)).map(digest).collect(),
             };
             let too_large = |_| Error::internal("an event is too large to be sealed");
             let key = StoredEvent::is_personal(&event).then_some(personal);

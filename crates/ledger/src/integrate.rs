@@ -11,7 +11,7 @@ use keyward_crypto::digest::leaf_hash;
 use keyward_crypto::tree::{Edge, Hash};
 use keyward_domain::event::{Action, Event, EventId, Outcome};
 use keyward_domain::ports::{Clock, Rng};
-use keyward_domain::{Error, Result, Timestamp};
+use keyward_domain::{Code, Error, Result, Timestamp};
 use keyward_records::projection::{
     Entry, Gap, Head, ListHead, ListPage, PAGE_ENTRIES, VOIDS_WATCHED_MAX, lists,
 };
@@ -53,14 +53,36 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
     /// # Errors
     /// Where the store does not answer or a record does not open.
     pub async fn integrate(&self, rounds: u32) -> Result<Progress> {
-        let mut progress = self.progress().await?;
+        self.integrate_voiding(rounds, Some(VOID_AFTER_S)).await
+    }
+
+    /// Integrates the current epoch to its end and voids at once whatever lacks its event: for a store that nobody writes to any more.
+    /// Gives the head.
+    ///
+    /// # Errors
+    /// As [`Ledger::integrate`]; [`Code::StateConflict`] where somebody still takes tickets.
+    pub async fn close(&self) -> Result<Head> {
+        let Progress { size, taken } = self.integrate_voiding(u32::MAX, None).await?;
+        if size < taken {
+            return Err(Error::new(
+                Code::StateConflict,
+                "the log did not come to its end; stop whatever runs on the store and repeat",
+            ));
+        }
+        self.read().head().await
+    }
+
+    async fn integrate_voiding(&self, rounds: u32, void_after_s: Option<i64>) -> Result<Progress> {
+        let head = self.read().head().await?;
+        self.hold_tree(&head).await?;
+        let mut progress = self.progress(&head).await?;
         for _ in 0..rounds {
             if progress.size >= progress.taken {
                 break;
             }
             let before = progress.size;
-            self.integrate_once().await?;
-            progress = self.progress().await?;
+            self.integrate_once(void_after_s).await?;
+            progress = self.progress(&self.read().head().await?).await?;
             if progress.size == before {
                 break;
             }
@@ -104,19 +126,18 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         Ok(found.into_iter().flatten().collect())
     }
 
-    async fn progress(&self) -> Result<Progress> {
-        let head = self.read().head().await?;
+    async fn progress(&self, head: &Head) -> Result<Progress> {
         Ok(Progress { size: head.size, taken: self.taken(head.epoch).await? })
     }
 
-    async fn integrate_once(&self) -> Result<()> {
+    async fn integrate_once(&self, void_after_s: Option<i64>) -> Result<()> {
         let head = self.read().head().await?;
         let taken = self.taken(head.epoch).await?;
         let next = head.next();
         let now = self.clock.now();
         // A gap that is too young blocks everybody: look before anyone claims the work.
         let blocked = head.gap.filter(|gap| gap.seq == next.seq);
-        if blocked.is_some_and(|gap| !overdue(gap, now)) && self.leaf(next).await?.is_none() {
+        if blocked.is_some_and(|gap| !overdue(gap, now, void_after_s)) && self.leaf(next).await?.is_none() {
             return Ok(());
         }
         // Whoever found the gap has done its work; going on behind it is other work.
@@ -127,7 +148,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         if self.kv.increment(&work, 1).await? != 1 && self.other_moved(&head).await? {
             return Ok(());
         }
-        let (leaves, gap) = self.prefix(&head, taken, now).await?;
+        let (leaves, gap) = self.prefix(&head, taken, now, void_after_s).await?;
         if leaves.is_empty() && gap == head.gap {
             return Ok(());
         }
@@ -162,7 +183,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
     }
 
     /// The leaves that follow the head without a hole, and the hole that ends them.
-    async fn prefix(&self, head: &Head, taken: u64, now: Timestamp) -> Result<(Vec<Leaf>, Option<Gap>)> {
+    async fn prefix(
+        &self,
+        head: &Head,
+        taken: u64,
+        now: Timestamp,
+        void_after_s: Option<i64>,
+    ) -> Result<(Vec<Leaf>, Option<Gap>)> {
         let last = taken.min(head.size + EVENTS_MAX);
         let mut leaves: Vec<Leaf> = Vec::new();
         let mut seq = head.size;
@@ -179,7 +206,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
                             Some(gap) if seq <= gap.taken => Gap { seq, ..gap },
                             _ => Gap { seq, since: now, taken },
                         };
-                        if !overdue(gap, now) {
+                        if !overdue(gap, now, void_after_s) {
                             return Ok((leaves, Some(gap)));
                         }
                         leaves.push(self.void(EventId { epoch: head.epoch, seq }, now)?);
@@ -292,9 +319,10 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
     }
 }
 
-/// Whether a gap has been open for long enough to be voided. A clock that stepped back only makes it wait longer.
-fn overdue(gap: Gap, now: Timestamp) -> bool {
-    now >= gap.since.plus_s(VOID_AFTER_S)
+/// Whether a gap has been open for long enough to be voided, which is at once where there is no patience. A clock that stepped back
+/// only makes it wait longer.
+fn overdue(gap: Gap, now: Timestamp, void_after_s: Option<i64>) -> bool {
+    void_after_s.is_none_or(|void_after_s| now >= gap.since.plus_s(void_after_s))
 }
 
 /// The voids to watch for events that come late: the newest, without those whose late event was reported.

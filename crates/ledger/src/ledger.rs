@@ -6,6 +6,7 @@ use keyward_domain::ports::{Clock, EventSink, Rng};
 use keyward_records::{KvCount, KvRead, Reader, Rings, names};
 
 use crate::batch::KvWrite;
+use crate::rollback::Witness;
 
 /// The only way to write.
 pub struct Ledger<'a, K, C, R> {
@@ -14,6 +15,7 @@ pub struct Ledger<'a, K, C, R> {
     pub(crate) clock: &'a C,
     pub(crate) rng: &'a R,
     pub(crate) sink: &'a dyn EventSink,
+    pub(crate) witness: Witness,
 }
 
 impl<K, C, R> Clone for Ledger<'_, K, C, R> {
@@ -25,9 +27,9 @@ impl<K, C, R> Clone for Ledger<'_, K, C, R> {
 impl<K, C, R> Copy for Ledger<'_, K, C, R> {}
 
 impl<'a, K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'a, K, C, R> {
-    /// A ledger over `kv` that tells `sink` of what it committed.
+    /// A ledger over `kv` that tells `sink` of what it committed, held to no witness.
     pub const fn new(kv: &'a K, rings: &'a Rings, clock: &'a C, rng: &'a R, sink: &'a dyn EventSink) -> Self {
-        Self { kv, rings, clock, rng, sink }
+        Self { kv, rings, clock, rng, sink, witness: Witness::None }
     }
 
     /// The reading half.

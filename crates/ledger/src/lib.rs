@@ -12,6 +12,7 @@ pub mod memory;
 mod personal;
 mod probe;
 mod reseal;
+mod rollback;
 mod tree;
 mod turn;
 
@@ -21,5 +22,6 @@ pub use idempotency::{Begun, IdempotentRequest, Reservation};
 pub use integrate::{Progress, late_event, places, things};
 pub use ledger::Ledger;
 pub use probe::StoreKind;
+pub use rollback::Witness;
 pub use tree::Proof;
 pub use turn::Turn;

@@ -38,6 +38,12 @@ pub enum Fault {
     CrashAfter,
 }
 
+/// A copy of a store.
+pub struct Backup {
+    values: BTreeMap<String, Vec<u8>>,
+    counters: BTreeMap<String, i64>,
+}
+
 type Plan = Box<dyn FnMut(&Call) -> Fault>;
 
 /// The store: values, counters, the calls so far, and the plan of faults.
@@ -82,6 +88,22 @@ impl<C: Clock> MemoryKv<C> {
             Some(value) => self.values.borrow_mut().insert(key.to_owned(), value),
             None => self.values.borrow_mut().remove(key),
         };
+    }
+
+    /// A copy of all that is in the store.
+    pub fn backup(&self) -> Backup {
+        Backup { values: self.values.borrow().clone(), counters: self.counters.borrow().clone() }
+    }
+
+    /// Puts a copy in the place of all that is in the store.
+    pub fn restore(&self, backup: &Backup) {
+        self.values.borrow_mut().clone_from(&backup.values);
+        self.counters.borrow_mut().clone_from(&backup.counters);
+    }
+
+    /// Sets a counter behind everybody's back.
+    pub fn set_counter(&self, key: &str, value: i64) {
+        self.counters.borrow_mut().insert(key.to_owned(), value);
     }
 
     async fn call<T>(&self, call: Call, apply: impl Fn() -> T) -> Result<T, StoreError> {

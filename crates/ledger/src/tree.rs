@@ -147,6 +147,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         if let Some(stored) = self.stored_checkpoint(&head).await? {
             return Ok(stored);
         }
+        self.hold_tree(&head).await?;
         self.edge(&head).await?;
         let entry = self.signed(&head)?.ok_or_else(|| {
             Error::new(

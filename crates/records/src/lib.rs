@@ -12,6 +12,7 @@ mod read;
 mod record;
 mod reseal;
 mod usage;
+mod witness;
 
 pub use epoch::{ClosedEpoch, Epochs};
 pub use event::{
@@ -23,3 +24,4 @@ pub use read::{Reader, Rings};
 pub use record::{Codec, NameRecord, Record, RecordError, StoredOutcome, Void, open, seal};
 pub use reseal::{Counts, Pass, Place, Resealing, WholePass};
 pub use usage::{SealedUsage, UsageBatch, UsageCount};
+pub use witness::Seen;

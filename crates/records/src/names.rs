@@ -102,6 +102,9 @@ pub fn personal_key(month: Month, number: u32) -> String {
 /// Which epochs there are.
 pub const EPOCHS: &str = "o:epochs";
 
+/// What a witness saw of the log, in a store of its own.
+pub const SEEN: &str = "w:seen";
+
 /// Where the projections stand.
 pub const HEAD: &str = "p:head";
 
@@ -257,6 +260,7 @@ mod tests {
             personal_key(Month::of(keyward_domain::Timestamp::from_unix_ms(i64::MAX)), u32::MAX),
             counter::personal_keys(Month::of(keyward_domain::Timestamp::from_unix_ms(0))),
             EPOCHS.to_owned(),
+            SEEN.to_owned(),
             probe(i64::MIN, 'a'),
             counter::audit(u32::MAX),
             counter::revision(&key(key_id)),

@@ -112,16 +112,16 @@ pub struct Entry {
 }
 
 /// A hash as lowercase hex.
-mod hash {
+pub(crate) mod hash {
     use keyward_crypto::digest::hex;
     use keyward_crypto::tree::Hash;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(hash: &Hash, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(hash: &Hash, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&hex(hash))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Hash, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Hash, D::Error> {
         let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
         keyward_crypto::digest::unhex(&text)
             .ok_or_else(|| serde::de::Error::custom("expected 64 digits of hex"))

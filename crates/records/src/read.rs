@@ -8,6 +8,7 @@ use crate::names;
 use crate::projection::{Head, ListHead, ListPage};
 use crate::record::{NameRecord, Record, Void, open};
 use crate::reseal::Resealing;
+use crate::witness::Seen;
 use keyward_crypto::note::LogKeys;
 use keyward_crypto::{Peppers, Sealer};
 use keyward_domain::application::{Application, Details};
@@ -157,6 +158,14 @@ impl<'a, K: KvRead> Reader<'a, K> {
     pub async fn epochs(&self) -> Result<Epochs> {
         let found = self.record(&self.rings.audit, names::EPOCHS, "the epochs").await?;
         Ok(found.unwrap_or(Epochs::FIRST))
+    }
+
+    /// What the store, a witness, saw of the log; `None` where it has seen nothing yet.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn seen(&self) -> Result<Option<Seen>> {
+        self.record(&self.rings.audit, names::SEEN, "what the witness saw").await
     }
 
     /// A void.

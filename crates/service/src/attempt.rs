@@ -54,6 +54,11 @@ impl Attempt {
         &self.caller
     }
 
+    /// Whether it only looks.
+    pub const fn reads(&self) -> bool {
+        self.reads
+    }
+
     /// The receipt of the last commit that the attempt made, if it made one.
     pub const fn receipt(&self) -> Option<Receipt> {
         self.receipt.get()

@@ -160,14 +160,20 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let mut keys = Vec::new();
         let mut month = self.first_month().await?;
         while month < before {
-            let numbers = self.kv.increment(&names::counter::personal_keys(month), 0).await?;
-            let numbers =
-                1..=u32::try_from(numbers).map_err(|_| Error::damaged("a counter of months' keys"))?;
-            let reader = self.read();
-            for key in futures::future::join_all(numbers.map(|n| reader.personal_key(month, n))).await {
-                keys.extend(key?.filter(|key| key.kept().is_some()));
-            }
+            keys.extend(self.kept_keys(month).await?);
             month = month.next();
+        }
+        Ok(keys)
+    }
+
+    /// The keys of one month's personal data that are still kept.
+    pub(crate) async fn kept_keys(&self, month: Month) -> Result<Vec<PersonalKey>> {
+        let numbers = self.kv.increment(&names::counter::personal_keys(month), 0).await?;
+        let numbers = 1..=u32::try_from(numbers).map_err(|_| Error::damaged("a counter of months' keys"))?;
+        let reader = self.read();
+        let mut keys = Vec::new();
+        for key in futures::future::join_all(numbers.map(|n| reader.personal_key(month, n))).await {
+            keys.extend(key?.filter(|key| key.kept().is_some()));
         }
         Ok(keys)
     }

@@ -44,6 +44,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// # Errors
     /// Where the store does not answer or the log is damaged.
     pub async fn maintain(&self) -> Result<MaintenanceView> {
+        self.ledger.hold().await?;
         self.ledger.integrate(INTEGRATE_ROUNDS).await?;
         let late = self.ledger.late_events().await?;
         if !late.is_empty() {

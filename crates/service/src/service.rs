@@ -3,7 +3,7 @@
 use crate::attempt::Attempt;
 use keyward_domain::Result;
 use keyward_domain::ports::{Clock, EventSink, Rng};
-use keyward_ledger::{Draft, KvWrite, Ledger, Tickets, Writes};
+use keyward_ledger::{Draft, KvWrite, Ledger, Tickets, Witness, Writes};
 use keyward_records::{KvCount, KvRead, Reader, Rings};
 
 /// The outcome of a creating request may be had again for this long, in seconds: a day, as Stripe does.
@@ -31,6 +31,12 @@ impl<'a, K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'a, K, C, R> {
         public_url: &'a str,
     ) -> Self {
         Self { kv, rings, clock, rng, ledger: Ledger::new(kv, rings, clock, rng, sink), public_url }
+    }
+
+    /// The same use cases, held to what a witness saw.
+    #[must_use]
+    pub fn held_to(&self, witness: Witness) -> Self {
+        Self { ledger: self.ledger.held_to(witness), ..*self }
     }
 
     /// As [`Ledger::commit`]; the attempt keeps the receipt.

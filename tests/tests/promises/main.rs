@@ -35,6 +35,7 @@ mod patience;
 mod readme_tour;
 mod refusals_tell_why;
 mod revocation_is_at_once;
+mod rolled_back;
 mod secrets;
 mod signed_claims;
 mod stalled_writer;

@@ -20,6 +20,7 @@ impl Run<'_> {
             AuditCommand::Tail(options) => self.tail_events(options),
             AuditCommand::Witness(options) if options.once => self.witness_once(options),
             AuditCommand::Witness(_) => Err(without_host("audit witness --listen")),
+            AuditCommand::NewEpoch(_) => Err(without_host("audit new-epoch")),
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 
 use super::rings::LOG_KEYS;
 use super::state::StateDir;
-use super::{start_failure, witness};
+use super::{new_epoch, start_failure, witness};
 
 /// The label that Keyward's components open.
 const LABEL: &str = "default";
@@ -27,6 +27,7 @@ pub fn is_local(command: &AuditCommand) -> bool {
     match command {
         AuditCommand::Verify(options) => options.store.is_some() || options.state_dir.is_some(),
         AuditCommand::Witness(options) => options.listen.is_some(),
+        AuditCommand::NewEpoch(_) => true,
         AuditCommand::List(_) | AuditCommand::Export(_) | AuditCommand::Tail(_) => false,
     }
 }
@@ -39,6 +40,7 @@ pub fn run(global: &Global, command: &AuditCommand, terminal: &Terminal) -> Resu
     match command {
         AuditCommand::Verify(options) => verify(global, options, terminal),
         AuditCommand::Witness(options) => witness::run(global, options, terminal),
+        AuditCommand::NewEpoch(options) => new_epoch::run(global, options, terminal),
         other => keyward_cli::commands::run_audit(global, other, terminal),
     }
 }

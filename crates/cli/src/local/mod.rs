@@ -4,6 +4,7 @@
 pub mod audit;
 mod backup;
 mod init;
+mod new_epoch;
 mod recover_root;
 mod restore;
 mod ring;

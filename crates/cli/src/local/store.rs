@@ -60,6 +60,17 @@ impl LocalStore {
         Self::of(|| NativeStore::open_file(LABEL, path))
     }
 
+    /// Opens a second store, which the runtime configuration has under this label.
+    ///
+    /// # Errors
+    /// As [`LocalStore::open`].
+    pub fn second(&self, label: &str, runtime_config: Option<&Path>, state: &StateDir) -> Result<Kv> {
+        let _entered = self.runtime.enter();
+        let store =
+            NativeStore::open(label, runtime_config, state.path()).map_err(|error| start_failure(&error))?;
+        Ok(Kv { store, fault: Mutex::default() })
+    }
+
     fn of(open: impl FnOnce() -> Result<NativeStore, StartError>) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -132,6 +143,11 @@ pub struct Kv {
 }
 
 impl Kv {
+    /// Finishes what is queued and closes the store.
+    pub fn close(self) {
+        self.store.close();
+    }
+
     fn noted<T>(&self, outcome: Result<T, NativeStoreError>) -> Result<T, StoreError> {
         outcome.map_err(|error| {
             if let Ok(mut fault) = self.fault.lock() {

@@ -28,6 +28,7 @@ mod projections;
 mod revocation_races;
 mod ring_rollover;
 mod roles;
+mod rolled_back;
 mod root_recovery;
 mod tags;
 mod tenancy;

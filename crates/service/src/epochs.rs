@@ -1,0 +1,367 @@
+//! A new epoch of the log, for a store that was rolled back. What it has of the old epoch is integrated and closed, and what an exported
+//! copy of the log says was revoked since is revoked again, before anything new is written. Run next to the store, with nobody at it.
+//!
+//! The record of the epochs is written last: until then the store is as old as it was, and a run that died is run again. What was
+//! replayed by then stays, with its events in the epoch that is to come.
+
+use crate::service::Service;
+use keyward_crypto::digest::hex;
+use keyward_domain::application::Status;
+use keyward_domain::error::Blame;
+use keyward_domain::event::{Action, Actor, ActorKind, Event, EventId, Outcome, Source, Target};
+use keyward_domain::issuing::{Issuing, State};
+use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::text::check_reason;
+use keyward_domain::timestamp::Month;
+use keyward_domain::{ApplicationId, Code, Error, KeyId, RequestId, Result};
+use keyward_ledger::{Draft, KvWrite};
+use keyward_records::projection::Head;
+use keyward_records::{ClosedEpoch, KvCount, KvRead, PersonalKey, PersonalKeyState, Seen, Tombstone, names};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Revocations that one commit replays at most.
+const REPLAYED_AT_ONCE: usize = 64;
+
+/// What an exported log says that must hold on whatever store goes on from it: who was revoked, and what was closed last.
+#[derive(Default)]
+pub struct Exported {
+    newest: Option<EventId>,
+    /// The events that ended something, each end once.
+    ends: Vec<(End, Event)>,
+    known: BTreeSet<End>,
+    standing: BTreeMap<ApplicationId, Event>,
+    issuing: Option<Event>,
+    shredded: BTreeSet<Month>,
+}
+
+/// What is over for good.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    Key(KeyId),
+    Generation(ApplicationId, u32),
+}
+
+impl Exported {
+    /// Takes note of one event; they come in the order of the log.
+    pub fn note(&mut self, event: Event) {
+        self.newest = self.newest.max(Some(event.id));
+        if event.outcome != Outcome::Done {
+            return;
+        }
+        for end in ends(&event) {
+            if self.known.insert(end) {
+                self.ends.push((end, event.clone()));
+            }
+        }
+        match (event.action, event.target.application) {
+            (Action::ApplicationSuspended | Action::ApplicationResumed, Some(application)) => {
+                self.standing.insert(application, event);
+            }
+            (Action::IssuingFrozen | Action::IssuingThawed, _) => self.issuing = Some(event),
+            (Action::AuditShredded, _) => {
+                self.shredded.extend(event.detail.iter().filter_map(|month| month.parse::<Month>().ok()));
+            }
+            _ => {}
+        }
+    }
+
+    /// The last event of the exported log.
+    pub const fn newest(&self) -> Option<EventId> {
+        self.newest
+    }
+}
+
+/// What an event ended, by its target and the records that it wrote.
+fn ends(event: &Event) -> Vec<End> {
+    match (event.action, event.target) {
+        (Action::KeyRevoked | Action::KeyReported, Target { key: Some(key), .. }) => vec![End::Key(key)],
+        (Action::ApplicationRevoked, Target { application: Some(application), .. }) => {
+            let prefix = names::generation_kill(application, 0);
+            let prefix = prefix.trim_end_matches('0');
+            let generation = |record: &str| record.strip_prefix(prefix)?.parse::<u32>().ok();
+            let written = event.writes.iter().filter_map(|write| generation(&write.record));
+            written.map(|generation| End::Generation(application, generation)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// How a store stands beside an exported log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Behind {
+    /// The epoch that the store is in.
+    pub epoch: u32,
+    /// Tickets that the store has taken in it.
+    pub taken: u64,
+    /// The last event of the exported log.
+    pub exported: Option<EventId>,
+    /// Revocations of the exported log that the store does not have.
+    pub revocations: usize,
+    /// Applications that are suspended by the exported log and active in the store.
+    pub suspensions: usize,
+}
+
+/// An epoch that was opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EpochView {
+    /// Its number.
+    pub epoch: u32,
+    /// The event that opened it.
+    pub event: EventId,
+    /// The epoch that was closed.
+    pub closed: u32,
+    /// Its leaves.
+    pub size: u64,
+    /// The root of its tree, lowercase hex.
+    pub root: String,
+    /// Revocations of the exported log that the store did not have and now has. Those of a run before that died are not among them.
+    pub revocations: usize,
+    /// Applications that were suspended again.
+    pub suspensions: usize,
+}
+
+impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
+    /// How the store stands beside an exported log; changes nothing.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn behind(&self, exported: &Exported) -> Result<Behind> {
+        let last = self.ledger.last_ticket().await?;
+        Ok(Behind {
+            epoch: last.epoch,
+            taken: last.seq,
+            exported: exported.newest,
+            revocations: self.missing_ends(exported).await?.len(),
+            suspensions: self.missing_suspensions(exported).await?.len(),
+        })
+    }
+
+    /// Closes the store's epoch and opens the next one that neither the store nor the exported log nor the witness has seen.
+    ///
+    /// # Errors
+    /// No reason; somebody else at the store; where the store does not answer or its log is damaged. Then it is run again.
+    pub async fn open_epoch(
+        &self,
+        exported: &Exported,
+        seen: Option<Seen>,
+        reason: &str,
+    ) -> Result<EpochView> {
+        check_reason("reason", reason)?;
+        let closed = self.ledger.close().await?;
+        let mut epochs = self.read().epochs().await?;
+        let known = [Some(epochs.current), seen.map(|seen| seen.epoch), exported.newest.map(|id| id.epoch)];
+        let last = known.into_iter().flatten().max().unwrap_or(epochs.current);
+        let epoch = last.checked_add(1).ok_or_else(|| Error::internal("there is no epoch after the last"))?;
+        let request = RequestId::from_bytes(self.rng.bytes());
+
+        let revocations = self.replay_ends(exported, epoch, request).await?;
+        let suspensions = self.replay_suspensions(exported, epoch, request).await?;
+        self.replay_freeze(exported, epoch, request).await?;
+        self.replay_shredding(exported, epoch, request).await?;
+
+        if self.ledger.close().await? != closed {
+            return Err(Error::new(
+                Code::StateConflict,
+                "somebody wrote to the store meanwhile; stop whatever runs on it and repeat",
+            ));
+        }
+        epochs.closed.push(ClosedEpoch { head: closed.clone() });
+        // Epochs that only the lost log had: nothing of them is here.
+        epochs.closed.extend((closed.epoch + 1..epoch).map(|lost| ClosedEpoch { head: Head::start(lost) }));
+        epochs.current = epoch;
+        let mut draft = replayed(Action::EpochOpened, Target::default(), request);
+        draft.reason = Some(reason.to_owned());
+        draft.detail = vec![
+            format!("closed epoch {} at {} entries, root {}", closed.epoch, closed.size, hex(&closed.root)),
+            match seen {
+                Some(Seen { epoch, taken, size, root }) => {
+                    format!(
+                        "the witness saw epoch {epoch}, {taken} tickets, {size} entries, root {}",
+                        hex(&root)
+                    )
+                }
+                None => "no witness".to_owned(),
+            },
+            match exported.newest {
+                Some(newest) => format!("exported log up to {newest}"),
+                None => "empty exported log".to_owned(),
+            },
+            format!("{revocations} revocations and {suspensions} suspensions replayed"),
+        ];
+        let committed = self
+            .ledger
+            .commit_in(epoch, vec![draft], |tickets, writes| {
+                writes.epochs(&epochs, &Head::start(epoch));
+                Ok(tickets.event(0))
+            })
+            .await?;
+        Ok(EpochView {
+            epoch,
+            event: committed.value,
+            closed: closed.epoch,
+            size: closed.size,
+            root: hex(&closed.root),
+            revocations,
+            suspensions,
+        })
+    }
+
+    /// Ends that the store does not have. A key that it never had is denied as it is.
+    async fn missing_ends<'e>(&self, exported: &'e Exported) -> Result<Vec<&'e (End, Event)>> {
+        let mut missing = Vec::new();
+        for chunk in exported.ends.chunks(REPLAYED_AT_ONCE) {
+            let looks = chunk.iter().map(|(end, _)| self.lives(*end));
+            for (ended, lives) in chunk.iter().zip(futures::future::join_all(looks).await) {
+                if lives? {
+                    missing.push(ended);
+                }
+            }
+        }
+        Ok(missing)
+    }
+
+    async fn lives(&self, end: End) -> Result<bool> {
+        match end {
+            End::Generation(application, generation) => {
+                Ok(!self.read().generation_killed(application, generation).await?)
+            }
+            End::Key(key) => match self.read().flag(key).await {
+                Ok(flag) => Ok(matches!(flag, Some(None))),
+                // A tombstone that does not open is one.
+                Err(error) if error.code.blame() == Blame::Integrity => Ok(false),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    async fn replay_ends(&self, exported: &Exported, epoch: u32, request: RequestId) -> Result<usize> {
+        let missing = self.missing_ends(exported).await?;
+        for chunk in missing.chunks(REPLAYED_AT_ONCE) {
+            let drafts = chunk.iter().map(|(_, original)| again(original, request)).collect();
+            let write = self.ledger.commit_in(epoch, drafts, |tickets, writes| {
+                for (index, (end, original)) in chunk.iter().enumerate() {
+                    let event = tickets.event(index);
+                    let writes = writes.for_event(index);
+                    match end {
+                        End::Generation(application, generation) => {
+                            writes.generation_kill(*application, *generation, event);
+                        }
+                        End::Key(key) => writes.tombstone(&Tombstone {
+                            key: *key,
+                            at: original.at,
+                            by: original.actor.clone(),
+                            reason: original.reason.clone().unwrap_or_default(),
+                            event,
+                        }),
+                    }
+                }
+                Ok(())
+            });
+            write.await?;
+        }
+        Ok(missing.len())
+    }
+
+    async fn missing_suspensions<'e>(
+        &self,
+        exported: &'e Exported,
+    ) -> Result<Vec<(ApplicationId, &'e Event)>> {
+        let mut missing = Vec::new();
+        for (id, event) in &exported.standing {
+            let is_active =
+                self.read().application(*id).await?.is_some_and(|found| found.status == Status::Active);
+            if is_active && event.action == Action::ApplicationSuspended {
+                missing.push((*id, event));
+            }
+        }
+        Ok(missing)
+    }
+
+    async fn replay_suspensions(&self, exported: &Exported, epoch: u32, request: RequestId) -> Result<usize> {
+        let missing = self.missing_suspensions(exported).await?;
+        for (id, original) in &missing {
+            let (turn, mut application, mut details) = self.ledger.application_turn(*id).await?;
+            (application.revision, details.revision) = (turn.revision(), turn.revision());
+            application.status = Status::Suspended;
+            let write = self.ledger.commit_in(epoch, vec![again(original, request)], |tickets, writes| {
+                application.event = tickets.event(0);
+                writes.application(&application, &details, turn);
+                Ok(())
+            });
+            write.await?;
+        }
+        Ok(missing.len())
+    }
+
+    /// Issuing that was frozen stays so.
+    async fn replay_freeze(&self, exported: &Exported, epoch: u32, request: RequestId) -> Result<()> {
+        let Some(original) = exported.issuing.as_ref().filter(|event| event.action == Action::IssuingFrozen)
+        else {
+            return Ok(());
+        };
+        if self.read().issuing().await?.is_some_and(|issuing| issuing.state == State::Frozen) {
+            return Ok(());
+        }
+        let (turn, _) = self.ledger.issuing_turn().await?;
+        let write = self.ledger.commit_in(epoch, vec![again(original, request)], |tickets, writes| {
+            let issuing = Issuing {
+                state: State::Frozen,
+                at: original.at,
+                by: original.actor.clone(),
+                reason: original.reason.clone().unwrap_or_default(),
+                event: tickets.event(0),
+                revision: turn.revision(),
+            };
+            writes.issuing(&issuing, turn);
+            Ok(())
+        });
+        write.await.map(|committed| committed.value)
+    }
+
+    /// A backup brings back the keys of months that were shredded since.
+    async fn replay_shredding(&self, exported: &Exported, epoch: u32, request: RequestId) -> Result<()> {
+        let mut kept: Vec<PersonalKey> = Vec::new();
+        for month in &exported.shredded {
+            kept.extend(self.kept_keys(*month).await?);
+        }
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let months: BTreeSet<Month> = kept.iter().map(|key| key.month).collect();
+        let mut draft = replayed(Action::AuditShredded, Target::default(), request);
+        draft.detail = months.iter().map(ToString::to_string).collect();
+        let write = self.ledger.commit_in(epoch, vec![draft], |tickets, writes| {
+            for mut key in kept {
+                key.state = PersonalKeyState::Shredded(tickets.event(0));
+                writes.personal_key(&key);
+            }
+            Ok(())
+        });
+        write.await.map(|committed| committed.value)
+    }
+}
+
+/// What Keyward does by itself while an epoch is opened.
+fn replayed(action: Action, target: Target, request: RequestId) -> Draft {
+    Draft {
+        action,
+        outcome: Outcome::Done,
+        target,
+        actor: Actor { kind: ActorKind::System, key: None, principal: None },
+        source: Source::default(),
+        request: Some(request),
+        reason: None,
+        detail: Vec::new(),
+        previous: None,
+    }
+}
+
+/// An event of the exported log, done again: its detail names the original.
+fn again(original: &Event, request: RequestId) -> Draft {
+    Draft {
+        reason: original.reason.clone(),
+        detail: vec![original.id.to_string()],
+        ..replayed(original.action, original.target, request)
+    }
+}

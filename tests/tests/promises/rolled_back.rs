@@ -1,0 +1,154 @@
+//! A store that is set back to an older copy: administration is frozen where a witness remembers more, the old copy knows of no
+//! revocation since, and `keyward audit new-epoch` revokes again what the exported log says before anything goes on.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use keyward_e2e::admin::{Holder, authorize, new_key, revoke};
+use keyward_e2e::{Keyward, Request, Setup, json};
+
+/// The files of the SQLite store.
+const STORE: [&str; 3] = ["sqlite_key_value.db", "sqlite_key_value.db-wal", "sqlite_key_value.db-shm"];
+
+/// Puts the store's files from one folder in the place of another's.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for name in STORE {
+        let _ = std::fs::remove_file(to.join(name));
+        if from.join(name).exists() {
+            std::fs::copy(from.join(name), to.join(name)).unwrap();
+        }
+    }
+}
+
+/// A Keyward on a store that is older than what happened.
+struct RolledBack {
+    keyward: Keyward,
+    application: String,
+    /// Revoked since.
+    revoked: Holder,
+    /// Issued since.
+    newer: Holder,
+    stays: Holder,
+    export: PathBuf,
+}
+
+impl RolledBack {
+    fn new(setup: Setup) -> Self {
+        let mut keyward = setup.start();
+        let application = keyward.application("orders");
+        let revoked = keyward.holder(&application, &["a:b"]);
+        let stays = keyward.holder(&application, &["a:b"]);
+        assert!(keyward.tick());
+        keyward.end();
+        let yesterday = keyward.folder().join("yesterday");
+        copy(&keyward.state_dir(), &yesterday);
+        keyward.restart_after_end();
+
+        keyward.as_root(revoke(&revoked.id)).expect(200);
+        let newer = keyward.holder(&application, &["a:b"]);
+        assert!(keyward.tick());
+        let export = keyward.folder().join("export.jsonl");
+        let log =
+            keyward.as_root(Request::get("/v1/audit/events?after=evt_1_0&limit=1000")).expect(200).json();
+        let lines = log["items"].as_array().unwrap().iter().map(|event| format!("{event}\n"));
+        std::fs::write(&export, lines.collect::<String>()).unwrap();
+        keyward.end();
+        copy(&yesterday, &keyward.state_dir());
+        keyward.restart_after_end();
+        Self { keyward, application, revoked, newer, stays, export }
+    }
+
+    fn new_epoch(&self, more: &[&str]) -> Output {
+        let mut command = self.keyward.local_command(&["audit", "new-epoch"]);
+        command.arg("--log").arg(&self.export).args(["--reason", "the disk was set back"]);
+        command.args(["--witness-store", "witness"]).args(more);
+        command.output().unwrap()
+    }
+
+    /// Changes, each by its own component.
+    fn changes(&self) -> [Request; 3] {
+        let run = Request::post("/v1/maintenance/run", &json!({}));
+        [Request::post("/v1/keys", &new_key(&self.application, &["a:b"])), revoke(&self.stays.id), run]
+    }
+}
+
+#[test]
+fn a_store_older_than_its_witness_is_frozen_until_a_new_epoch_revokes_again_what_was_revoked() {
+    let mut lost = RolledBack::new(Setup::new().with_witness());
+    let keyward = &lost.keyward;
+    let stored = keyward.store_keys("");
+    for _ in 0..5 {
+        for change in lost.changes() {
+            let refused = keyward.as_root(change).expect(503);
+            assert_eq!(refused.text_at("/code"), "store-rolled-back");
+            assert!(refused.text_at("/detail").contains("keyward audit new-epoch"));
+        }
+    }
+    // Whoever comes with a ticket or a token alone is told the same.
+    let report = Request::post("/v1/revocations", &json!({ "token": lost.stays.token }));
+    assert_eq!(keyward.send(report).expect(503).text_at("/code"), "store-rolled-back");
+    assert_eq!(keyward.send(Request::get("/readyz")).expect(503).text_at("/code"), "store-rolled-back");
+    assert!(!keyward.tick(), "the scheduler neither extends nor signs");
+    assert_eq!(stored, keyward.store_keys(""), "nothing was written");
+    // Validation and reading go on; the old copy knows nothing of the revocation.
+    assert_eq!(keyward.authorizes(&lost.stays.token), 204);
+    assert_eq!(keyward.authorizes(&lost.revoked.token), 204);
+    assert_eq!(keyward.authorizes(&lost.newer.token), 401);
+    assert_eq!(keyward.list(&format!("/v1/keys?application={}", lost.application)).len(), 2);
+
+    lost.keyward.end();
+    let opened = lost.new_epoch(&["--yes"]);
+    assert!(opened.status.success(), "{}", String::from_utf8_lossy(&opened.stderr));
+    lost.keyward.restart_after_end();
+    let keyward = &lost.keyward;
+    keyward.send(Request::get("/readyz")).expect(200);
+    let refused = keyward.send(authorize(&lost.revoked.token, "")).expect(401);
+    assert_eq!(refused.field("keyward-code"), Some("REVOKED"));
+    assert_eq!(keyward.authorizes(&lost.newer.token), 401);
+    assert_eq!(keyward.authorizes(&lost.stays.token), 204);
+    let after = keyward.holder(&lost.application, &["a:b"]);
+    assert_eq!(keyward.authorizes(&after.token), 204);
+    keyward.as_root(revoke(&after.id)).expect(200);
+    assert_eq!(keyward.authorizes(&after.token), 401);
+    assert!(keyward.tick());
+    assert_eq!(keyward.list(&format!("/v1/keys?application={}", lost.application)).len(), 3);
+    let opened = keyward.events("action=audit.epoch");
+    assert_eq!(opened.len(), 1);
+    assert_eq!(opened[0]["reason"], "the disk was set back");
+    let revocations = keyward.events(&format!("action=key.revoke&key={}", lost.revoked.id));
+    assert_eq!(revocations.len(), 1);
+    assert!(revocations[0]["id"].as_str().unwrap().starts_with("evt_2_"));
+    for epoch in [1, 2] {
+        let checkpoint = Request::get(&format!("/v1/audit/checkpoint?epoch={epoch}"));
+        keyward.as_root(checkpoint).expect(200);
+    }
+    // The witness has moved on with the store: the old copy is found again.
+    lost.keyward.end();
+    copy(&lost.keyward.folder().join("yesterday"), &lost.keyward.state_dir());
+    lost.keyward.restart_after_end();
+    let refused = lost.keyward.as_root(revoke(&lost.stays.id)).expect(503);
+    assert_eq!(refused.text_at("/code"), "store-rolled-back");
+}
+
+#[test]
+fn a_new_epoch_is_opened_on_purpose_alone() {
+    let mut lost = RolledBack::new(Setup::new().with_witness());
+    lost.keyward.end();
+    let asked = lost.new_epoch(&[]);
+    assert!(!asked.status.success(), "without a terminal and without --yes nothing is done");
+    lost.keyward.restart_after_end();
+    assert_eq!(
+        lost.keyward.as_root(revoke(&lost.stays.id)).expect(503).text_at("/code"),
+        "store-rolled-back"
+    );
+}
+
+#[test]
+fn without_a_witness_nothing_freezes() {
+    let lost = RolledBack::new(Setup::new());
+    lost.keyward.send(Request::get("/readyz")).expect(200);
+    assert_eq!(lost.keyward.authorizes(&lost.revoked.token), 204, "as SECURITY.md says");
+    lost.keyward.as_root(revoke(&lost.revoked.id)).expect(200);
+    assert_eq!(lost.keyward.authorizes(&lost.revoked.token), 401);
+}
