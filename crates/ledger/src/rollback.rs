@@ -8,7 +8,7 @@ use crate::ledger::Ledger;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::{Code, Error, Result};
 use keyward_records::projection::Head;
-use keyward_records::{Epochs, KvCount, KvRead, Reader, Record, Seen, seal};
+use keyward_records::{KvCount, KvRead, Reader, Record, Seen, seal};
 
 /// What a ledger is held to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -73,15 +73,13 @@ impl<'a, K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'a, K, C, R> {
         Ok(())
     }
 
-    /// Refuses where the log is behind what the witness saw. Costs two reads where there is a witness.
+    /// Refuses where the log is behind what the witness saw. Costs a read where there is a witness.
     ///
     /// # Errors
     /// [`Code::StoreRolledBack`]; where a store does not answer.
     pub async fn hold(&self) -> Result<()> {
         let Some(seen) = self.witness.saw()? else { return Ok(()) };
-        let reader = self.read();
-        let (epochs, head) = futures::join!(reader.epochs(), reader.head());
-        if seen.allows(&epochs?, &head?) { Ok(()) } else { Err(rolled_back()) }
+        if seen.allows(&self.read().head().await?) { Ok(()) } else { Err(rolled_back()) }
     }
 
     /// As [`Ledger::hold`], and whether tickets go on where the witness saw them: for readiness, since it asks the counter.
@@ -110,7 +108,7 @@ impl<'a, K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'a, K, C, R> {
     /// As [`Ledger::hold`], for a head and the tree below it: whether it begins with the tree that was seen.
     pub(crate) async fn hold_tree(&self, head: &Head) -> Result<()> {
         let Some(seen) = self.witness.saw()? else { return Ok(()) };
-        let begins = seen.allows(&Epochs { current: head.epoch, closed: Vec::new() }, head)
+        let begins = seen.allows(head)
             && (head.epoch > seen.epoch
                 || head.size == seen.size
                 || self.root_at(seen.epoch, seen.size).await? == seen.root);

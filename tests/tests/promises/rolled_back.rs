@@ -123,8 +123,11 @@ fn a_store_older_than_its_witness_is_frozen_until_a_new_epoch_revokes_again_what
         let checkpoint = Request::get(&format!("/v1/audit/checkpoint?epoch={epoch}"));
         keyward.as_root(checkpoint).expect(200);
     }
-    // The witness has moved on with the store: the old copy is found again.
     lost.keyward.end();
+    let mut verify = lost.keyward.local_command(&["audit", "verify"]);
+    let verified = verify.arg("--witness").arg(lost.keyward.folder().join("seen.json")).output().unwrap();
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+    // The witness has moved on with the store: the old copy is found again.
     copy(&lost.keyward.folder().join("yesterday"), &lost.keyward.state_dir());
     lost.keyward.restart_after_end();
     let refused = lost.keyward.as_root(revoke(&lost.stays.id)).expect(503);
