@@ -2,7 +2,7 @@
 //! or made anew, over HTTP and in the store itself.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use keyward_e2e::admin::{Holder, Issued, claim, hex_of, new_key, revoke};
@@ -36,6 +36,16 @@ impl Verdict {
         let findings = self.report["findings"].as_array().unwrap();
         let found = findings.iter().any(|finding| finding["kind"] == kind && finding["place"] == place);
         assert!(found, "{what}: {kind} at {place} is not in {}", self.told);
+    }
+}
+
+/// A command that goes on until it is told to stop; killed when dropped, so that a test that fails leaves none behind.
+struct Background(Child);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -346,7 +356,7 @@ fn an_export_is_whole_and_a_tail_skips_nothing() {
 
     let log = used.file("tail.jsonl");
     let mut follow = keyward.command(&["--json", "audit", "tail", "--follow", "--lines", "5"]);
-    let mut tail = follow.stdout(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+    let tail = Background(follow.stdout(std::fs::File::create(&log).unwrap()).spawn().unwrap());
     let shown = || -> Vec<String> {
         let text = std::fs::read_to_string(&log).unwrap();
         let id = |line: &str| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned();
@@ -360,8 +370,7 @@ fn an_export_is_whole_and_a_tail_skips_nothing() {
         keyward.events("").iter().rev().map(|event| event["id"].as_str().unwrap().to_owned()).collect();
     let expected = &after[events.len() - 5..];
     eventually("what came", || shown() == expected);
-    tail.kill().unwrap();
-    tail.wait().unwrap();
+    drop(tail);
 }
 
 #[test]
@@ -389,9 +398,10 @@ fn a_witness_keeps_and_serves_what_it_saw_and_takes_nothing_else() {
     // It serves, and a check asks it.
     let mut serving =
         used.keyward.command(&["--json", "audit", "witness", "--listen", "127.0.0.1:0", "--file"]);
-    let mut serving = serving.arg(&seen).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    serving.arg(&seen).stdout(std::process::Stdio::piped());
+    let mut serving = Background(serving.spawn().unwrap());
     let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(serving.stdout.take().unwrap()), &mut line)
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(serving.0.stdout.take().unwrap()), &mut line)
         .unwrap();
     let url = serde_json::from_str::<Value>(&line).unwrap()["listening"].as_str().unwrap().to_owned();
     let address = url.strip_prefix("http://").unwrap().parse().unwrap();
@@ -423,6 +433,4 @@ fn a_witness_keeps_and_serves_what_it_saw_and_takes_nothing_else() {
     let refused = once(&used);
     assert_eq!(refused.status.code(), Some(6), "{}", String::from_utf8_lossy(&refused.stderr));
     assert_eq!(std::fs::read(&seen).unwrap(), kept, "what was seen stays");
-    serving.kill().unwrap();
-    serving.wait().unwrap();
 }
