@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use keyward_e2e::admin::{Holder, Issued, authorize, claim, hex_of, new_key};
-use keyward_e2e::{Connection, Keyward, Request, Setup, Value, json, load};
+use keyward_e2e::{Connection, Keyward, Request, Setup, Value, json, load, pasted};
 
 /// Keys that the stolen admin key issued.
 const STOLEN: usize = 1_000;
@@ -226,4 +226,27 @@ fn frozen_under_load_nobody_issues_and_validation_goes_on() {
 
 fn seq(id: &Value) -> u64 {
     id.as_str().unwrap().rsplit_once('_').unwrap().1.parse().unwrap()
+}
+
+#[test]
+fn the_page_for_it_works_as_pasted() {
+    let keyward = Setup::new().by_command().start();
+    let application = keyward.application("orders");
+    let found = keyward.holder(&application, &["orders:read"]);
+    std::fs::write(keyward.folder().join("found.txt"), &found.token).unwrap();
+    let stolen = keyward.admin("deploy", &["keys:write"]);
+    let issued = issue_many(&keyward, &application, &stolen.token, 10, true);
+    let partners = pasted::fences("docs/emergency.md", "A key of a partner").concat();
+    let (shown, _) = pasted::run(&keyward, &format!("KEY={}\n{partners}", found.id));
+    assert!(shown.contains(&found.id), "{shown}");
+    let administrators = pasted::fences("docs/emergency.md", "A key of an administrator").concat();
+    let (shown, told) = pasted::run(&keyward, &format!("STOLEN={}\n{administrators}", stolen.id));
+    assert!(told.contains("10 keys would be revoked") && told.contains("10 keys revoked"), "{told}");
+    for token in issued.iter().map(|(_, token)| token).chain([&found.token, &stolen.token]) {
+        assert_eq!(keyward.authorizes(token), 401);
+    }
+    for (issued, _) in &issued {
+        assert!(shown.contains(&issued.id), "{shown}");
+    }
+    keyward.issue(&application, &["orders:read"]);
 }
