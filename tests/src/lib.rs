@@ -12,6 +12,7 @@
 pub mod admin;
 pub mod browser;
 pub mod control;
+pub mod document;
 pub mod gateway;
 pub mod holes;
 pub mod http;

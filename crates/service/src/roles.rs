@@ -243,7 +243,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             holders => {
                 return Err(Error::new(
                     Code::StateConflict,
-                    format!("{holders} living keys hold the role; take it from them or revoke them first"),
+                    format!(
+                        "living keys that hold the role: {holders}; take it from them or revoke them first"
+                    ),
                 ));
             }
         }

@@ -11,6 +11,7 @@
 
 mod audit_verify;
 mod audit_verify_large;
+mod back_off;
 mod bad_input;
 mod bad_requests_in_bulk;
 mod by_the_command;
@@ -29,12 +30,16 @@ mod gateway_nginx;
 mod gateway_traefik;
 mod idempotency;
 mod kill_nine;
+mod last_root;
 mod moved_records;
+mod narrowed_admin;
 mod network_rules;
 mod patience;
 mod readme_tour;
+mod refusals_name_the_scope;
 mod refusals_tell_why;
 mod revocation_is_at_once;
+mod roles;
 mod rolled_back;
 mod secrets;
 mod signed_claims;

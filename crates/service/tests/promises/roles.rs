@@ -150,7 +150,7 @@ async fn a_role_in_use_is_not_retired() {
     for holders in ["3", "2"] {
         let error = world.run(&retire).await.expect_err("in use");
         assert_eq!(error.code, Code::StateConflict);
-        assert!(error.detail.starts_with(&format!("{holders} living keys")), "{error}");
+        assert!(error.detail.starts_with(&format!("living keys that hold the role: {holders};")), "{error}");
         // What has expired comes back no more.
         world.clock.step_wall_ms(3_600_000);
     }

@@ -1,8 +1,9 @@
 //! What a key narrowed to one application may not see does not exist for it; and nobody grants or touches what they lack.
 
 use crate::world::{Do, World, new_key};
-use keyward_domain::event::{EventId, Outcome};
+use keyward_domain::event::{Action, EventId, Outcome, Target};
 use keyward_domain::{ApplicationId, Code, KeyId};
+use keyward_service::{Attempt, Body, Page};
 use serde_json::json;
 
 #[tokio::test(start_paused = true)]
@@ -67,6 +68,69 @@ async fn another_tenants_id_is_404_everywhere() {
     world.run_as(&admin.token, &Do::ListEvents(Some(mine))).await.expect("own log");
     // Nobody's key was touched.
     assert_eq!(world.code(&their_key.token, &keyward_verify::Demand::default()).await, "VALID");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_hidden_is_in_the_log_and_what_is_not_there_is_not() {
+    let world = World::new(34).await;
+    let (mine, theirs) = (world.application("mine").await, world.application("theirs").await);
+    let their_key = world.held(&new_key(theirs, "k")).await;
+    let their_event = world.events().await.pop().unwrap().id;
+    let scopes = ["apps:read", "keys:read", "audit:read"];
+    let admin = world.admin(&scopes.map(|scope| format!("{scope}@{mine}"))).await;
+    let looks = |app, key, event| {
+        [
+            (Do::ReadApplication(app), "apps:read"),
+            (Do::ListKeys(app), "keys:read"),
+            (Do::ReadKey(key), "keys:read"),
+            (Do::ListEvents(Some(app)), "audit:read"),
+            (Do::ReadEvent(event), "audit:read"),
+        ]
+    };
+    for (what, scope) in looks(theirs, their_key.id, their_event) {
+        let before = world.events().await.len();
+        assert_eq!(world.run_as(&admin.token, &what).await.err().map(|e| e.code), Some(Code::NotFound));
+        let mut events = world.events().await;
+        assert_eq!(events.len(), before + 1, "{what:?}");
+        let event = events.pop().unwrap();
+        assert_eq!((event.outcome, event.target.application), (Outcome::Refused, Some(theirs)), "{what:?}");
+        assert_eq!(event.detail, [format!("{scope}@{theirs}")], "{what:?}");
+    }
+    let absent = ApplicationId::from_bytes([1; 16]);
+    let before = world.events().await.len();
+    for (what, _) in looks(absent, KeyId::from_bytes([1; 16]), EventId { epoch: 1, seq: 9_999 }) {
+        assert_eq!(world.run_as(&admin.token, &what).await.err().map(|e| e.code), Some(Code::NotFound));
+        assert_eq!(world.events().await.len(), before, "{what:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_narrowed_list_keeps_to_its_limit() {
+    let world = World::new(35).await;
+    let mut scopes = Vec::new();
+    for n in 0..5 {
+        scopes.push(format!("apps:read@{}", world.application(&format!("app {n}")).await));
+    }
+    let admin = world.admin(&scopes).await;
+    let attempt =
+        Attempt::to_read(world.caller(&admin.token).await, Action::ApplicationRead, Target::default());
+    let (mut ids, mut cursor, mut sizes) = (Vec::new(), None::<String>, Vec::new());
+    loop {
+        let page = Page::parse(Some("2"), cursor.as_deref()).expect("a page");
+        let found = world.service().applications(&attempt, &page).await.expect("a list");
+        let found: serde_json::Value = serde_json::from_str(found.to_json().expose()).unwrap();
+        let items = found["items"].as_array().unwrap();
+        sizes.push(items.len());
+        ids.extend(items.iter().map(|item| format!("apps:read@{}", item["id"].as_str().unwrap())));
+        match found["next_cursor"].as_str() {
+            Some(next) => cursor = Some(next.to_owned()),
+            None => break,
+        }
+    }
+    assert_eq!(sizes, [2, 2, 1]);
+    scopes.sort();
+    ids.sort();
+    assert_eq!(ids, scopes);
 }
 
 #[tokio::test(start_paused = true)]
