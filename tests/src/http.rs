@@ -170,7 +170,12 @@ impl Connection {
     /// # Panics
     /// Where nobody listens.
     pub fn open(address: SocketAddr) -> Self {
-        Self::over(TcpStream::connect(address).expect("the address answers"), address)
+        Self::try_open(address).expect("the address answers")
+    }
+
+    /// The same; nothing where nobody listens.
+    pub fn try_open(address: SocketAddr) -> Option<Self> {
+        Some(Self::over(TcpStream::connect(address).ok()?, address))
     }
 
     /// Opens one from this address of our own.

@@ -52,6 +52,76 @@ pub struct Maintenance {
     pub late_events: u64,
 }
 
+/// The rings that a server has, and how far sealing anew is.
+#[derive(Debug, Deserialize)]
+pub struct Rings {
+    /// Each ring.
+    pub rings: Vec<Ring>,
+    /// How far it is.
+    pub resealing: Resealing,
+}
+
+/// A ring.
+#[derive(Debug, Deserialize)]
+pub struct Ring {
+    /// Its name.
+    pub name: String,
+    /// The version that seals or MACs what is new.
+    pub active: u32,
+    /// Its versions.
+    pub versions: Vec<RingVersion>,
+}
+
+/// One version of a ring.
+#[derive(Debug, Deserialize)]
+pub struct RingVersion {
+    /// Its number.
+    pub version: u32,
+    /// What it is used for.
+    pub state: String,
+    /// Records found under it.
+    pub records: Option<u64>,
+    /// Tombstones found under it.
+    pub tombstones: Option<u64>,
+    /// Living keys found with a secret under it.
+    pub keys: Option<u64>,
+}
+
+/// How far sealing anew is.
+#[derive(Debug, Deserialize)]
+pub struct Resealing {
+    /// Whether the last whole pass found everything under the active version.
+    pub settled: bool,
+    /// The pass under way.
+    pub pass: Option<ResealingPass>,
+    /// The last whole one.
+    pub last: Option<ResealingWholePass>,
+}
+
+/// A pass under way.
+#[derive(Debug, Deserialize)]
+pub struct ResealingPass {
+    /// Records looked at.
+    pub records: u64,
+}
+
+/// A whole pass.
+#[derive(Debug, Deserialize)]
+pub struct ResealingWholePass {
+    /// The version that it sealed under.
+    pub active: u32,
+    /// When it began.
+    pub begun_at: String,
+    /// Records looked at.
+    pub records: u64,
+    /// Records found under another version.
+    pub outdated: u64,
+    /// Records sealed anew.
+    pub resealed: u64,
+    /// Records that do not open.
+    pub damaged: u64,
+}
+
 /// A key.
 #[derive(Debug, Deserialize)]
 pub struct Key {

@@ -39,6 +39,7 @@ mod readme_tour;
 mod refusals_name_the_scope;
 mod refusals_tell_why;
 mod revocation_is_at_once;
+mod ring_rollover;
 mod roles;
 mod rolled_back;
 mod secrets;

@@ -6,6 +6,7 @@ mod backup;
 mod init;
 mod new_epoch;
 mod recover_root;
+mod reseal;
 mod restore;
 mod ring;
 mod rings;

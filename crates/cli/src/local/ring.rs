@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
@@ -16,6 +17,7 @@ use keyward_domain::error::Blame;
 use keyward_domain::ports::Clock;
 use serde_json::{Value, json};
 
+use super::reseal::{self, Figures};
 use super::rings::{
     RINGS, RingFiles, RingVariable, check_unneeded, out_of_step, random, read, ring_variable,
 };
@@ -34,13 +36,15 @@ pub struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show every ring's versions
+    /// Show every ring's versions; with --url also what that server has and has counted
     Status,
     /// Add a new version, which only opens until it is activated
     Add(Which),
     /// Make a version the one that seals, MACs or signs from now on
     Activate(Activate),
-    /// Drop a version for good
+    /// Have a server seal its records anew under the active version, and count them
+    Reseal,
+    /// Drop a version for good; with --url that server says what still needs it
     Retire(Retire),
 }
 
@@ -88,6 +92,7 @@ pub fn run(global: &Global, options: &Options, terminal: &Terminal) -> Result<En
         Command::Activate(Activate { which, version, yes }) => {
             activate(global, &state, which.variable()?, *version, *yes, terminal)
         }
+        Command::Reseal => reseal::run(global, terminal),
         Command::Retire(Retire { which, version, force_unverified }) => {
             retire(global, &state, which.variable()?, *version, *force_unverified, terminal)
         }
@@ -103,7 +108,14 @@ const fn word(state: State) -> &'static str {
 
 fn status(global: &Global, state: &StateDir, terminal: &Terminal) -> Result<Ending> {
     state.check_complete()?;
-    let mut table = Table::new(&["RING", "VERSION", "STATE", "CREATED"]);
+    // What the files say is wanted most where no server runs.
+    let figures = Figures::asked(global, terminal).unwrap_or_else(|failure| {
+        terminal.fail(&failure);
+        None
+    });
+    let local = ["RING", "VERSION", "STATE", "CREATED"];
+    let beside = figures.as_ref().map_or(&[][..], |_| &["AT THE SERVER", "IN USE BY"]);
+    let mut table = Table::new(&[&local, beside].concat());
     let mut rings = Vec::new();
     for variable in &RINGS {
         let changing = read(state, variable)?;
@@ -114,18 +126,27 @@ fn status(global: &Global, state: &StateDir, terminal: &Terminal) -> Result<Endi
         for (version, version_state) in versions {
             let (word, created_at) = (word(version_state), ring.created_at(version));
             items.push(json!({ "version": version, "state": word, "created_at": created_at }));
-            table.row([
-                Cell::new(variable.name),
-                Cell::new(version.to_string()),
-                Cell::state(word),
-                Cell::or_dash(created_at),
-            ]);
+            let seen = figures.as_ref().map(|figures| figures.of(variable.name, version));
+            table.row(
+                [
+                    Cell::new(variable.name),
+                    Cell::new(version.to_string()),
+                    Cell::state(word),
+                    Cell::or_dash(created_at),
+                ]
+                .into_iter()
+                .chain(seen.into_iter().flatten()),
+            );
         }
         rings.push(json!({ "ring": variable.name, "versions": items }));
     }
     let out_of_step = out_of_step(state)?;
     if global.json {
-        show_json(&json!({ "rings": rings, "out_of_step": out_of_step }), terminal)?;
+        let mut shown = json!({ "rings": rings, "out_of_step": out_of_step });
+        if let Some(figures) = &figures {
+            shown["server"] = figures.json()?;
+        }
+        show_json(&shown, terminal)?;
     } else {
         terminal.print(&table.render(terminal.styles()))?;
         for variable in &RINGS {
@@ -197,7 +218,15 @@ fn retire(
     let files = RingFiles::lock(state)?;
     let mut ring = files.read(variable)?;
     ring.retire(version).map_err(refused)?;
-    check_unneeded(variable, version, None, is_forced)?;
+    let figures = if is_forced || variable.loss.is_none() { None } else { Figures::asked(global, terminal)? };
+    let remaining = match figures {
+        Some(figures) => {
+            let changed_at = changed_at(state, variable)?;
+            Some(figures.remaining(variable.name, version, ring.ring().active_version(), changed_at)?)
+        }
+        None => None,
+    };
+    check_unneeded(variable, version, remaining, is_forced)?;
     files.write(variable, &ring)?;
     show(global, variable, version, "retired", terminal)?;
     if let Some(loss) = variable.loss {
@@ -206,6 +235,13 @@ fn retire(
         ));
     }
     Ok(Ending::Done)
+}
+
+/// When a ring's file was changed last.
+fn changed_at(state: &StateDir, variable: &RingVariable) -> Result<SystemTime> {
+    let path = state.variable(variable.name);
+    let changed = std::fs::metadata(&path).and_then(|data| data.modified());
+    changed.map_err(|error| Failure::file("ring", &path, &error))
 }
 
 /// Why a change of a ring was refused.

@@ -193,6 +193,7 @@ pub fn check_unneeded(
             );
             Err(Failure::new(Blame::Conflict, "The version may be in use", detail)
                 .advise(format!("Without it is lost, for good: {loss}."))
+                .advise("With --url, a server that `keyward ring reseal` was run against says how many.")
                 .advise("--force-unverified drops it all the same."))
         }
     }
