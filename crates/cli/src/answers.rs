@@ -101,6 +101,8 @@ pub struct Resealing {
 /// A pass under way.
 #[derive(Debug, Deserialize)]
 pub struct ResealingPass {
+    /// It waits for the log before it looks at anything.
+    pub waiting: bool,
     /// Records looked at.
     pub records: u64,
 }

@@ -128,6 +128,8 @@ struct PassView {
     /// The version that it seals under.
     active: u32,
     begun_at: Timestamp,
+    /// It has not looked at anything yet: the log waits for a ticket whose event is still to come, at most a minute.
+    waiting: bool,
     /// Records looked at.
     records: u64,
     /// Records sealed anew.
@@ -157,6 +159,7 @@ impl ResealingView {
         let pass = found.pass.as_ref().map(|pass| PassView {
             active: pass.active,
             begun_at: pass.begun_at,
+            waiting: pass.place == Place::Switches,
             records: pass.counts.total(),
             resealed: pass.counts.resealed,
         });

@@ -173,7 +173,9 @@ fn no_valid_key_is_refused_while_every_ring_rolls_over_on_two_hosts() {
                 .output()
                 .unwrap();
             assert_eq!(early.status.code(), Some(4), "{}", String::from_utf8_lossy(&early.stderr));
+            let began = Instant::now();
             let done = ring(&hosts[1], &["reseal"]);
+            println!("sealed anew in {} ms", began.elapsed().as_millis());
             assert_eq!(done["settled"], true, "{done}");
             let status = ring(&hosts[0], &["status"]);
             println!("figures: {}", status["server"]);

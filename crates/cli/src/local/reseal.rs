@@ -1,6 +1,6 @@
 //! What a running server says of its rings, beside their files: its versions, what it counted under each, and sealing anew there.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use keyward_cli::answers::{Resealing, ResealingWholePass, RingVersion, Rings};
 use keyward_cli::client::{Answer, Call, Client};
@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 
 /// Whole passes after which a server that still finds old records has company that seals them.
 const PASSES_MAX: u32 = 5;
+/// Between two steps while the log waits for a gap: each step is an event.
+const WAITING_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a server says of its rings.
 pub struct Figures {
@@ -119,6 +121,9 @@ pub fn run(global: &Global, terminal: &Terminal) -> Result<Ending> {
     let (mut passes, mut resealed) = (0, 0);
     loop {
         let Resealing { settled, pass, last } = answer.read()?;
+        if pass.as_ref().is_some_and(|pass| pass.waiting) {
+            std::thread::sleep(WAITING_PAUSE);
+        }
         match (pass, last) {
             (Some(pass), Some(last)) if last.records > 0 => progress.at(pass.records, last.records),
             (Some(pass), _) => progress.so_far(pass.records),

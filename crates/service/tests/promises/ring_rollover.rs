@@ -8,7 +8,7 @@ use keyward_crypto::Sealer;
 use keyward_domain::event::{Action, ActorKind, Outcome};
 use keyward_domain::{ApplicationId, Code};
 use keyward_ledger::memory::{Call, Fault};
-use keyward_records::names;
+use keyward_records::{KvCount, names};
 use keyward_verify::Demand;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -225,12 +225,33 @@ async fn what_lies_behind_a_gap_is_waited_for() {
     for _ in 0..4 {
         let reply = world.run(&Do::Reseal(false)).await.expect("a step").json();
         assert!(reply["last"].is_null(), "it counted without the key: {reply}");
+        assert_eq!(reply["pass"]["waiting"], true);
     }
     world.clock.advance_wall(Duration::from_secs(61));
     reseal(&world).await;
     all_under(&state(&world), 2);
     world.rings = rings(&[2], &[1], &[1]);
     assert_eq!(code(&world, &held).await, "VALID");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_that_went_silent_at_one_record_holds_up_no_other() {
+    let mut world = World::new(407).await;
+    let cast = cast(&world, 5).await;
+    world.rings = rings(&[1, 2], &[1], &[1]);
+    world
+        .kv
+        .increment(&names::counter::revision(&names::key(cast.held.id)), 1)
+        .await
+        .expect("a turn nobody uses");
+    // The turns at all others grow old while that one is waited for: they are taken again, not lost.
+    world.run(&Do::Reseal(false)).await.expect("one step");
+    all_under(&under(&world, &["m:", "a:", "d:"]), 2);
+    for held in cast.kept.iter().chain([&cast.held]) {
+        let before = tokio::time::Instant::now();
+        world.run(&Do::ChangeKey(held.id, json!({"name": "edited"}), None)).await.expect("edited");
+        assert!(before.elapsed() < Duration::from_secs(1), "its next writer waits for nobody");
+    }
 }
 
 #[tokio::test(start_paused = true)]
