@@ -418,7 +418,7 @@ impl Keyward {
         assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
     }
 
-    /// Kills it and waits for its end.
+    /// Kills it where it stands and waits until nothing of it is left.
     pub fn end(&mut self) {
         self.kill();
         let _ = self.running.child.wait();

@@ -50,6 +50,8 @@ pub fn run(keyward: &Keyward, script: &str) -> (String, String) {
         .current_dir(keyward.folder())
         .env("PATH", path)
         .env("KEYWARD_URL", keyward.url())
+        .env("XDG_CONFIG_HOME", keyward.folder())
+        .env("XDG_STATE_HOME", keyward.folder())
         .env_remove("KEYWARD_KEY_FILE")
         .stdin(Stdio::null())
         .output()

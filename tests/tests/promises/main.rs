@@ -36,6 +36,7 @@ mod narrowed_admin;
 mod network_rules;
 mod patience;
 mod readme_tour;
+mod recovery_drills;
 mod refusals_name_the_scope;
 mod refusals_tell_why;
 mod revocation_is_at_once;
