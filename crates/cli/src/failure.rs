@@ -9,7 +9,7 @@ use crate::client::Answer;
 use crate::escape::shown;
 use crate::terminal::Styles;
 
-/// What `--help` says of exit codes.
+/// What `--help` and manual pages end with: exit codes, and what is read from where.
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0  done; for `verify`: the token is valid; for `audit verify`: the log is whole
@@ -20,6 +20,9 @@ Exit codes:
   5  Keyward or its store cannot be reached, or is not ready; repeat later
   6  integrity: a record or a signature is not authentic, or the log is not what it should be
   7  a bug, in Keyward or in this command
+
+Where Keyward is: what --url or --context says, or else KEYWARD_URL, KEYWARD_CONTEXT, the context in use (`keyward context use`), \
+this machine. A context's key file goes to the context's own URL alone.
 
 A secret is never an argument: tokens and tickets come from a file, from `-` (standard input) or from a prompt.";
 
