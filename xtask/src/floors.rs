@@ -58,7 +58,7 @@ const BESIDE: &[Beside] = &[
             "keyward-auditor",
             "keyward-host",
         ],
-        reason: "the command stands outside Wasm: `init` runs one use case on the store itself, all else is HTTP",
+        reason: "the command stands outside Wasm: what a state directory's owner does runs on the store itself, all else is HTTP",
     },
     Beside {
         name: "keyward-auditor",

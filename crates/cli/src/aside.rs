@@ -36,13 +36,22 @@ impl Aside {
     /// # Errors
     /// The file system refuses.
     pub fn put_into_place(self) -> Result<()> {
-        let folder = match self.into.parent() {
+        let into = self.into.clone();
+        self.put_into(&into)
+    }
+
+    /// The same into another place of that folder.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn put_into(self, into: &Path) -> Result<()> {
+        let folder = match into.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        std::fs::rename(&self.path, &self.into)
+        std::fs::rename(&self.path, into)
             .and_then(|()| File::open(folder)?.sync_all())
-            .map_err(|error| Failure::file("file", &self.into, &error))
+            .map_err(|error| Failure::file("file", into, &error))
     }
 }
 

@@ -14,6 +14,9 @@ use super::state::StateDir;
 use super::store::{check_there, store_file};
 use super::verify_store::{unfit, verify_store};
 
+/// What is added to the name of a copy that does not verify.
+const UNVERIFIED: &str = ".unverified";
+
 /// `keyward backup`.
 #[derive(Debug, Args)]
 pub struct Options {
@@ -50,7 +53,17 @@ pub fn run(global: &Global, options: &Options, terminal: &Terminal) -> Result<En
         })
         .map_err(|error| unfit(store.path(), &error))?;
     drop(progress);
-    let verified = verify_store(aside.path(), &rings)?;
+    let verified = match verify_store(aside.path(), &rings) {
+        Ok(verified) => verified,
+        // Somebody may need it: better than none, but it takes no good one's place.
+        Err(failure) => {
+            let mut kept = options.to.clone().into_os_string();
+            kept.push(UNVERIFIED);
+            let kept = PathBuf::from(kept);
+            aside.put_into(&kept)?;
+            return Err(failure.advise(format!("The copy was kept as `{}`.", kept.display())));
+        }
+    };
     aside.put_into_place()?;
 
     let path = options.to.display().to_string();

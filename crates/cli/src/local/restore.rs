@@ -32,6 +32,9 @@ pub struct Options {
     /// Take the place of a store that is there; it is kept beside the new one
     #[arg(long)]
     replace: bool,
+    /// Though its log is not what it should be, or these are other rings
+    #[arg(long)]
+    force_unverified: bool,
 }
 
 /// Carries it out.
@@ -43,7 +46,13 @@ pub fn run(global: &Global, options: &Options, terminal: &Terminal) -> Result<En
     if is_there && same_file(&options.from, into.path()) {
         return Err(Failure::command_line("--from is the store itself"));
     }
-    verify_store(&options.from, &rings)?;
+    let from = StoreFile::at(&options.from);
+    let checked = verify_store(&options.from, &rings);
+    if options.force_unverified {
+        from.check().map_err(|error| unfit(&options.from, &error))?;
+    } else {
+        checked?;
+    }
     if is_there && !options.replace {
         let detail = format!("there is `{}`; nothing was changed", into.path().display());
         return Err(Failure::new(Blame::Conflict, "There is a store already", detail)
@@ -55,29 +64,35 @@ pub fn run(global: &Global, options: &Options, terminal: &Terminal) -> Result<En
     }
     let aside = Aside::of(into.path());
     let mut progress = Progress::new("Copying");
-    StoreFile::at(&options.from)
-        .copy_to(aside.path(), |done, all| {
-            progress.at(u64::try_from(done).unwrap_or(0), u64::try_from(all).unwrap_or(0));
-        })
-        .map_err(|error| unfit(&options.from, &error))?;
+    from.copy_to(aside.path(), |done, all| {
+        progress.at(u64::try_from(done).unwrap_or(0), u64::try_from(all).unwrap_or(0));
+    })
+    .map_err(|error| unfit(&options.from, &error))?;
     drop(progress);
     let kept = if is_there { Some(keep(&into)?) } else { None };
     aside.put_into_place()?;
-    let verified = verify_store(into.path(), &rings)?;
+    let verified = match verify_store(into.path(), &rings) {
+        Err(failure) if options.force_unverified => {
+            terminal.warn("it was restored, and does not verify:");
+            terminal.fail(&failure);
+            None
+        }
+        verified => Some(verified?),
+    };
 
     let shown = |path: &Path| path.display().to_string();
     if global.json {
         let json = serde_json::json!({
             "store": shown(into.path()),
             "kept": kept.as_deref().map(shown),
-            "tickets": verified.tickets,
-            "newest_event": verified.newest,
+            "tickets": verified.as_ref().map(|verified| verified.tickets),
+            "newest_event": verified.as_ref().map(|verified| verified.newest),
         });
         terminal.print(&keyward_cli::escape::shown_json(&json.to_string()))?;
     } else {
         let mut card = Card::new()
             .field("store", Cell::new(shown(into.path())))
-            .field("newest event", Cell::new(verified.newest.to_string()));
+            .field("newest event", Cell::or_dash(verified.map(|verified| verified.newest.to_string())));
         if let Some(kept) = &kept {
             card = card.field("old store", Cell::new(shown(kept)));
         }

@@ -87,10 +87,20 @@ fn what_is_no_whole_store_is_not_restored() {
     flipped[at + 60] ^= 1;
     std::fs::write(folder.path("flipped.db"), &flipped).unwrap();
     let before = folder.contents();
+    // For whoever has nothing better: whole for SQLite is enough then.
+    folder.says("restore --from cut.db --replace --force-unverified", 6);
     for (name, exit_code) in
         [("cut.db", 6), ("text.db", 6), ("empty.db", 3), ("absent.db", 3), ("flipped.db", 6)]
     {
         folder.says(&format!("restore --from {name} --replace"), exit_code);
     }
     assert_eq!(folder.contents(), before);
+    let (_, said) = folder.says("restore --from flipped.db --replace --force-unverified", 0);
+    assert!(said.contains("does not verify"), "{said}");
+    // A store that does not verify is copied all the same, but under another name.
+    std::fs::write(folder.path("good.db"), "a good one").unwrap();
+    let (_, said) = folder.says("backup --to good.db --replace", 6);
+    assert!(said.contains("The copy was kept as `good.db.unverified`"), "{said}");
+    assert_eq!(folder.read("good.db"), "a good one");
+    assert_eq!(folder.modes()["good.db.unverified"], 0o600);
 }
