@@ -15,7 +15,7 @@ use keyward_domain::{ApplicationId, KeyId, RoleId, Timestamp};
 pub const URL_DEFAULT: &str = "http://127.0.0.1:3000";
 
 /// What every command takes.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// A context by its name: where Keyward answers, and the key file for it. Instead of the one in use

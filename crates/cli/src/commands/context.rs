@@ -112,14 +112,7 @@ fn list(global: &Global, terminal: &Terminal) -> Result<()> {
 }
 
 fn show(global: &Global, terminal: &Terminal) -> Result<()> {
-    let mut effective = Global {
-        context: global.context.clone(),
-        url: global.url.clone(),
-        key_file: global.key_file.clone(),
-        ca_cert: global.ca_cert.clone(),
-        json: global.json,
-        origins: global.origins,
-    };
+    let mut effective = global.clone();
     resolve(&mut effective)?;
     let origins = effective.origins;
     let key_file = effective.key_file.display().to_string();

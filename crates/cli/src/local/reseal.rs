@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use keyward_cli::answers::{Resealing, ResealingWholePass, RingVersion, Rings};
 use keyward_cli::client::{Answer, Call, Client};
+use keyward_cli::context::resolve;
 use keyward_cli::failure::Result;
 use keyward_cli::progress::Progress;
 use keyward_cli::table::{Card, Cell};
@@ -24,15 +25,16 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// The figures of the server at `--url`; `None` where no server was named.
+    /// The figures of the server that `--url` or `--context` names; `None` where neither does: the context in use may belong to
+    /// another installation than these files.
     ///
     /// # Errors
     /// It does not answer, or refuses.
     pub fn asked(global: &Global, terminal: &Terminal) -> Result<Option<Self>> {
-        if global.url.is_none() {
+        if global.url.is_none() && global.context.is_none() {
             return Ok(None);
         }
-        let answer = Client::with_credential(global, terminal)?.call(&Call::get("/v1/rings"))?;
+        let answer = Client::with_credential(&resolved(global)?, terminal)?.call(&Call::get("/v1/rings"))?;
         let rings = answer.read()?;
         Ok(Some(Self { answer, rings }))
     }
@@ -102,6 +104,13 @@ impl Figures {
     }
 }
 
+/// With what the context says, as every command that asks a server.
+fn resolved(global: &Global) -> Result<Global> {
+    let mut global = global.clone();
+    resolve(&mut global)?;
+    Ok(global)
+}
+
 fn began_after(pass: &ResealingWholePass, changed_at: SystemTime) -> bool {
     let changed_ms = changed_at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     let begun_ms = Timestamp::parse(&pass.begun_at).and_then(|at| u128::try_from(at.unix_ms()).ok());
@@ -113,7 +122,7 @@ fn began_after(pass: &ResealingWholePass, changed_at: SystemTime) -> bool {
 /// # Errors
 /// The server does not answer or refuses; what it finds old stays old.
 pub fn run(global: &Global, terminal: &Terminal) -> Result<Ending> {
-    let client = Client::with_credential(global, terminal)?;
+    let client = Client::with_credential(&resolved(global)?, terminal)?;
     let step = |anew: bool| client.call(&Call::post("/v1/rings/reseal", &json!({ "anew": anew }))?);
     let mut progress = Progress::new("Sealing anew");
     let mut answer = step(true)?;

@@ -36,7 +36,7 @@ pub struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show every ring's versions; with --url also what that server has and has counted
+    /// Show every ring's versions; with --url or --context also what that server has and has counted
     Status,
     /// Add a new version, which only opens until it is activated
     Add(Which),
@@ -44,7 +44,7 @@ enum Command {
     Activate(Activate),
     /// Have a server seal its records anew under the active version, and count them
     Reseal,
-    /// Drop a version for good; with --url that server says what still needs it
+    /// Drop a version for good; with --url or --context that server says what still needs it
     Retire(Retire),
 }
 
