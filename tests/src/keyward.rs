@@ -26,6 +26,8 @@ const RUNTIME_CONFIG: &str = "runtime-config.toml";
 const MANIFEST: &str = "spin.toml";
 /// The label of a witness.
 const WITNESS: &str = "witness";
+/// The file of a witness, in the folder of a test.
+pub const WITNESS_FILE: &str = "witness.db";
 /// Lines of the host's log that a failed test shows.
 const LOG_LINES_SHOWN: usize = 40;
 
@@ -74,10 +76,10 @@ impl Setup {
         self
     }
 
-    /// With a second store that remembers how far the log was.
+    /// With a second store that remembers how far the log was: a label of the manifest, or a file where it runs by the command.
     #[must_use]
     pub fn with_witness(self) -> Self {
-        Self { has_witness: true, ..self }.variable("witness_store", WITNESS)
+        Self { has_witness: true, ..self }
     }
 
     /// By `keyward up`, without a test world.
@@ -101,10 +103,12 @@ impl Setup {
     pub fn start(self) -> Keyward {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let redis = self.is_on_redis.then(|| redis_for(folder.path()));
-        if self.has_witness {
+        let mut setup = self;
+        if setup.has_witness && matches!(setup.program, Program::Host) {
             witness_for(folder.path());
+            setup = setup.variable("witness_store", WITNESS);
         }
-        let stage = Stage { folder, setup: self };
+        let stage = Stage { folder, setup };
         let mut init = Command::new(programs::program("keyward"));
         init.arg("init").arg("--state-dir").arg(stage.state()).args(stage.runtime_config());
         let output = init.stdin(Stdio::null()).output().unwrap();
@@ -131,7 +135,7 @@ fn redis_for(folder: &Path) -> RedisServer {
 
 /// A witness below `folder`, as docs/deploying.md has it: where it is kept, and a manifest whose components may open it.
 fn witness_for(folder: &Path) {
-    let path = folder.join("witness.db");
+    let path = folder.join(WITNESS_FILE);
     let config = format!("[key_value_store.{WITNESS}]\ntype = \"spin\"\npath = \"{}\"\n", path.display());
     File::options()
         .create(true)
@@ -234,6 +238,9 @@ impl Stage {
                 }
                 let mut keyward = Command::new(programs::program("keyward"));
                 keyward.args(["--json", "up"]);
+                if self.setup.has_witness {
+                    keyward.arg("--witness-file").arg(self.folder.path().join(WITNESS_FILE));
+                }
                 keyward
             }
         };

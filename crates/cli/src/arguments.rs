@@ -364,7 +364,7 @@ pub struct AuditNewEpoch {
     /// Where `keyward init` put rings and store
     #[arg(long, value_name = "DIR", default_value = ".keyward")]
     pub state_dir: PathBuf,
-    /// Spin's runtime configuration, where the store lies elsewhere or there is a witness
+    /// Spin's runtime configuration, where the store lies elsewhere or the witness's store does
     #[arg(long, value_name = "FILE")]
     pub runtime_config_file: Option<PathBuf>,
     /// The log as `keyward audit export` wrote it last, oldest event first
@@ -376,6 +376,9 @@ pub struct AuditNewEpoch {
     /// The label of the store that is the witness, as the variable `witness_store` has it
     #[arg(long, value_name = "LABEL", requires = "runtime_config_file")]
     pub witness_store: Option<String>,
+    /// The witness's file, as `keyward up` has it
+    #[arg(long, value_name = "FILE", conflicts_with = "witness_store")]
+    pub witness_file: Option<PathBuf>,
     /// Do not ask
     #[arg(long)]
     pub yes: bool,

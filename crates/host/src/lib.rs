@@ -27,6 +27,6 @@ pub use self::http::tls::TlsFiles;
 pub use self::limits::Limits;
 pub use self::log::{Log, LogConfig, LogFormat};
 pub use self::native::{NativeStore, NativeStoreError, ReadStore, StoreSnapshot};
-pub use self::start::{HostConfig, Running, start};
+pub use self::start::{FileStore, HostConfig, Running, start};
 pub use self::store::file::{StoreFile, StoreFileError};
 pub use self::world::WorldConfig;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use crate::error::StartError;
+use crate::start::FileStore;
 
 /// A manifest that this host can run.
 #[derive(Debug)]
@@ -95,6 +96,20 @@ impl Manifest {
             .map_err(|e| StartError::manifest(path, format!("cannot be read: {e}")))?;
         let base = path.parent().unwrap_or(Path::new("."));
         Self::parse(&text, base).map_err(|reason| StartError::manifest(path, reason))
+    }
+
+    /// Lets components open a store that the manifest does not have.
+    ///
+    /// # Errors
+    /// What is wrong: there is no such component.
+    pub fn admit(&mut self, store: &FileStore) -> Result<(), String> {
+        for id in &store.components {
+            let component = self.components.get_mut(id).ok_or_else(|| {
+                format!("there is no `[component.{id}]`, which is to open the store `{}`", store.label)
+            })?;
+            component.key_value_stores.insert(store.label.clone());
+        }
+        Ok(())
     }
 
     fn parse(text: &str, base: &Path) -> Result<Self, String> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::error::StartError;
 use crate::limits::Limits;
+use crate::start::FileStore;
 use crate::store::config::{file_of, open_file, open_stores};
 use crate::store::snapshot::Snapshot;
 use crate::store::{Store, Stores};
@@ -31,7 +32,18 @@ impl NativeStore {
     /// # Errors
     /// [`StartError`] where the configuration is wrong or has no such label, or the store does not open.
     pub fn open(label: &str, runtime_config: Option<&Path>, state_dir: &Path) -> Result<Self, StartError> {
-        Self::of(label, open_stores(runtime_config, state_dir, &Limits::default(), None)?)
+        Self::of(label, open_stores(runtime_config, &[], state_dir, &Limits::default(), None)?)
+    }
+
+    /// Opens a store of its own, out of no configuration. To be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`] where its file does not open.
+    pub fn open_further(further: &FileStore, state_dir: &Path) -> Result<Self, StartError> {
+        Self::of(
+            &further.label,
+            open_stores(None, std::slice::from_ref(further), state_dir, &Limits::default(), None)?,
+        )
     }
 
     /// Opens a store's SQLite file to read it as it is: a copy, or the file of a host that runs. Every write fails; a counter is

@@ -43,6 +43,8 @@ pub struct HostConfig {
     pub state_dir: PathBuf,
     /// `runtime-config.toml`, if there is one.
     pub runtime_config: Option<PathBuf>,
+    /// Further stores.
+    pub file_stores: Vec<FileStore>,
     /// Variables given by hand: name and value, or name and `@` with the path of a file.
     pub variables: Vec<(String, String)>,
     /// Certificate and key; without them the listener speaks plain HTTP.
@@ -68,6 +70,7 @@ impl HostConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
             state_dir,
             runtime_config: None,
+            file_stores: Vec::new(),
             variables: Vec::new(),
             tls: None,
             limits: Limits::default(),
@@ -76,6 +79,17 @@ impl HostConfig {
             world: None,
         }
     }
+}
+
+/// A store in an SQLite file that neither the manifest nor the runtime configuration has.
+#[derive(Debug, Clone)]
+pub struct FileStore {
+    /// What components call it.
+    pub label: String,
+    /// Its file; made if absent.
+    pub path: PathBuf,
+    /// The components that may open it, by their ids.
+    pub components: Vec<String>,
 }
 
 /// A host that runs. Dropping it stops it without waiting; [`Running::shutdown`] waits.
@@ -93,15 +107,23 @@ pub struct Running {
 /// # Errors
 /// [`StartError`], sorted by who can mend it.
 pub async fn start(config: HostConfig) -> Result<Running, StartError> {
-    let manifest = Manifest::load(&config.manifest)?;
+    let mut manifest = Manifest::load(&config.manifest)?;
+    for store in &config.file_stores {
+        manifest.admit(store).map_err(|reason| StartError::manifest(&config.manifest, reason))?;
+    }
     let fault = |reason: String| StartError::manifest(&config.manifest, reason);
     let values = Values::resolve(&manifest, &config.variables, |name| std::env::var(name).ok())?;
     let tls = config.tls.as_ref().map(acceptor).transpose()?;
     make_private(&config.state_dir)?;
     let log = Log::start(config.log);
     let world = config.world.as_ref().map(|world| Arc::new(World::new(world)));
-    let stores =
-        open_stores(config.runtime_config.as_deref(), &config.state_dir, &config.limits, world.as_ref())?;
+    let stores = open_stores(
+        config.runtime_config.as_deref(),
+        &config.file_stores,
+        &config.state_dir,
+        &config.limits,
+        world.as_ref(),
+    )?;
     for (id, component) in &manifest.components {
         for label in &component.key_value_stores {
             if stores.get(label).is_none() {

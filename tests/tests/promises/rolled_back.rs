@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use keyward_e2e::admin::{Holder, authorize, new_key, revoke};
+use keyward_e2e::keyward::WITNESS_FILE;
 use keyward_e2e::{Keyward, Request, Setup, json};
 
 /// The files of the SQLite store.
@@ -19,6 +20,11 @@ fn copy(from: &Path, to: &Path) {
             std::fs::copy(from.join(name), to.join(name)).unwrap();
         }
     }
+}
+
+/// The witness remembers what was done up to it.
+fn maintenance() -> Request {
+    Request::post("/v1/maintenance/run", &json!({}))
 }
 
 /// A Keyward on a store that is older than what happened.
@@ -39,7 +45,7 @@ impl RolledBack {
         let application = keyward.application("orders");
         let revoked = keyward.holder(&application, &["a:b"]);
         let stays = keyward.holder(&application, &["a:b"]);
-        assert!(keyward.tick());
+        keyward.as_root(maintenance()).expect(200);
         keyward.end();
         let yesterday = keyward.folder().join("yesterday");
         copy(&keyward.state_dir(), &yesterday);
@@ -47,7 +53,7 @@ impl RolledBack {
 
         keyward.as_root(revoke(&revoked.id)).expect(200);
         let newer = keyward.holder(&application, &["a:b"]);
-        assert!(keyward.tick());
+        keyward.as_root(maintenance()).expect(200);
         let export = keyward.folder().join("export.jsonl");
         let log =
             keyward.as_root(Request::get("/v1/audit/events?after=evt_1_0&limit=1000")).expect(200).json();
@@ -62,14 +68,13 @@ impl RolledBack {
     fn new_epoch(&self, more: &[&str]) -> Output {
         let mut command = self.keyward.local_command(&["audit", "new-epoch"]);
         command.arg("--log").arg(&self.export).args(["--reason", "the disk was set back"]);
-        command.args(["--witness-store", "witness"]).args(more);
+        command.args(more);
         command.output().unwrap()
     }
 
     /// Changes, each by its own component.
     fn changes(&self) -> [Request; 3] {
-        let run = Request::post("/v1/maintenance/run", &json!({}));
-        [Request::post("/v1/keys", &new_key(&self.application, &["a:b"])), revoke(&self.stays.id), run]
+        [Request::post("/v1/keys", &new_key(&self.application, &["a:b"])), revoke(&self.stays.id), maintenance()]
     }
 }
 
@@ -98,7 +103,7 @@ fn a_store_older_than_its_witness_is_frozen_until_a_new_epoch_revokes_again_what
     assert_eq!(keyward.list(&format!("/v1/keys?application={}", lost.application)).len(), 2);
 
     lost.keyward.end();
-    let opened = lost.new_epoch(&["--yes"]);
+    let opened = lost.new_epoch(&["--witness-store", "witness", "--yes"]);
     assert!(opened.status.success(), "{}", String::from_utf8_lossy(&opened.stderr));
     lost.keyward.restart_after_end();
     let keyward = &lost.keyward;
@@ -138,13 +143,31 @@ fn a_store_older_than_its_witness_is_frozen_until_a_new_epoch_revokes_again_what
 fn a_new_epoch_is_opened_on_purpose_alone() {
     let mut lost = RolledBack::new(Setup::new().with_witness());
     lost.keyward.end();
-    let asked = lost.new_epoch(&[]);
+    let asked = lost.new_epoch(&["--witness-store", "witness"]);
     assert!(!asked.status.success(), "without a terminal and without --yes nothing is done");
     lost.keyward.restart_after_end();
     assert_eq!(
         lost.keyward.as_root(revoke(&lost.stays.id)).expect(503).text_at("/code"),
         "store-rolled-back"
     );
+}
+
+#[test]
+fn keyward_up_keeps_a_witness_in_a_file() {
+    let mut lost = RolledBack::new(Setup::new().by_command().with_witness());
+    for change in lost.changes() {
+        assert_eq!(lost.keyward.as_root(change).expect(503).text_at("/code"), "store-rolled-back");
+    }
+    lost.keyward.end();
+    let file = lost.keyward.folder().join(WITNESS_FILE);
+    let absent = lost.new_epoch(&["--witness-file", "no-such-file.db", "--yes"]);
+    assert_eq!(absent.status.code(), Some(3), "{}", String::from_utf8_lossy(&absent.stderr));
+    let opened = lost.new_epoch(&["--witness-file", file.to_str().unwrap(), "--yes"]);
+    assert!(opened.status.success(), "{}", String::from_utf8_lossy(&opened.stderr));
+    lost.keyward.restart_after_end();
+    assert_eq!(lost.keyward.authorizes(&lost.revoked.token), 401);
+    assert_eq!(lost.keyward.authorizes(&lost.stays.token), 204);
+    lost.keyward.as_root(revoke(&lost.stays.id)).expect(200);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use keyward_service::{Behind, EpochView, Exported};
 
 use super::state::StateDir;
 use super::store::LocalStore;
+use super::up::witness_store;
 
 /// Carries it out.
 ///
@@ -27,8 +28,11 @@ pub fn run(global: &Global, options: &AuditNewEpoch, terminal: &Terminal) -> Res
     let exported = read(&options.log)?;
     let config = options.runtime_config_file.as_deref();
     let store = LocalStore::open_existing(config, &state)?;
-    let witness =
-        options.witness_store.as_deref().map(|label| store.second(label, config, &state)).transpose()?;
+    let witness = match (&options.witness_store, &options.witness_file) {
+        (Some(label), _) => Some(store.second(label, config, &state)?),
+        (None, Some(path)) => Some(store.further(&witness_store(path), &state)?),
+        (None, None) => None,
+    };
     let done = store.run(&rings, async |service| {
         let behind = service.behind(&exported).await?;
         if !options.yes && !agreed(&behind, terminal) {

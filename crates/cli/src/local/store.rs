@@ -9,7 +9,7 @@ use keyward_cli::failure::Result;
 use keyward_domain::error::Blame;
 use keyward_domain::ports::{Clock, NoSink, Rng};
 use keyward_domain::{Code, Timestamp};
-use keyward_host::{NativeStore, NativeStoreError, StartError, StoreFile};
+use keyward_host::{FileStore, NativeStore, NativeStoreError, StartError, StoreFile};
 use keyward_ledger::{Batch, KvWrite};
 use keyward_records::{KvCount, KvRead, Rings, StoreError};
 use keyward_service::Service;
@@ -71,6 +71,18 @@ impl LocalStore {
         Ok(Kv { store, fault: Mutex::default() })
     }
 
+    /// Opens another store in a file.
+    ///
+    /// # Errors
+    /// There is no such file, or it does not open.
+    pub fn further(&self, further: &FileStore, state: &StateDir) -> Result<Kv> {
+        let _entered = self.runtime.enter();
+        check_file(&further.path)?;
+        let store =
+            NativeStore::open_further(further, state.path()).map_err(|error| start_failure(&error))?;
+        Ok(Kv { store, fault: Mutex::default() })
+    }
+
     fn of(open: impl FnOnce() -> Result<NativeStore, StartError>) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -128,10 +140,14 @@ pub fn store_file(runtime_config: Option<&Path>, state: &StateDir) -> Result<Sto
 /// # Errors
 /// It is not.
 pub fn check_there(file: &StoreFile) -> Result<()> {
-    if file.path().exists() {
+    check_file(file.path())
+}
+
+fn check_file(path: &Path) -> Result<()> {
+    if path.exists() {
         return Ok(());
     }
-    let detail = format!("there is no `{}`", file.path().display());
+    let detail = format!("there is no `{}`", path.display());
     Err(Failure::new(Blame::Caller, "There is no store", detail))
 }
 

@@ -2,7 +2,7 @@
 //! through no argument and no environment.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -10,7 +10,7 @@ use keyward_cli::failure::Result;
 use keyward_cli::table::{Card, Cell};
 use keyward_cli::{Ending, Failure, Global, Terminal};
 use keyward_domain::error::Blame;
-use keyward_host::{HostConfig, LogConfig, LogFormat, Running, TlsFiles};
+use keyward_host::{FileStore, HostConfig, LogConfig, LogFormat, Running, TlsFiles};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::rings::RINGS;
@@ -19,6 +19,13 @@ use super::state::StateDir;
 
 /// The variable that says where people reach Keyward, as `spin.toml` names it.
 const PUBLIC_URL: &str = "public_url";
+
+/// The variable that names a witness, as `spin.toml` has it.
+const WITNESS_STORE: &str = "witness_store";
+/// What the witness in a file is called.
+const WITNESS_LABEL: &str = "witness";
+/// The components that write: each asks the witness before.
+const WITNESSED: [&str; 4] = ["issuance", "revocation", "audit", "scheduler"];
 
 /// A start from compiled components takes well under a second; whoever waits longer is told why.
 const SILENT_START_MAX: Duration = Duration::from_secs(2);
@@ -38,6 +45,10 @@ pub struct Options {
     /// Spin's runtime configuration, where the store lies elsewhere
     #[arg(long, value_name = "FILE")]
     runtime_config_file: Option<PathBuf>,
+    /// A second store, on another disk and in no common backup: it remembers how far the audit log was, and where the store is
+    /// behind it, administration is frozen. Made if absent
+    #[arg(long, value_name = "FILE")]
+    witness_file: Option<PathBuf>,
     /// The listener's certificate chain, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -122,6 +133,9 @@ fn config(options: Options, state: &StateDir) -> Result<HostConfig> {
         (!from_environment).then(|| format!("{}://{}", scheme(tls.is_some()), reachable(listen)))
     });
     variables.extend(public_url.map(|url| (PUBLIC_URL.to_owned(), url.trim_end_matches('/').to_owned())));
+    if options.witness_file.is_some() {
+        variables.push((WITNESS_STORE.to_owned(), WITNESS_LABEL.to_owned()));
+    }
     variables.retain(|(name, _)| options.variables.iter().all(|(given, _)| given != name));
     variables.extend(options.variables);
 
@@ -129,6 +143,7 @@ fn config(options: Options, state: &StateDir) -> Result<HostConfig> {
     config.listen = listen;
     config.state_dir = state.path().to_owned();
     config.runtime_config = options.runtime_config_file;
+    config.file_stores = options.witness_file.as_deref().map(witness_store).into_iter().collect();
     config.variables = variables;
     config.tls = tls;
     config.log = LogConfig {
@@ -140,6 +155,15 @@ fn config(options: Options, state: &StateDir) -> Result<HostConfig> {
         ..LogConfig::default()
     };
     Ok(config)
+}
+
+/// The store that is a witness.
+pub(super) fn witness_store(path: &Path) -> FileStore {
+    FileStore {
+        label: WITNESS_LABEL.to_owned(),
+        path: path.to_owned(),
+        components: WITNESSED.map(str::to_owned).to_vec(),
+    }
 }
 
 const fn scheme(is_tls: bool) -> &'static str {

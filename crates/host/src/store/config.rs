@@ -14,6 +14,7 @@ use super::sqlite::Sqlite;
 use super::{Backend, Store, Stores};
 use crate::error::StartError;
 use crate::limits::Limits;
+use crate::start::FileStore;
 use crate::world::World;
 use crate::world::replica::Replica;
 
@@ -34,11 +35,21 @@ enum Kind {
 /// Opens every store.
 pub(crate) fn open_stores(
     config: Option<&Path>,
+    further: &[FileStore],
     state_dir: &Path,
     limits: &Limits,
     world: Option<&Arc<World>>,
 ) -> Result<Stores, StartError> {
-    let kinds = kinds(config, state_dir, world.is_some())?;
+    let mut kinds = kinds(config, state_dir, world.is_some())?;
+    for FileStore { label, path, .. } in further {
+        let new = std::path::absolute(path).map_err(|e| StartError::store(label, e.to_string()))?;
+        if kinds.values().any(|kind| matches!(kind, Kind::File(known) if std::path::absolute(known).is_ok_and(|known| known == new))) {
+            return Err(StartError::store(label, format!("`{}` is another store's file already", path.display())));
+        }
+        if kinds.insert(label.clone(), Kind::File(new)).is_some() {
+            return Err(StartError::store(label, "the runtime configuration says where it is kept already"));
+        }
+    }
     let mut files: HashMap<PathBuf, Arc<Sqlite>> = HashMap::new();
     let mut by_label = HashMap::new();
     let store = |label: &str, backend| Store::new(label, backend, limits, world);
