@@ -77,6 +77,7 @@ async fn shred(plane: &Plane, incoming: &Incoming) -> Result<Response> {
 async fn maintain(plane: &Plane, incoming: &Incoming) -> Result<Response> {
     plane
         .change(incoming, Action::MaintenanceRun, Target::default(), async |service, attempt| {
+            incoming.nothing().await?;
             let done = service.run_maintenance(attempt).await?;
             plane.tell_witness().await?;
             Response::json(200, &done)

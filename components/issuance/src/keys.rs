@@ -5,12 +5,6 @@ use keyward_domain::event::{Action, Target};
 use keyward_domain::{ApplicationId, Error, KeyId, Result};
 use keyward_guest::{Incoming, Response};
 use keyward_service::Page;
-use serde::Deserialize;
-
-/// A body without fields.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
 
 pub(crate) async fn issue(plane: &Plane, incoming: &Incoming) -> Result<Response> {
     plane
@@ -58,7 +52,7 @@ pub(crate) async fn reissue(plane: &Plane, incoming: &Incoming, id: Result<KeyId
     plane
         .change(incoming, Action::ClaimReissued, about(&id), async |service, attempt| {
             let id = id?;
-            let Nothing {} = incoming.json_or_nothing().await?;
+            incoming.nothing().await?;
             let answer = service.reissue_claim(attempt, id).await?;
             Ok(created(&answer))
         })

@@ -227,7 +227,7 @@ impl Incoming {
     /// # Errors
     /// [`Code::InvalidParameter`] where it is no `"<revision>"`.
     pub fn if_match(&self) -> Result<Option<u64>> {
-        const EXPECTED: &str = "one `ETag` of this thing, such as `\"3\"`";
+        const EXPECTED: &str = "one `ETag` of this thing, such as `\"3\"`, or `*`";
         let wrong = |reason| Error::parameter("If-Match", reason, EXPECTED);
         let Some(value) = self.headers.single(Field::IfMatch).map_err(|_| wrong("stands more than once"))?
         else {
@@ -235,6 +235,9 @@ impl Incoming {
         };
         match std::str::from_utf8(value).map(str::trim) {
             Ok("*") => Ok(None),
+            // Comparison is strong (RFC 9110 section 13.1.1), and no tag of ours is weak.
+            Ok(text) if text.starts_with("W/") => Err(wrong("is a weak tag")),
+            Ok(text) if text.contains(',') => Err(wrong("names several tags")),
             Ok(text) => text
                 .strip_prefix('"')
                 .and_then(|rest| rest.strip_suffix('"'))
@@ -274,17 +277,20 @@ impl Incoming {
         body::parse_json(&self.body().await?)
     }
 
-    /// As [`Incoming::json`], for routes that take `{}` or nothing: an empty body is `{}`, of any media type.
+    /// For routes that take `{}` or nothing. Where there is no body, no media type is asked for.
     ///
     /// # Errors
     /// As [`Incoming::json`].
-    pub async fn json_or_nothing<T: DeserializeOwned>(&self) -> Result<T> {
+    pub async fn nothing(&self) -> Result<()> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Nothing {}
         let body = self.body().await?;
         if body.is_empty() {
-            return body::parse_json(b"{}");
+            return Ok(());
         }
         self.check_media_type()?;
-        body::parse_json(&body)
+        body::parse_json(&body).map(|Nothing {}| ())
     }
 
     fn check_media_type(&self) -> Result<()> {
@@ -420,7 +426,13 @@ mod tests {
         assert_eq!(post(&[json], b""), Err(Code::InvalidBody));
         assert_eq!(post(&[json], &vec![b' '; BODY_BYTES_MAX + 1]), Err(Code::BodyTooLarge));
         assert_eq!(post(&[json, ("content-length", "65537")], b"{}"), Err(Code::BodyTooLarge));
-        assert!(now(with(&[]).json_or_nothing::<Nothing>()).is_ok());
+        let nothing = |fields: &[(&str, &str)], body: &[u8]| {
+            now(request(Method::Post, "/", fields, body).nothing()).map_err(|e| e.code)
+        };
+        assert_eq!((nothing(&[], b""), nothing(&[json], b"{}")), (Ok(()), Ok(())));
+        assert_eq!(nothing(&[], b"{}"), Err(Code::UnsupportedMediaType));
+        assert_eq!(nothing(&[json], b"3"), Err(Code::InvalidBody));
+        assert_eq!(nothing(&[json], b"{\"a\":1}"), Err(Code::InvalidField));
         let incoming = request(Method::Post, "/", &[json], b"{}");
         assert!(now(incoming.body()).is_ok());
         assert_eq!(now(incoming.body()).map_err(|e| e.code).err(), Some(Code::Internal));
