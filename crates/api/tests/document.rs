@@ -88,3 +88,33 @@ fn visit(value: &serde_json::Value, look: &mut impl FnMut(&str, &serde_json::Val
         _ => {}
     }
 }
+
+/// The parameters that an operation refers to, by name.
+fn shared_parameters(operation: &serde_json::Value) -> Vec<&str> {
+    let parameters = operation["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
+    parameters.iter().filter_map(|parameter| parameter["$ref"].as_str()?.rsplit('/').next()).collect()
+}
+
+#[test]
+fn what_creates_takes_an_idempotency_key_and_what_changes_takes_if_match() {
+    let document = serde_json::to_value(keyward_api::document()).expect("serializes");
+    let (mut creating, mut changing) = (0, 0);
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("operations") {
+            let taken = shared_parameters(operation);
+            let answers = operation["responses"].as_object().expect("responses");
+            if answers.contains_key("201") {
+                assert!(taken.contains(&"Idempotency-Key"), "{method} {path} creates");
+                creating += 1;
+            }
+            if taken.contains(&"Idempotency-Key") {
+                let answered: Vec<_> =
+                    ["409", "422"].iter().filter(|status| answers.contains_key(**status)).collect();
+                assert_eq!(answered.len(), 2, "{method} {path} says what a second request is told");
+            }
+            assert_eq!(method == "patch", taken.contains(&"If-Match"), "{method} {path}");
+            changing += usize::from(method == "patch");
+        }
+    }
+    assert!(creating >= 4 && changing >= 3, "{creating} create, {changing} change");
+}
