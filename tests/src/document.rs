@@ -1,5 +1,7 @@
 //! The API's document as a test walks it: every operation, and for each a request made of what the document says it takes.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Map, Value, json};
 
 use crate::http::Request;
@@ -72,6 +74,15 @@ impl Document {
             }
         }
         operations
+    }
+
+    /// Every path, with the methods that it is described with.
+    pub fn paths(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let mut paths = BTreeMap::<_, BTreeSet<_>>::new();
+        for operation in self.operations() {
+            paths.entry(operation.path).or_default().insert(operation.method);
+        }
+        paths
     }
 
     /// A request for an operation: about these things, with no more than it must have but for the application, which is always named

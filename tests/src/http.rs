@@ -40,6 +40,13 @@ impl Request {
         Self::new("PATCH", target).json(body)
     }
 
+    /// The same in another method.
+    #[must_use]
+    pub fn in_method(mut self, method: &str) -> Self {
+        method.clone_into(&mut self.method);
+        self
+    }
+
     /// One more field, as bytes.
     #[must_use]
     pub fn field(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {

@@ -9,6 +9,7 @@
     reason = "the whole package is tests: what goes wrong must fail loudly and at once"
 )]
 
+mod api_document;
 mod audit_verify;
 mod audit_verify_large;
 mod back_off;
@@ -31,10 +32,12 @@ mod gateway_traefik;
 mod idempotency;
 mod kill_nine;
 mod last_root;
+mod methods;
 mod moved_records;
 mod narrowed_admin;
 mod network_rules;
 mod patience;
+mod preconditions;
 mod readme_tour;
 mod recovery_drills;
 mod refusals_name_the_scope;
