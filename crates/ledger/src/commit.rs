@@ -91,6 +91,7 @@ struct Entry {
 /// What a commit writes beside its events. Each write is named by one of them: the first, unless [`Writes::for_event`] says another.
 pub struct Writes<'l, K, C, R> {
     ledger: &'l Ledger<'l, K, C, R>,
+    first_event: EventId,
     event: usize,
     entries: Vec<Entry>,
     turns: Vec<Turn>,
@@ -219,6 +220,10 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Writes<'_, K, C, R> {
         self.failed = Some(error);
     }
 
+    pub(crate) const fn first_event(&self) -> EventId {
+        self.first_event
+    }
+
     pub(crate) const fn ledger(&self) -> &Ledger<'_, K, C, R> {
         self.ledger
     }
@@ -253,8 +258,14 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
     ) -> Result<Committed<T>> {
         let personal = self.commit_key().await?;
         let tickets = self.take_tickets(epoch, drafts.len()).await?;
-        let mut writes =
-            Writes { ledger: self, event: 0, entries: Vec::new(), turns: Vec::new(), failed: None };
+        let mut writes = Writes {
+            ledger: self,
+            first_event: tickets.event(0),
+            event: 0,
+            entries: Vec::new(),
+            turns: Vec::new(),
+            failed: None,
+        };
         let value = prepare(&tickets, &mut writes)?;
         if personal.fresh {
             writes.for_event(0).personal_key(&PersonalKey::from(&personal.key));

@@ -6,11 +6,12 @@
 //! process that died in the middle of a request holds it up for seconds.
 
 use crate::batch::KvWrite;
-use crate::commit::Writes;
+use crate::commit::{Receipt, Writes};
 use crate::ledger::Ledger;
 use crate::turn::Turn;
-use keyward_crypto::digest::{framed, hex, sha256};
+use keyward_crypto::digest::{framed, hex, leaf_hash, sha256};
 use keyward_crypto::{Domain, SecretText};
+use keyward_domain::event::EventId;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::{Code, Error, Result, Timestamp};
 use keyward_records::{KvCount, KvRead, RecordError, StoredOutcome, names};
@@ -57,10 +58,18 @@ pub struct Reservation {
 
 /// Where an idempotent request stands.
 pub enum Begun {
-    /// It has an outcome: the result of the use case, to be given again.
-    Replay(Box<str>),
+    /// It has an outcome, to be given again.
+    Replay(Replay),
     /// It has none; its commit must take this along.
     Fresh(Reservation),
+}
+
+/// What an idempotent request came to.
+pub struct Replay {
+    /// The result of the use case.
+    pub result: Box<str>,
+    /// The receipt of its commit; `None` where its event cannot be read now.
+    pub receipt: Option<Receipt>,
 }
 
 /// What a mark at a place found there.
@@ -100,8 +109,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
             // Anew at each place: whoever held the one before may have written meanwhile.
             let found = self.outcome(&request).await?;
             place = place.max(found.as_ref().map_or(0, |(place, _)| *place)).saturating_add(1);
-            if let Some(replay) = self.replay(&request, found)? {
-                return Ok(replay);
+            if let Some(replay) = self.replay(&request, found).await? {
+                return Ok(Begun::Replay(replay));
             }
             match self.mark(&request, place).await? {
                 Place::Ours(turn) => return Ok(Begun::Fresh(Reservation { request, turn })),
@@ -131,12 +140,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
     ///
     /// # Errors
     /// As [`Ledger::begin`].
-    pub async fn peek(&self, request: &IdempotentRequest) -> Result<Option<Box<str>>> {
+    pub async fn peek(&self, request: &IdempotentRequest) -> Result<Option<Replay>> {
         let found = self.outcome(request).await?;
-        Ok(match self.replay(request, found)? {
-            Some(Begun::Replay(result)) => Some(result),
-            _ => None,
-        })
+        self.replay(request, found).await
     }
 
     /// The stored outcome and the place that it was written from; `Some((place, None))` where a request was refused.
@@ -152,24 +158,32 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         Ok(Some(stored))
     }
 
-    fn replay(
+    async fn replay(
         &self,
         request: &IdempotentRequest,
         found: Option<(u64, Option<StoredOutcome>)>,
-    ) -> Result<Option<Begun>> {
-        match found {
-            Some((_, Some(outcome))) if outcome.until > self.clock.now() => {
-                if outcome.request == request.request {
-                    Ok(Some(Begun::Replay(outcome.result.into_boxed_str())))
-                } else {
-                    Err(Error::new(
-                        Code::IdempotencyMismatch,
-                        "this Idempotency-Key came with another body before; take a new key for a new request",
-                    ))
-                }
-            }
-            _ => Ok(None),
+    ) -> Result<Option<Replay>> {
+        let outcome = found.and_then(|(_, outcome)| outcome);
+        let Some(outcome) = outcome.filter(|outcome| outcome.until > self.clock.now()) else {
+            return Ok(None);
+        };
+        if outcome.request != request.request {
+            return Err(Error::new(
+                Code::IdempotencyMismatch,
+                "this Idempotency-Key came with another body before; take a new key for a new request",
+            ));
         }
+        let receipt = match outcome.event {
+            Some(event) => self.receipt(event).await,
+            None => None,
+        };
+        Ok(Some(Replay { result: outcome.result.into_boxed_str(), receipt }))
+    }
+
+    /// The receipt of an event that was written; `None` where it cannot be read: what was done stays done.
+    async fn receipt(&self, event: EventId) -> Option<Receipt> {
+        let sealed = self.kv.get(&names::event(event)).await.ok()??;
+        Some(Receipt { event, leaf: leaf_hash(&sealed) })
     }
 }
 
@@ -187,7 +201,8 @@ impl Reservation {
         writes: &mut Writes<'_, K, C, R>,
     ) {
         let until = now.plus_s(self.request.lifetime_s);
-        let outcome = StoredOutcome { request: self.request.request.clone(), until, result };
+        let event = Some(writes.first_event());
+        let outcome = StoredOutcome { request: self.request.request.clone(), until, result, event };
         self.write(Some(outcome), writes);
     }
 

@@ -18,7 +18,7 @@ mod turn;
 
 pub use batch::{Batch, KvWrite};
 pub use commit::{Committed, Draft, Receipt, Tickets, Writes};
-pub use idempotency::{Begun, IdempotentRequest, Reservation};
+pub use idempotency::{Begun, IdempotentRequest, Replay, Reservation};
 pub use integrate::{Progress, late_event, places, things};
 pub use ledger::Ledger;
 pub use probe::StoreKind;

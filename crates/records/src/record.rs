@@ -238,6 +238,9 @@ pub struct StoredOutcome {
     pub until: Timestamp,
     /// The result, as the use case gave it.
     pub result: String,
+    /// The event that it came with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<EventId>,
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ use crate::attempt::{Attempt, keep_outcome};
 use crate::list::{List, Page};
 use crate::service::{REPLAY_S, Service};
 use crate::view::ApplicationView;
-use keyward_crypto::SecretText;
 use keyward_domain::application::{Application, Details, NameHolder, Status};
 use keyward_domain::error::FieldError;
 use keyward_domain::event::{Action, EventId, Outcome};
@@ -147,13 +146,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         attempt.caller.require(scope::APPS_WRITE)?;
         new.check()?;
         if let Some(text) = self.begin(attempt, "applications.create", &new, REPLAY_S).await? {
-            return Ok(Answer::Replayed(SecretText::new(text.into())));
+            return Ok(Answer::Replayed(text));
         }
         let id = ApplicationId::from_bytes(self.rng.bytes());
         let holder = NameHolder::Application(id);
         let (mut turn, mut name) = self.reserve_name(attempt, &new.name, holder, None).await?;
         if let Some(text) = self.begin_again(attempt).await? {
-            return Ok(Answer::Replayed(SecretText::new(text.into())));
+            return Ok(Answer::Replayed(text));
         }
         if self.ledger.is_old(&turn) {
             (turn, name) = self.reserve_name(attempt, &new.name, holder, Some(turn)).await?;

@@ -4,6 +4,7 @@ use crate::answer::Body;
 use crate::caller::Caller;
 use crate::held::Held;
 use crate::service::Service;
+use keyward_crypto::SecretText;
 use keyward_domain::application::{Application, Details};
 use keyward_domain::error::Blame;
 use keyward_domain::event::{Action, EventId, Outcome, Target};
@@ -11,7 +12,7 @@ use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::role::Role;
 use keyward_domain::{ApplicationId, Error, KeyId, Result, RoleId, Timestamp};
-use keyward_ledger::{Begun, Draft, IdempotentRequest, KvWrite, Receipt, Reservation, Turn, Writes};
+use keyward_ledger::{Begun, Draft, IdempotentRequest, KvWrite, Receipt, Replay, Reservation, Turn, Writes};
 use keyward_records::{KvCount, KvRead, NameRecord};
 use std::cell::{Cell, RefCell};
 
@@ -66,6 +67,12 @@ impl Attempt {
 
     pub(crate) fn keep_receipt(&self, receipt: Receipt) {
         self.receipt.set(Some(receipt));
+    }
+
+    /// What was done before is given again, with the receipt that it had.
+    pub(crate) fn replay(&self, Replay { result, receipt }: Replay) -> SecretText {
+        self.receipt.set(receipt);
+        SecretText::new(result.into())
     }
 
     /// The attempt turned out to be about this.
@@ -123,19 +130,19 @@ impl Attempt {
 }
 
 impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
-    /// Begins an idempotent attempt: the text of the result where there is one already. Without an Idempotency-Key there is none.
+    /// Begins an idempotent attempt: the result where there is one already. Without an Idempotency-Key there is none.
     pub(crate) async fn begin(
         &self,
         attempt: &Attempt,
         route: &'static str,
         body: &impl serde::Serialize,
         lifetime_s: i64,
-    ) -> Result<Option<Box<str>>> {
+    ) -> Result<Option<SecretText>> {
         let Some(request) = idempotent_request(&attempt.caller, route, body, lifetime_s) else {
             return Ok(None);
         };
         match self.ledger.begin(&request).await? {
-            Begun::Replay(result) => Ok(Some(result)),
+            Begun::Replay(replay) => Ok(Some(attempt.replay(replay))),
             Begun::Fresh(reservation) => {
                 attempt.put_reservation(reservation);
                 Ok(None)
@@ -143,12 +150,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         }
     }
 
-    /// Looks after the reservation of an idempotent attempt that waited for another turn: the text of the result where somebody else
+    /// Looks after the reservation of an idempotent attempt that waited for another turn: the result where somebody else
     /// was faster meanwhile.
-    pub(crate) async fn begin_again(&self, attempt: &Attempt) -> Result<Option<Box<str>>> {
+    pub(crate) async fn begin_again(&self, attempt: &Attempt) -> Result<Option<SecretText>> {
         let Some(reservation) = attempt.take_reservation() else { return Ok(None) };
         match self.ledger.begin_again(reservation).await? {
-            Begun::Replay(result) => Ok(Some(result)),
+            Begun::Replay(replay) => Ok(Some(attempt.replay(replay))),
             Begun::Fresh(reservation) => {
                 attempt.put_reservation(reservation);
                 Ok(None)
@@ -215,6 +222,6 @@ pub(crate) fn idempotent_request(
     let key = caller.idempotency_key.as_ref()?;
     let who = caller.actor.key.map(|key| key.as_bytes().to_vec()).unwrap_or_default();
     let body = keyward_crypto::Zeroizing::new(serde_json::to_vec(body).unwrap_or_default());
-    let key = keyward_crypto::SecretText::new(key.expose().to_owned());
+    let key = SecretText::new(key.expose().to_owned());
     Some(IdempotentRequest::new(&who, route, key, &body, lifetime_s))
 }

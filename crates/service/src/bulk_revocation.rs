@@ -6,7 +6,6 @@ use crate::attempt::{Attempt, idempotent_request, keep_outcome};
 use crate::list::Page;
 use crate::service::{REPLAY_S, Service};
 use crate::view::{BulkRevocationView, RevokedKey, SkippedKey};
-use keyward_crypto::SecretText;
 use keyward_domain::error::{Blame, FieldError};
 use keyward_domain::event::{Action, Event, EventId, Outcome, Target};
 use keyward_domain::key::{Environment, Key};
@@ -203,9 +202,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         // Looked for before the keys are: what was revoked under this Idempotency-Key is found dead.
         if !asked.dry_run
             && let Some(request) = idempotent_request(&attempt.caller, ROUTE, asked, REPLAY_S)
-            && let Some(text) = self.ledger.peek(&request).await?
+            && let Some(replay) = self.ledger.peek(&request).await?
         {
-            return Ok(Answer::Replayed(SecretText::new(text.into())));
+            return Ok(Answer::Replayed(attempt.replay(replay)));
         }
         let mut found = self.find_doomed(attempt, &selection).await?;
         self.keep_a_root_of(&mut found).await?;
@@ -213,7 +212,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             return Ok(Answer::Fresh(found.view(asked.dry_run, |_| None)));
         }
         if let Some(text) = self.begin(attempt, ROUTE, asked, REPLAY_S).await? {
-            return Ok(Answer::Replayed(SecretText::new(text.into())));
+            return Ok(Answer::Replayed(text));
         }
         self.kill_all(attempt, &found, &asked.reason).await.map(Answer::Fresh)
     }

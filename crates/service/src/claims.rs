@@ -132,15 +132,15 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let replay = match &request {
             // A twin is told so before it asks for the claim, which it would not get.
             Some(request) if state == State::Open => match self.ledger.begin(request).await? {
-                Begun::Replay(text) => Some(text),
+                Begun::Replay(replay) => Some(replay),
                 // Who writes the outcome is the claim's to decide.
                 Begun::Fresh(_) => None,
             },
             Some(request) => self.ledger.peek(request).await?,
             None => None,
         };
-        if let Some(text) = replay {
-            return Ok(Answer::Replayed(SecretText::new(text.into())));
+        if let Some(replay) = replay {
+            return Ok(Answer::Replayed(attempt.replay(replay)));
         }
         match state {
             State::Open => {}

@@ -369,7 +369,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let checked = new.check()?;
         self.require_superset(attempt, checked.application, &checked.scopes, &checked.roles).await?;
         if let Some(text) = self.begin(attempt, "keys.issue", &new, REPLAY_S).await? {
-            return Ok(Answer::Replayed(SecretText::new(text.into())));
+            return Ok(Answer::Replayed(text));
         }
         self.require_issuing(attempt).await?;
         let reader = self.read();
@@ -650,12 +650,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         self.require_superset(attempt, known.application, &known.scopes, &known.roles).await?;
         // Before its state is looked at: a repeated request has the answer that it had, whatever happened since.
         if let Some(text) = self.begin(attempt, "keys.claims", &id, REPLAY_S).await? {
-            return Ok(Answer::Replayed(SecretText::new(text.into())));
+            return Ok(Answer::Replayed(text));
         }
         self.check_reissue(attempt, &known).await?;
         let (mut turn, mut key) = self.ledger.key_turn(id).await?;
         if let Some(text) = self.begin_again(attempt).await? {
-            return Ok(Answer::Replayed(SecretText::new(text.into())));
+            return Ok(Answer::Replayed(text));
         }
         if self.ledger.is_old(&turn) {
             (turn, key) = self.ledger.key_turn_again(id, turn).await?;

@@ -6,7 +6,6 @@ use crate::attempt::{Attempt, keep_outcome};
 use crate::list::{List, Page};
 use crate::service::{REPLAY_S, Service};
 use crate::view::RoleView;
-use keyward_crypto::SecretText;
 use keyward_domain::application::NameHolder;
 use keyward_domain::error::FieldError;
 use keyward_domain::event::{EventId, Outcome};
@@ -128,13 +127,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let scopes = new.check()?;
         attempt.caller.require_all(&scopes)?;
         if let Some(text) = self.begin(attempt, "roles.create", &new, REPLAY_S).await? {
-            return Ok(Answer::Replayed(SecretText::new(text.into())));
+            return Ok(Answer::Replayed(text));
         }
         let id = RoleId::from_bytes(self.rng.bytes());
         let holder = NameHolder::Role(id);
         let (mut turn, mut name) = self.reserve_name(attempt, &new.name, holder, None).await?;
         if let Some(text) = self.begin_again(attempt).await? {
-            return Ok(Answer::Replayed(SecretText::new(text.into())));
+            return Ok(Answer::Replayed(text));
         }
         if self.ledger.is_old(&turn) {
             (turn, name) = self.reserve_name(attempt, &new.name, holder, Some(turn)).await?;

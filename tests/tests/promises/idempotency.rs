@@ -61,6 +61,8 @@ fn one_effect(keyward: &Keyward, request: &Request, status: u16) -> Reply {
     let fresh = ended.iter().filter(|reply| reply.field("idempotency-replayed").is_none()).count();
     assert_eq!(fresh, 1, "one of them was first");
     assert!(ended.iter().all(|reply| reply.body == ended[0].body));
+    let receipt = |reply: &Reply| reply.field("keyward-receipt").expect("a receipt").to_owned();
+    assert!(ended.iter().all(|reply| receipt(reply) == receipt(&ended[0])));
     for reply in in_flight {
         assert_eq!((reply.status, reply.text_at("/code")), (409, "idempotency-in-flight".to_owned()));
         assert_eq!(reply.field("retry-after"), Some("1"));

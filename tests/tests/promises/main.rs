@@ -54,4 +54,5 @@ mod stores;
 mod tenancy;
 mod text_as_it_is;
 mod tokens;
+mod transparency_log;
 mod unknown_and_wrong_look_alike;

@@ -74,7 +74,11 @@ impl RolledBack {
 
     /// Changes, each by its own component.
     fn changes(&self) -> [Request; 3] {
-        [Request::post("/v1/keys", &new_key(&self.application, &["a:b"])), revoke(&self.stays.id), maintenance()]
+        [
+            Request::post("/v1/keys", &new_key(&self.application, &["a:b"])),
+            revoke(&self.stays.id),
+            maintenance(),
+        ]
     }
 }
 

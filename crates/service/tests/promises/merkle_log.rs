@@ -79,7 +79,7 @@ async fn checkpoints_and_proofs_hold_for_implementations_that_are_not_ours() {
 async fn a_receipt_is_the_leaf_of_its_event() {
     let world = World::new(201).await;
     let attempt = Do::CreateApplication(json!({"name": "shop"}));
-    let receipt = world.receipt(&attempt).await.expect("a receipt");
+    let receipt = world.receipt(&attempt, None).await.expect("a receipt");
     let sealed = &world.kv.values()[&names::event(receipt.event)];
     assert_eq!(receipt.leaf, leaf_hash(sealed));
     integrate_all(&world, 201).await;
@@ -92,7 +92,20 @@ async fn a_receipt_is_the_leaf_of_its_event() {
         hash(receipt.leaf),
     )
     .expect("the receipt's leaf is in the log");
-    assert!(world.receipt(&Do::ListApplications).await.is_none(), "a look changes nothing");
+    assert!(world.receipt(&Do::ListApplications, None).await.is_none(), "a look changes nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replayed_answer_has_the_receipt_of_the_first() {
+    let world = World::new(205).await;
+    let mut receipts = Vec::new();
+    let application = world.application("shop").await;
+    let issue = Do::Issue(new_key(application, "key"));
+    for idempotency_key in ["one", "one", "two"] {
+        receipts.push(world.receipt(&issue, Some(idempotency_key)).await.expect("a receipt"));
+    }
+    assert_eq!(receipts[0], receipts[1]);
+    assert_ne!(receipts[0], receipts[2]);
 }
 
 #[tokio::test(start_paused = true)]

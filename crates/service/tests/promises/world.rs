@@ -439,8 +439,9 @@ impl World {
     }
 
     /// Root does it: the receipt.
-    pub async fn receipt(&self, what: &Do) -> Option<Receipt> {
-        let attempt = what.attempt(self.caller(&self.root).await);
+    pub async fn receipt(&self, what: &Do, idempotency_key: Option<&str>) -> Option<Receipt> {
+        let caller = self.caller_with(&self.root, idempotency_key).await;
+        let attempt = what.attempt(caller);
         let service = self.service();
         let result = execute(&service, &attempt, what).await;
         service.settle(&attempt, result).await.expect("done");
