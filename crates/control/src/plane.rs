@@ -180,6 +180,10 @@ impl Plane {
         fault: Option<Error>,
         work: impl AsyncFnOnce(&PlaneService<'_>, &Attempt) -> Result<Response>,
     ) -> Result<Response> {
+        if attempt.action().is_urgent() && self.witness.get() == Witness::Silent {
+            // A witness that is down keeps no stolen key alive; should the store be behind as well, the witness says so when it is back.
+            self.witness.set(Witness::None);
+        }
         let service = self.service();
         if !attempt.reads() {
             // Before the attempt takes a turn anywhere: nobody is to wait for it later.

@@ -150,6 +150,13 @@ actions! {
     RootRecovered = "root.recover",
 }
 
+impl Action {
+    /// Whether it does nothing but end access, at once: what must not wait for anything that can be made up for later.
+    pub const fn is_urgent(self) -> bool {
+        matches!(self, Self::KeyRevoked | Self::KeyReported | Self::ApplicationRevoked | Self::IssuingFrozen)
+    }
+}
+
 impl std::str::FromStr for Action {
     type Err = ();
     fn from_str(text: &str) -> Result<Self, ()> {

@@ -55,6 +55,11 @@ impl Attempt {
         &self.caller
     }
 
+    /// What it tries.
+    pub const fn action(&self) -> Action {
+        self.action.get()
+    }
+
     /// Whether it only looks.
     pub const fn reads(&self) -> bool {
         self.reads

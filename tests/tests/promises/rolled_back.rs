@@ -175,6 +175,22 @@ fn keyward_up_keeps_a_witness_in_a_file() {
 }
 
 #[test]
+fn a_witness_that_is_down_holds_up_no_revocation() {
+    let keyward = Setup::new().with_witness().start();
+    let application = keyward.application("orders");
+    let [held, reported] = [(); 2].map(|()| keyward.holder(&application, &["a:b"]));
+    keyward.plan_faults(&json!([{ "store": "witness", "effect": "fail_before" }]));
+    let issue = Request::post("/v1/keys", &new_key(&application, &["a:b"]));
+    assert_eq!(keyward.as_root(issue.clone()).expect(503).text_at("/code"), "store-unavailable");
+    keyward.as_root(revoke(&held.id)).expect(200);
+    keyward.send(Request::post("/v1/revocations", &json!({ "token": reported.token }))).expect(200);
+    assert_eq!([&held, &reported].map(|holder| keyward.authorizes(&holder.token)), [401, 401]);
+    keyward.withdraw_faults();
+    keyward.as_root(issue).expect(201);
+    keyward.as_root(maintenance()).expect(200);
+}
+
+#[test]
 fn without_a_witness_nothing_freezes() {
     let lost = RolledBack::new(Setup::new());
     lost.keyward.send(Request::get("/readyz")).expect(200);
