@@ -492,6 +492,22 @@ mod tests {
     }
 
     #[test]
+    fn a_further_store_is_opened_by_components_that_there_are() {
+        let mut manifest = parse(
+            "[[trigger.http]]\nroute = \"/...\"\ncomponent = \"front\"\n[component.front]\nsource = \"front.wasm\"",
+        )
+        .unwrap();
+        let store = |component: &str| FileStore {
+            label: "witness".into(),
+            path: "w.db".into(),
+            components: vec![component.into()],
+        };
+        manifest.admit(&store("front")).unwrap();
+        assert!(manifest.components["front"].key_value_stores.contains("witness"));
+        assert!(manifest.admit(&store("back")).unwrap_err().contains("no `[component.back]`"));
+    }
+
+    #[test]
     fn a_whole_manifest_is_understood() {
         let manifest = parse(
             r#"

@@ -41,15 +41,7 @@ pub(crate) fn open_stores(
     world: Option<&Arc<World>>,
 ) -> Result<Stores, StartError> {
     let mut kinds = kinds(config, state_dir, world.is_some())?;
-    for FileStore { label, path, .. } in further {
-        let new = std::path::absolute(path).map_err(|e| StartError::store(label, e.to_string()))?;
-        if kinds.values().any(|kind| matches!(kind, Kind::File(known) if std::path::absolute(known).is_ok_and(|known| known == new))) {
-            return Err(StartError::store(label, format!("`{}` is another store's file already", path.display())));
-        }
-        if kinds.insert(label.clone(), Kind::File(new)).is_some() {
-            return Err(StartError::store(label, "the runtime configuration says where it is kept already"));
-        }
-    }
+    add_further(&mut kinds, further)?;
     let mut files: HashMap<PathBuf, Arc<Sqlite>> = HashMap::new();
     let mut by_label = HashMap::new();
     let store = |label: &str, backend| Store::new(label, backend, limits, world);
@@ -114,6 +106,25 @@ fn kinds(
     }
     kinds.entry("default".into()).or_insert_with(|| Kind::File(state_dir.join(DEFAULT_FILE)));
     Ok(kinds)
+}
+
+/// Puts further stores beside the configured ones, which they neither replace nor share a file with.
+fn add_further(kinds: &mut BTreeMap<String, Kind>, further: &[FileStore]) -> Result<(), StartError> {
+    for FileStore { label, path, .. } in further {
+        let fault = |reason: &str| StartError::store(label, format!("`{}`: {reason}", path.display()));
+        let new = std::path::absolute(path).map_err(|e| fault(&e.to_string()))?;
+        let is_new = |kind: &Kind| match kind {
+            Kind::File(known) => std::path::absolute(known).is_ok_and(|known| known == new),
+            _ => false,
+        };
+        if kinds.values().any(is_new) {
+            return Err(fault("another store lies in that file"));
+        }
+        if kinds.insert(label.clone(), Kind::File(new)).is_some() {
+            return Err(fault("the runtime configuration says already where it is kept"));
+        }
+    }
+    Ok(())
 }
 
 /// The file that one label is kept in, where it is kept in one.
@@ -197,6 +208,24 @@ mod tests {
         ] {
             let seen = parse(text, Path::new("/"), false).map(|_| ()).unwrap_err();
             assert!(seen.contains(part) && !seen.contains("hunter2"), "{text}: {seen}");
+        }
+    }
+
+    #[test]
+    fn further_stores_take_no_other_stores_place() {
+        let further = |label: &str, path: &str| {
+            vec![FileStore { label: label.to_owned(), path: path.into(), components: Vec::new() }]
+        };
+        let configured = || kinds(None, Path::new("/state"), false).unwrap();
+        let mut both = configured();
+        add_further(&mut both, &further("witness", "/elsewhere/witness.db")).unwrap();
+        assert_eq!(both.len(), 2);
+        for (label, path, part) in [
+            ("witness", "/state/sqlite_key_value.db", "another store lies in that file"),
+            ("default", "/elsewhere/witness.db", "says already where it is kept"),
+        ] {
+            let seen = add_further(&mut configured(), &further(label, path)).unwrap_err().to_string();
+            assert!(seen.contains(part) && seen.contains(path), "{seen}");
         }
     }
 }
