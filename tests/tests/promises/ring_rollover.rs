@@ -145,11 +145,11 @@ fn no_valid_key_is_refused_while_every_ring_rolls_over_on_two_hosts() {
         let mut step = |name: &str, hosts: &mut [Keyward; 2], work: &mut dyn FnMut(&mut [Keyward; 2])| {
             let began = Instant::now();
             work(hosts);
-            for number in 0..2 {
+            for (number, host) in hosts.iter_mut().enumerate() {
                 std::thread::sleep(SETTLE);
-                hosts[number].kill();
-                hosts[number].restart_after_end();
-                gateway.hosts.write().unwrap()[number] = hosts[number].address();
+                host.kill();
+                host.restart_after_end();
+                gateway.hosts.write().unwrap()[number] = host.address();
             }
             std::thread::sleep(SETTLE);
             steps.push((name.to_owned(), began.elapsed()));

@@ -142,11 +142,8 @@ fn status(global: &Global, state: &StateDir, terminal: &Terminal) -> Result<Endi
     }
     let out_of_step = out_of_step(state)?;
     if global.json {
-        let mut shown = json!({ "rings": rings, "out_of_step": out_of_step });
-        if let Some(figures) = &figures {
-            shown["server"] = figures.json()?;
-        }
-        show_json(&shown, terminal)?;
+        let server = figures.as_ref().map(Figures::json).transpose()?;
+        show_json(&json!({ "rings": rings, "out_of_step": out_of_step, "server": server }), terminal)?;
     } else {
         terminal.print(&table.render(terminal.styles()))?;
         for variable in &RINGS {
