@@ -29,7 +29,9 @@ pub(crate) async fn head(plane: &Plane, incoming: &Incoming) -> Result<Response>
 pub(crate) async fn tile(plane: &Plane, incoming: &Incoming, path: &str) -> Result<Response> {
     look(plane, incoming, &["epoch"], async |service, attempt, query| {
         let epoch = query.parsed("epoch", WHICH_EPOCH)?;
-        let path = TilePath::parse(path).ok_or_else(|| Error::not_found("tile"))?;
+        // Clients made of the OpenAPI document write the slashes of a parameter percent-encoded.
+        let path = path.replace("%2F", "/").replace("%2f", "/");
+        let path = TilePath::parse(&path).ok_or_else(|| Error::not_found("tile"))?;
         let tile = service.audit_tile(attempt, epoch, &path).await?;
         Ok(Response::bytes(200, "application/octet-stream", tile))
     })

@@ -53,8 +53,8 @@ pub fn endpoints() -> Vec<Endpoint> {
             .refuses(&[Code::NotFound]),
         Endpoint::get(SUBJECT, "/v1/audit/tile/{tile}", "getTile", "A tile of the Merkle tree, or the entries below it")
             .says(
-                "C2SP tlog-tiles of height 8: `0/x001/067`, `1/000.p/5`, `entries/000`; the slashes of the path stand as they are. Entries \
-                 are the sealed events.",
+                "C2SP tlog-tiles of height 8: `0/x001/067`, `1/000.p/5`, `entries/000`; the slashes of the path stand as they are or \
+                 percent-encoded. Entries are the sealed events.",
             )
             .scope(scope::AUDIT_READ)
             .query(tile())

@@ -88,7 +88,7 @@ pub fn shared() -> Components {
     ComponentsBuilder::new()
         .header(
             header::REQUEST_ID,
-            header("Names the request in log lines and in its event.", text("^req_[0-9A-Za-z]{22}$")),
+            header("Names the request in log lines and in its event.", text("^req_[0-7][0-9A-Za-z]{21}$")),
         )
         .header(
             header::RECEIPT,
@@ -125,7 +125,7 @@ pub fn shared() -> Components {
                 ParameterIn::Header,
                 parameter::IF_MATCH,
                 "The `ETag` that the change is made for, or `*`.",
-                text("^(\\*|\"[0-9]{1,19}\")$"),
+                text("^(\\*|\"[0-9]{1,19}\")$").examples(["*", "\"3\""]),
             ),
         )
         .parameter(
@@ -138,7 +138,7 @@ pub fn shared() -> Components {
                 ParameterIn::Query,
                 parameter::CURSOR,
                 "The `next_cursor` of the page before.",
-                ObjectBuilder::new().schema_type(Type::String),
+                ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)),
             ),
         )
         .schema(Problem::name(), Problem::schema())

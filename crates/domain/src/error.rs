@@ -139,7 +139,7 @@ impl std::str::FromStr for Code {
 /// One finding about one field of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldError {
-    /// Which field, as a path such as `scopes[2]`.
+    /// Which field, as a path such as `scopes[2]`; empty where it is the body as a whole.
     pub field: String,
     /// What is wrong with it; never repeats a value that could be secret.
     pub reason: String,
@@ -182,6 +182,7 @@ impl Error {
     /// Findings about fields of the body.
     pub fn fields(fields: Vec<FieldError>) -> Self {
         let detail = match fields.as_slice() {
+            [one] if one.field.is_empty() => format!("the body {}; expected {}", one.reason, one.expected),
             [one] => format!("`{}` {}; expected {}", one.field, one.reason, one.expected),
             many => format!("{} fields are not valid", many.len()),
         };
@@ -267,6 +268,13 @@ impl std::error::Error for Error {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_detail_names_the_field_or_else_the_body() {
+        let detail = |field: &str| Error::field(field, "is missing", "a name").detail;
+        assert_eq!(detail("name"), "`name` is missing; expected a name");
+        assert_eq!(detail(""), "the body is missing; expected a name");
+    }
 
     #[test]
     fn the_table_is_consistent() {

@@ -104,7 +104,8 @@ macro_rules! id {
             }
         }
 
-        impl_schema!($name, text(concat!($($doc),*).trim(), concat!("^", $prefix, "[0-9A-Za-z]{22}$")));
+        // The first digit of 16 bytes in base62 is at most 7.
+        impl_schema!($name, text(concat!($($doc),*).trim(), concat!("^", $prefix, "[0-7][0-9A-Za-z]{21}$")));
     };
 }
 

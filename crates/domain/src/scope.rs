@@ -181,7 +181,7 @@ impl_schema!(
     Scope,
     text(
         "What a key may do: segments joined by `:`, the last may be `*` for everything below. Scopes of administration may be narrowed to one application after an `@`.",
-        "^(\\*|[a-z0-9._-]+(:[a-z0-9._-]+)*(:\\*)?)(@app_[0-9A-Za-z]{22})?$",
+        "^(\\*|[a-z0-9._-]+(:[a-z0-9._-]+)*(:\\*)?)(@app_[0-7][0-9A-Za-z]{21})?$",
     )
     .max_length(Some(SCOPE_BYTES_MAX))
 );

@@ -1,11 +1,12 @@
 //! The query of a request's target: percent-decoded, bounded, in the order received. Values are never logged or repeated in errors.
 
+use keyward_domain::scope::SCOPES_MAX;
 use keyward_domain::{Code, Error, Result, token};
 
 /// The longest query, in bytes as received.
 pub const QUERY_BYTES_MAX: usize = 8 * 1024;
-/// The most parameters.
-pub const PARAMETERS_MAX: usize = 64;
+/// The most parameters: as many scopes as a key can have, and what else a route takes.
+pub const PARAMETERS_MAX: usize = SCOPES_MAX + 8;
 
 /// The parameters of a query.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,7 +25,7 @@ impl Query {
         let mut parameters = Vec::new();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             if parameters.len() == PARAMETERS_MAX {
-                return wrong("the query has more than 64 parameters");
+                return wrong(&format!("the query has more than {PARAMETERS_MAX} parameters"));
             }
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             match (decode(name, true), decode(value, true)) {

@@ -32,7 +32,7 @@ const READS_AT_ONCE: usize = 32;
 /// Which keys, and why. All that is given must hold of a key.
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = BulkRevocationAsked)]
+#[schema(as = BulkRevocationAsked, min_properties = 2)]
 pub struct BulkRevocation {
     /// Issued with this key of `keyward`.
     #[serde(default)]
@@ -61,6 +61,7 @@ pub struct BulkRevocation {
     pub dry_run: bool,
     /// Where the call before ended.
     #[serde(default)]
+    #[schema(min_length = 1)]
     pub cursor: Option<String>,
 }
 

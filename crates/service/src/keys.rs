@@ -720,7 +720,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// The key whose secret `text` is, alive or dead.
     pub(crate) async fn key_of_token(&self, text: &SecretText) -> Result<(Key, u16)> {
         if let Err(malformed) = token::parse(text.expose()) {
-            return Err(Error::field("token", "is not a token", malformed.to_string()));
+            return Err(Error::field("token", "is not a token", format!("a whole token: {malformed}")));
         }
         let applications = ApplicationCache::default();
         let verifier =

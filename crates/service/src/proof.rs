@@ -75,6 +75,7 @@ pub struct HeadView {
 #[serde(deny_unknown_fields)]
 pub struct StateQuery {
     /// The version of `audit_keyring` whose digests are wanted: the one that the event is sealed under which wrote the records.
+    #[schema(format = Int64, maximum = 4_294_967_295_i64)]
     pub ring_version: u32,
     /// Store keys, as events name them.
     #[schema(max_items = 256)]

@@ -41,3 +41,15 @@ fn every_path_takes_the_methods_that_are_described_and_no_other() {
     }
     assert!(checked > 20, "{checked} paths");
 }
+
+#[test]
+fn a_client_made_of_it_can_fetch_tiles() {
+    let keyward = Keyward::start();
+    keyward.as_root(Request::get("/v1/audit/checkpoint")).expect(200);
+    let tile = |path: &str| keyward.as_root(Request::get(&format!("/v1/audit/tile/{path}"))).expect(200).body;
+    // Such a client writes the slashes of a parameter percent-encoded.
+    for path in ["0/000.p/1", "entries/000.p/1"] {
+        assert_eq!(tile(&path.replace('/', "%2F")), tile(path), "{path}");
+        assert_eq!(tile(&path.replace('/', "%2f")), tile(path), "{path}");
+    }
+}
