@@ -29,9 +29,10 @@ pub struct Carried {
 }
 
 /// All of them.
-pub const CARRIED: [Carried; 2] = [
+pub const CARRIED: [Carried; 3] = [
     Carried { name: "envoy", tests: "gateway_envoy" },
     Carried { name: "traefik", tests: "gateway_traefik" },
+    Carried { name: "schemathesis", tests: "schemathesis" },
 ];
 
 impl Carried {
