@@ -47,6 +47,7 @@ mod ring_rollover;
 mod roles;
 mod rolled_back;
 mod schemathesis;
+mod second_sink;
 mod secrets;
 mod signed_claims;
 mod stalled_writer;
