@@ -29,6 +29,9 @@ const TAKEOVER_MS: u64 = 2_000;
 /// Pause between looks at another integrator's work, in milliseconds.
 const PAUSE_MS: u64 = 20;
 
+/// Batches of events in which the report of a late one is looked for before it is reported again.
+const LATE_ROUNDS: u32 = 8;
+
 /// How far an integration came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
@@ -107,6 +110,11 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
             && self.clock.monotonic_ms().saturating_sub(started_ms) < TAKEOVER_MS
         {
             self.clock.sleep_ms(PAUSE_MS).await;
+            late = self.beside_voids().await?;
+        }
+        if !is_first && !late.is_empty() {
+            // It may be reported and not integrated yet: the first may be slow, or dead behind its report.
+            self.integrate(LATE_ROUNDS).await?;
             late = self.beside_voids().await?;
         }
         Ok(late)

@@ -50,8 +50,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         if !late.is_empty() {
             self.ledger.commit(late.iter().map(alarm).collect(), |_, _| Ok(())).await?;
         }
-        self.reseal(false).await?;
+        // At once, since others may wait to see that it is reported.
         let Progress { size, taken } = self.ledger.integrate(INTEGRATE_ROUNDS).await?;
+        self.reseal(false).await?;
         Ok(MaintenanceView { integrated: size, taken, late_events: late.len() })
     }
 }

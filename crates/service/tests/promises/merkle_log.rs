@@ -7,10 +7,11 @@ use crate::world::{Do, World, new_key};
 use keyward_crypto::digest::leaf_hash;
 use keyward_crypto::tree::{Edge, Hash, TileId};
 use keyward_domain::Code;
-use keyward_domain::event::{Action, EventId, Outcome};
+use keyward_domain::event::{Action, Actor, ActorKind, Event, EventId, Outcome, Source};
+use keyward_ledger::Draft;
 use keyward_ledger::memory::{Call, Fault};
 use keyward_records::projection::Head;
-use keyward_records::{Record, names, seal};
+use keyward_records::{KvCount, Record, names, seal};
 use serde_json::json;
 use std::time::Duration;
 
@@ -147,8 +148,32 @@ async fn a_checkpoint_that_nobody_could_sign_is_signed_when_asked_for() {
     assert_eq!(world.ledger().checkpoint(None).await, Ok(note));
 }
 
+/// As a run of maintenance reports it.
+fn alarm_of(late: &Event) -> Draft {
+    Draft {
+        action: Action::EventLate,
+        outcome: Outcome::Alarm,
+        target: late.target,
+        actor: Actor { kind: ActorKind::System, key: None, principal: None },
+        source: Source::default(),
+        request: late.request,
+        reason: None,
+        detail: vec![late.id.to_string(), late.action.as_str().to_owned()],
+        previous: late.previous,
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_event_that_comes_late_is_an_alarm_and_listed_through_it() {
+    comes_late(false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_another_reports_slowly_is_reported_once() {
+    comes_late(true).await;
+}
+
+async fn comes_late(reported_by_another: bool) {
     let world = World::new(205).await;
     let app = world.application("shop").await;
     world.ledger().integrate(8).await.expect("is at the end");
@@ -176,7 +201,20 @@ async fn an_event_that_comes_late_is_an_alarm_and_listed_through_it() {
         (key, event)
     };
     world.kv.tamper(&names::event(late), Some(event));
-    assert_eq!(world.service().maintain().await.expect("runs").late_events, 1);
+    if reported_by_another {
+        // Another meets it first and is slow: its report comes while this one waits, and nobody has integrated it yet.
+        world.kv.increment(&names::counter::late(late), 1).await.expect("the other is the first");
+        let service = world.service();
+        let other = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let report = alarm_of(&world.read().event(late).await.unwrap().expect("it lies there"));
+            world.ledger().commit(vec![report], |_, _| Ok(())).await.expect("reported");
+        };
+        let (run, ()) = tokio::join!(service.maintain(), other);
+        assert_eq!(run.expect("runs").late_events, 0, "it is reported");
+    } else {
+        assert_eq!(world.service().maintain().await.expect("runs").late_events, 1);
+    }
     assert_eq!(world.service().maintain().await.expect("runs").late_events, 0, "one alarm");
     let alarms: Vec<_> =
         world.events().await.into_iter().filter(|event| event.action == Action::EventLate).collect();
