@@ -1,5 +1,5 @@
 //! Requests that guests send: to hosts they are allowed, to other components (`http://ID.spin.internal`), to
-//! their own application. Everything else is denied before a name is resolved.
+//! their own application. Everything else is denied before a name is resolved, and what leads into a blocked network after that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
+use crate::connect::{self, Bounds};
 use crate::guest::{ComponentConfig, Environment};
 use crate::http::body::Held;
 use crate::outbound::chained_component;
@@ -65,14 +66,21 @@ async fn send(
     }
     let permit =
         Arc::new(env.outbound.clone().try_acquire_owned().map_err(|_| Error::ConnectionLimitReached)?);
-    let bounded =
-        |asked: Option<Duration>| Some(asked.unwrap_or(Duration::MAX).min(env.limits.outbound_time_max));
+    let bounded = |asked: Option<Duration>| asked.unwrap_or(Duration::MAX).min(env.limits.outbound_time_max);
     let asked = options.unwrap_or_default();
-    let options = RequestOptions {
-        connect_timeout: bounded(asked.connect_timeout),
-        first_byte_timeout: bounded(asked.first_byte_timeout),
-        between_bytes_timeout: bounded(asked.between_bytes_timeout),
+    let bounds = Bounds {
+        connect: bounded(asked.connect_timeout),
+        first_byte: bounded(asked.first_byte_timeout),
+        between_bytes: bounded(asked.between_bytes_timeout),
     };
-    let (response, io) = wasmtime_wasi_http::default_send_request(request, Some(options)).await?;
-    Ok((response.map(|body| Held::new(body.boxed_unsync(), permit).boxed_unsync()), Box::new(io)))
+    let authority = request.uri().authority().cloned();
+    let response = connect::send(request, &env.blocked, bounds).await.inspect_err(|error| {
+        if matches!(error, Error::DestinationIpProhibited) {
+            let authority = authority.as_ref().map_or("", |authority| authority.as_str());
+            let message = format!("a request to {authority} was denied: it leads into a blocked network");
+            env.log.warn(Some(&config.id), &message);
+        }
+    })?;
+    let done: Io = Box::new(std::future::ready(Ok(())));
+    Ok((response.map(|body| Held::new(body, permit).boxed_unsync()), done))
 }

@@ -7,10 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use http::uri::Scheme;
+use http_body_util::{BodyExt as _, Full};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use wasmtime::component::{Component as Wasm, Linker};
+use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::handler::{ProxyHandler, ProxyPre};
 
 use crate::app::{App, Destination};
@@ -26,9 +29,10 @@ use crate::http::worker::Handler;
 use crate::limits::Limits;
 use crate::log::{Log, LogConfig};
 use crate::manifest::{Answer, Component, Manifest};
+use crate::networks::BlockedNetworks;
 use crate::outbound::AllowedHosts;
 use crate::route::Router;
-use crate::store::config::open_stores;
+use crate::store::config::{blocked_networks, open_stores};
 use crate::variables::Values;
 use crate::world::clock::Clock;
 use crate::world::{World, WorldConfig, control};
@@ -45,6 +49,8 @@ pub struct HostConfig {
     pub runtime_config: Option<PathBuf>,
     /// Further stores.
     pub file_stores: Vec<FileStore>,
+    /// Networks that no component is connected to, beside those of the runtime configuration.
+    pub blocked_networks: BlockedNetworks,
     /// Variables given by hand: name and value, or name and `@` with the path of a file.
     pub variables: Vec<(String, String)>,
     /// Certificate and key; without them the listener speaks plain HTTP.
@@ -71,6 +77,7 @@ impl HostConfig {
             state_dir,
             runtime_config: None,
             file_stores: Vec::new(),
+            blocked_networks: BlockedNetworks::default(),
             variables: Vec::new(),
             tls: None,
             limits: Limits::default(),
@@ -141,6 +148,7 @@ pub async fn start(config: HostConfig) -> Result<Running, StartError> {
         engine: engine::build(&config.limits)?,
         log,
         stores,
+        blocked: config.blocked_networks.and(blocked_networks(config.runtime_config.as_deref())?),
         clock: world.as_ref().map_or_else(|| Arc::new(Clock::real()), |world| world.clock.clone()),
         world,
         outbound: Arc::new(Semaphore::new(config.limits.outbound_in_flight_max)),
@@ -230,6 +238,15 @@ impl Running {
     /// The labels of its stores.
     pub fn stores(&self) -> Vec<&str> {
         self.app.env.stores.labels().collect()
+    }
+
+    /// Sends the application a request as one that comes from this machine, without the network; the answer's status. It answers within
+    /// the bound of every request.
+    pub async fn ask(&self, request: http::Request<bytes::Bytes>) -> http::StatusCode {
+        let scheme = if self.scheme == "https" { Scheme::HTTPS } else { Scheme::HTTP };
+        let request = request.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync());
+        let client = SocketAddr::from(([127, 0, 0, 1], 0));
+        self.app.answer::<WasiBody>(request, scheme, client).await.status()
     }
 
     /// Stops: accepts nothing more, lets requests and then spawned guest tasks finish, each within

@@ -1,4 +1,4 @@
-//! `runtime-config.toml`: which label is kept where. A label nobody configured does not exist, except
+//! `runtime-config.toml`: which label is kept where, and which networks nobody is connected to. A label nobody configured does not exist, except
 //! `default`, which is Spin's SQLite file in the state directory.
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,6 +14,7 @@ use super::sqlite::Sqlite;
 use super::{Backend, Store, Stores};
 use crate::error::StartError;
 use crate::limits::Limits;
+use crate::networks::BlockedNetworks;
 use crate::start::FileStore;
 use crate::world::World;
 use crate::world::replica::Replica;
@@ -30,6 +31,13 @@ enum Kind {
         of: String,
         lag: Duration,
     },
+}
+
+/// What the file says.
+#[derive(Default)]
+struct RuntimeConfig {
+    kinds: BTreeMap<String, Kind>,
+    networks: BlockedNetworks,
 }
 
 /// Opens every store.
@@ -92,20 +100,28 @@ pub(crate) fn open_file(label: &str, path: &Path, limits: &Limits) -> Result<Sto
     Ok(Stores { by_label: HashMap::from([(label.to_owned(), Arc::new(store))]), files: vec![file] })
 }
 
+/// Networks that no component is connected to.
+pub(crate) fn blocked_networks(config: Option<&Path>) -> Result<BlockedNetworks, StartError> {
+    Ok(read(config, false)?.networks)
+}
+
 /// Where each label is kept.
 fn kinds(
     config: Option<&Path>,
     state_dir: &Path,
     test_world: bool,
 ) -> Result<BTreeMap<String, Kind>, StartError> {
-    let mut kinds = BTreeMap::new();
-    if let Some(path) = config {
-        let fault = |reason: String| StartError::RuntimeConfig { path: path.to_owned(), reason };
-        let text = std::fs::read_to_string(path).map_err(|e| fault(format!("cannot be read: {e}")))?;
-        kinds = parse(&text, path.parent().unwrap_or(Path::new(".")), test_world).map_err(fault)?;
-    }
+    let mut kinds = read(config, test_world)?.kinds;
     kinds.entry("default".into()).or_insert_with(|| Kind::File(state_dir.join(DEFAULT_FILE)));
     Ok(kinds)
+}
+
+/// What the runtime configuration says, where there is one.
+fn read(config: Option<&Path>, test_world: bool) -> Result<RuntimeConfig, StartError> {
+    let Some(path) = config else { return Ok(RuntimeConfig::default()) };
+    let fault = |reason: String| StartError::RuntimeConfig { path: path.to_owned(), reason };
+    let text = std::fs::read_to_string(path).map_err(|e| fault(format!("cannot be read: {e}")))?;
+    parse(&text, path.parent().unwrap_or(Path::new(".")), test_world).map_err(fault)
 }
 
 /// Puts further stores beside the configured ones, which they neither replace nor share a file with.
@@ -140,16 +156,21 @@ pub(crate) fn file_of(
     }
 }
 
-fn parse(text: &str, base: &Path, test_world: bool) -> Result<BTreeMap<String, Kind>, String> {
+fn parse(text: &str, base: &Path, test_world: bool) -> Result<RuntimeConfig, String> {
     let mut root: Table = text.parse().map_err(|e: toml::de::Error| e.message().to_owned())?;
     let stores = match root.remove("key_value_store") {
         None => Table::new(),
         Some(Value::Table(stores)) => stores,
         Some(_) => return Err("`key_value_store` must be tables, as in `[key_value_store.default]`".into()),
     };
+    let networks = match root.remove("outbound_networking") {
+        None => BlockedNetworks::default(),
+        Some(Value::Table(table)) => BlockedNetworks::parse(table)?,
+        Some(_) => return Err("`outbound_networking` must be a table".into()),
+    };
     if let Some(unknown) = root.keys().next() {
         return Err(format!(
-            "`{unknown}` is not supported by this host, which knows `[key_value_store.LABEL]` alone"
+            "`{unknown}` is not supported by this host, which knows `[key_value_store.LABEL]` and `[outbound_networking]` alone"
         ));
     }
     let mut kinds = BTreeMap::new();
@@ -188,7 +209,7 @@ fn parse(text: &str, base: &Path, test_world: bool) -> Result<BTreeMap<String, K
         }
         kinds.insert(label, kind);
     }
-    Ok(kinds)
+    Ok(RuntimeConfig { kinds, networks })
 }
 
 #[cfg(test)]
