@@ -16,6 +16,7 @@ pub mod sign;
 pub mod tree;
 #[cfg(test)]
 mod vectors;
+pub mod webhook;
 
 pub use pepper::{Peppers, UnknownPepper};
 pub use ring::{Ring, RingDocument, RingError, State, UnknownRingVersion};

@@ -65,11 +65,13 @@ pub enum Domain {
     PersonalKey,
     /// A switch of the whole of Keyward (`o:...`).
     Control,
+    /// A webhook (`h:{id}`).
+    Webhook,
 }
 
 impl Domain {
     /// Every domain.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Tombstone,
         Self::Key,
         Self::Application,
@@ -85,6 +87,7 @@ impl Domain {
         Self::Role,
         Self::PersonalKey,
         Self::Control,
+        Self::Webhook,
     ];
 
     /// The stable label that enters subkeys and additional data. Changing one makes every record of it unreadable.
@@ -105,6 +108,7 @@ impl Domain {
             Self::Role => "keyward/v1/role",
             Self::PersonalKey => "keyward/v1/personal-key",
             Self::Control => "keyward/v1/control",
+            Self::Webhook => "keyward/v1/webhook",
         }
     }
 }
@@ -180,6 +184,7 @@ impl Version {
             role,
             personal_key,
             control,
+            webhook,
         ] = &self.ciphers;
         let slot = match domain {
             Domain::Tombstone => tombstone,
@@ -197,6 +202,7 @@ impl Version {
             Domain::Role => role,
             Domain::PersonalKey => personal_key,
             Domain::Control => control,
+            Domain::Webhook => webhook,
         };
         slot.get_or_init(|| Box::new(self.derive_cipher(domain, None)))
     }

@@ -2,7 +2,7 @@
 //!
 //! INVARIANT: an event names digests of what was written, never its content; no secret, token or ticket has a place here.
 
-use crate::id::{ApplicationId, KeyId, RequestId, RoleId};
+use crate::id::{ApplicationId, KeyId, RequestId, RoleId, WebhookId};
 use crate::schema::{impl_schema, text};
 use crate::timestamp::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -116,6 +116,20 @@ actions! {
     RoleChanged = "role.change",
     /// It was given up, for good.
     RoleRetired = "role.retire",
+    /// A webhook came to be.
+    WebhookCreated = "webhook.create",
+    /// Its target, its types of events or its switch changed.
+    WebhookChanged = "webhook.change",
+    /// Its secret was replaced; the old one signs as well for a day.
+    WebhookSecretRotated = "webhook.rotate-secret",
+    /// A message was sent to it to see whether it arrives.
+    WebhookTested = "webhook.test",
+    /// It was given up, for good.
+    WebhookRetired = "webhook.retire",
+    /// What could not be delivered to it is tried anew.
+    WebhookReplayed = "webhook.replay",
+    /// What could not be delivered to it was given up, for good.
+    WebhookDropped = "webhook.drop",
     /// Calls without a valid credential were refused; counted per source and minute.
     AnonymousRefused = "admin.refuse",
     /// Issuing was frozen.
@@ -128,6 +142,8 @@ actions! {
     KeyRead = "key.read",
     /// Roles were looked at; in the log only where it was refused.
     RoleRead = "role.read",
+    /// Webhooks were looked at; in the log only where it was refused.
+    WebhookRead = "webhook.read",
     /// The log was looked at; in the log only where it was refused.
     AuditRead = "audit.read",
     /// How issuing stands was looked at; in the log only where it was refused.
@@ -144,6 +160,8 @@ actions! {
     RingRead = "ring.read",
     /// The work that is due from time to time was asked for.
     MaintenanceRun = "maintenance.run",
+    /// What is due to webhooks was asked to be delivered.
+    DeliveryRun = "delivery.run",
     /// The rings, the signing key and the root key were made.
     Initialised = "keyward.init",
     /// A new root key was made next to the store, since the old one was lost.
@@ -254,6 +272,10 @@ pub struct Target {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub role: Option<RoleId>,
+    /// Which webhook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub webhook: Option<WebhookId>,
 }
 
 impl Target {
@@ -270,6 +292,11 @@ impl Target {
     /// A role, where its id is known.
     pub fn role(id: Option<RoleId>) -> Self {
         Self { role: id, ..Self::default() }
+    }
+
+    /// A webhook, where its id is known; whose it is may turn out later.
+    pub fn webhook(id: Option<WebhookId>) -> Self {
+        Self { webhook: id, ..Self::default() }
     }
 }
 

@@ -130,6 +130,11 @@ id!(
     "rol_"
 );
 id!(
+    /// A webhook: where an application's events are told, over HTTP.
+    WebhookId,
+    "whk_"
+);
+id!(
     /// One request, named in its answer, in its log lines and in its event.
     RequestId,
     "req_"

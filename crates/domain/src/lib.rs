@@ -2,9 +2,11 @@
 //!
 //! No I/O, no clock, no randomness: what needs them takes them as arguments or through [`ports`].
 
+pub mod announcement;
 pub mod application;
 pub mod base62;
 pub mod claim;
+pub mod delivery;
 pub mod error;
 pub mod event;
 pub mod id;
@@ -20,8 +22,9 @@ pub mod tag;
 pub mod text;
 pub mod timestamp;
 pub mod token;
+pub mod webhook;
 
 pub use error::{Code, Error, FieldError, Result};
-pub use id::{ApplicationId, ClaimId, KeyId, RequestId, RoleId};
+pub use id::{ApplicationId, ClaimId, KeyId, RequestId, RoleId, WebhookId};
 pub use problem::Problem;
 pub use timestamp::Timestamp;

@@ -4,7 +4,7 @@ use crate::error::FieldError;
 use crate::schema::impl_schema;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use utoipa::openapi::{ArrayBuilder, ObjectBuilder, Type};
 
 /// The most networks in one rule.
@@ -117,6 +117,44 @@ pub fn client_address<'a>(
         }
     }
     Some(nearest)
+}
+
+/// Whether an address is reached over the internet: none of a private, loopback, link-local, shared, documentation, benchmark,
+/// multicast or reserved network (IANA's registries of special-purpose addresses), also where an IPv4 address of one stands inside an
+/// IPv6 address that leads to it.
+pub fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => is_public_v4(v4),
+        IpAddr::V6(v6) => is_public_v6(v6),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let special = match address.octets() {
+        [0 | 10 | 127 | 224.., ..] => true,
+        [100, b, ..] => b & 0xc0 == 64,
+        [169, 254, ..] | [192, 168, ..] | [192, 0, 0 | 2, _] | [192, 88, 99, _] => true,
+        [172, b, ..] => b & 0xf0 == 16,
+        [198, b, ..] if b & 0xfe == 18 => true,
+        [198, 51, 100, _] | [203, 0, 113, _] => true,
+        _ => false,
+    };
+    !special
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    let [a, b, c, d, e, f, g, h] = address.segments();
+    let embedded =
+        |high: u16, low: u16| is_public_v4(Ipv4Addr::from_bits((u32::from(high) << 16) | u32::from(low)));
+    match [a, b, c, d, e, f] {
+        // Mapped, and through a translator (RFC 6052): as good as the address inside.
+        [0, 0, 0, 0, 0, 0xffff] | [0x64, 0xff9b, 0, 0, 0, 0] => embedded(g, h),
+        // 6to4, Teredo, documentation, and the rest of what the IETF keeps for protocols.
+        [0x2002, ..] | [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] | [0x3fff, ..] => false,
+        // All that is given out so far.
+        [0x2000..=0x3fff, ..] => true,
+        _ => false,
+    }
 }
 
 #[cfg(test)]

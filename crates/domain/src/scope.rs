@@ -33,6 +33,10 @@ pub mod administration {
     pub const ROLES_READ: &str = "roles:read";
     /// Create, change and retire roles.
     pub const ROLES_WRITE: &str = "roles:write";
+    /// See webhooks and what could not be delivered to them.
+    pub const WEBHOOKS_READ: &str = "webhooks:read";
+    /// Create, change, test and retire webhooks, rotate their secrets, replay and drop what could not be delivered.
+    pub const WEBHOOKS_WRITE: &str = "webhooks:write";
     /// See the log.
     pub const AUDIT_READ: &str = "audit:read";
     /// Freeze and thaw issuing.

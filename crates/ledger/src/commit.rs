@@ -8,16 +8,18 @@ use crate::turn::Turn;
 use keyward_crypto::digest::{hex, leaf_hash};
 use keyward_domain::application::{Application, Details};
 use keyward_domain::claim::Claim;
+use keyward_domain::delivery::Queue;
 use keyward_domain::event::{Action, Actor, Event, EventId, Outcome, Source, Target, WriteDigest};
 use keyward_domain::issuing::Issuing;
 use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::role::Role;
+use keyward_domain::webhook::Webhook;
 use keyward_domain::{ApplicationId, Code, Error, RequestId, Result};
 use keyward_records::projection::Head;
 use keyward_records::{
-    Epochs, KvCount, KvRead, LIVE, MonthKey, NameRecord, PersonalKey, Record, StoredEvent, Tombstone, names,
-    seal, tombstone_value,
+    Delivery, Epochs, KvCount, KvRead, LIVE, MonthKey, NameRecord, PersonalKey, Record, StoredEvent,
+    Tombstone, names, seal, tombstone_value,
 };
 
 /// How long a batch may take before its effect is looked up instead of believed; also how long a writer may hold a turn.
@@ -170,6 +172,34 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Writes<'_, K, C, R> {
     pub fn role(&mut self, role: &Role, turn: Turn) {
         self.record(role);
         self.turns.push(turn);
+    }
+
+    /// A webhook is born.
+    pub fn new_webhook(&mut self, webhook: &Webhook) {
+        self.record(webhook);
+    }
+
+    /// A webhook changes or is retired, in its turn.
+    pub fn webhook(&mut self, webhook: &Webhook, turn: Turn) {
+        self.record(webhook);
+        self.turns.push(turn);
+    }
+
+    /// The progress of delivery and a queue change, in their turn. No event names them: they are kept beside the log.
+    pub fn delivery(&mut self, mut delivery: Delivery, queue: Option<&Queue>, turn: Turn) {
+        delivery.revision = turn.revision();
+        self.beside_the_log(&delivery);
+        if let Some(queue) = queue {
+            self.beside_the_log(queue);
+        }
+        self.turns.push(turn);
+    }
+
+    fn beside_the_log<T: Record>(&mut self, record: &T) {
+        match self.ledger.sealed_delivery(record) {
+            Ok(value) => self.entries.push(Entry { event: None, store_key: record.store_key(), value }),
+            Err(error) => self.failed = Some(error),
+        }
     }
 
     /// A name changes hands, in its turn.

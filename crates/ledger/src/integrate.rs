@@ -389,6 +389,12 @@ pub fn things(event: &Event) -> Vec<(String, String)> {
     {
         things.push((lists::ROLES.to_owned(), role.to_string()));
     }
+    if action == Action::WebhookCreated
+        && let (Some(application), Some(webhook)) = (event.target.application, event.target.webhook)
+    {
+        things.push((lists::WEBHOOKS.to_owned(), webhook.to_string()));
+        things.push((lists::webhooks_of(application), webhook.to_string()));
+    }
     if matches!(action, Action::KeyIssued | Action::Initialised | Action::RootRecovered)
         && let (Some(application), Some(key)) = (event.target.application, event.target.key)
     {

@@ -5,6 +5,7 @@
 mod batch;
 mod commit;
 pub mod conformance;
+mod delivery;
 mod idempotency;
 mod integrate;
 mod ledger;

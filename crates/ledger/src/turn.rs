@@ -12,7 +12,8 @@ use keyward_domain::issuing::Issuing;
 use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::role::Role;
-use keyward_domain::{ApplicationId, Code, Error, KeyId, Result, RoleId};
+use keyward_domain::webhook::Webhook;
+use keyward_domain::{ApplicationId, Code, Error, KeyId, Result, RoleId, WebhookId};
 use keyward_records::{KvCount, KvRead, NameRecord, names};
 
 /// How long a writer waits for each of up to [`SILENT_COUNT`] predecessors that have not written, in milliseconds of the
@@ -152,6 +153,30 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         let (turn, role) =
             self.turn(&names::role(id), 1, given_up, read, |role: &Role| role.revision, never).await?;
         role.map(|role| (turn, role)).ok_or_else(|| Error::not_found("role"))
+    }
+
+    /// A turn at a webhook's record, and the record as it stands.
+    ///
+    /// # Errors
+    /// Where the store does not answer, the record does not open, or there is none.
+    pub async fn webhook_turn(&self, id: WebhookId) -> Result<(Turn, Webhook)> {
+        self.webhook_turn_after(id, 0).await
+    }
+
+    /// Another turn in the place of one that grew old, and the record as it stands now.
+    ///
+    /// # Errors
+    /// As [`Ledger::webhook_turn`].
+    pub async fn webhook_turn_again(&self, id: WebhookId, old: Turn) -> Result<(Turn, Webhook)> {
+        self.webhook_turn_after(id, old.give_up()).await
+    }
+
+    async fn webhook_turn_after(&self, id: WebhookId, given_up: u64) -> Result<(Turn, Webhook)> {
+        let reader = self.read();
+        let read = async || reader.webhook(id).await;
+        let revision_of = |webhook: &Webhook| webhook.revision;
+        let (turn, webhook) = self.turn(&names::webhook(id), 1, given_up, read, revision_of, never).await?;
+        webhook.map(|webhook| (turn, webhook)).ok_or_else(|| Error::not_found("webhook"))
     }
 
     /// A turn at the record `store_key` that says who holds a name, and the record as it stands. An unknown name stands at

@@ -2,6 +2,7 @@
 //!
 //! INVARIANT: nothing here writes state. The writing half is the ledger's.
 
+mod delivery;
 mod epoch;
 mod event;
 mod flag;
@@ -14,6 +15,7 @@ mod reseal;
 mod usage;
 mod witness;
 
+pub use delivery::{Delivery, Due};
 pub use epoch::{ClosedEpoch, Epochs};
 pub use event::{
     CurrentMonth, MonthKey, PersonalKey, PersonalKeyState, SHREDDED, SealedPersonal, StoredEvent,

@@ -4,7 +4,7 @@ use keyward_crypto::digest;
 use keyward_crypto::tree::TileId;
 use keyward_domain::event::EventId;
 use keyward_domain::timestamp::Month;
-use keyward_domain::{ApplicationId, ClaimId, KeyId, RoleId};
+use keyward_domain::{ApplicationId, ClaimId, KeyId, RoleId, WebhookId};
 
 /// `prefix` and an id in hex, without the machinery of `format!`: three of them on every validation.
 fn of_id(prefix: &str, id: &[u8; 16]) -> String {
@@ -50,6 +50,11 @@ pub fn details(application: ApplicationId) -> String {
 /// A role.
 pub fn role(role: RoleId) -> String {
     format!("r:{}", role.hex())
+}
+
+/// A webhook.
+pub fn webhook(webhook: WebhookId) -> String {
+    format!("h:{}", webhook.hex())
 }
 
 /// Who holds an application's name.
@@ -111,6 +116,14 @@ pub const HEAD: &str = "p:head";
 /// How far re-sealing is.
 pub const RESEALING: &str = "p:reseal";
 
+/// How far delivery to webhooks is.
+pub const DELIVERY: &str = "p:delivery";
+
+/// What is still to be told to a webhook.
+pub fn delivery_queue(webhook: WebhookId) -> String {
+    format!("p:delivery.{}", webhook.hex())
+}
+
 /// The head of a projected list.
 pub fn list(list: &str) -> String {
     format!("p:{list}")
@@ -137,8 +150,8 @@ pub fn probe(slot: i64, half: char) -> String {
 }
 
 /// What the store key of a record of state starts with: flags, kills, keys, applications, details, names, claims, outcomes, roles,
-/// months' keys, switches. Neither the log and its projections, which prove themselves, nor counters.
-const STATE_PREFIXES: [&str; 11] = ["k:", "x:", "m:", "a:", "d:", "n:", "q:", "y:", "r:", "s:", "o:"];
+/// months' keys, switches, webhooks. Neither the log and its projections, which prove themselves, nor counters.
+const STATE_PREFIXES: [&str; 12] = ["k:", "x:", "m:", "a:", "d:", "n:", "q:", "y:", "r:", "s:", "o:", "h:"];
 
 /// Whether a text can be the store key of a record of state: of what events name under `writes`.
 pub fn is_state(record: &str) -> bool {
@@ -244,6 +257,7 @@ mod tests {
             generation_kill(app, u32::MAX),
             details(app),
             role(RoleId::from_bytes([255; 16])),
+            webhook(WebhookId::from_bytes([255; 16])),
             application_name("Zoë \u{1b} 'DROP"),
             role_name("Zoë \u{1b} 'DROP"),
             claim(claim_id),
@@ -253,6 +267,9 @@ mod tests {
             ISSUING.to_owned(),
             HEAD.to_owned(),
             RESEALING.to_owned(),
+            DELIVERY.to_owned(),
+            delivery_queue(WebhookId::from_bytes([255; 16])),
+            counter::revision(DELIVERY),
             list_page(&crate::projection::lists::events_of_key(key_id), u64::MAX),
             list_page(&crate::projection::lists::keys_tagged(Some(app), "Zoë \u{1b} 'DROP"), u64::MAX),
             tile(u32::MAX, TileId { level: 5, index: u64::MAX }),

@@ -140,6 +140,14 @@ pub mod lists {
     /// All roles.
     pub const ROLES: &str = "roles";
 
+    /// All webhooks.
+    pub const WEBHOOKS: &str = "hooks";
+
+    /// The webhooks of one application.
+    pub fn webhooks_of(application: ApplicationId) -> String {
+        format!("hooks:{}", application.hex())
+    }
+
     /// All keys.
     pub const KEYS: &str = "keys";
 

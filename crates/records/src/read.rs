@@ -1,5 +1,6 @@
 //! Reading typed records: one call for one record, errors sorted into "not there", "later" and "damaged".
 
+use crate::delivery::Delivery;
 use crate::epoch::Epochs;
 use crate::event::{CurrentMonth, PersonalKey, StoredEvent};
 use crate::flag::{Flag, Tombstone};
@@ -13,12 +14,14 @@ use keyward_crypto::note::LogKeys;
 use keyward_crypto::{Peppers, Sealer};
 use keyward_domain::application::{Application, Details};
 use keyward_domain::claim::Claim;
+use keyward_domain::delivery::Queue;
 use keyward_domain::event::{Event, EventId};
 use keyward_domain::issuing::Issuing;
 use keyward_domain::key::Key;
 use keyward_domain::role::Role;
 use keyward_domain::timestamp::Month;
-use keyward_domain::{ApplicationId, ClaimId, KeyId, Result, RoleId};
+use keyward_domain::webhook::Webhook;
+use keyward_domain::{ApplicationId, ClaimId, KeyId, Result, RoleId, WebhookId};
 
 /// The rings that the control plane holds. Validation holds `records` and `peppers` alone.
 pub struct Rings {
@@ -98,6 +101,14 @@ impl<'a, K: KvRead> Reader<'a, K> {
     /// Where the store does not answer or the record does not open.
     pub async fn role(&self, id: RoleId) -> Result<Option<Role>> {
         self.record(&self.rings.records, &names::role(id), "a role").await
+    }
+
+    /// A webhook.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn webhook(&self, id: WebhookId) -> Result<Option<Webhook>> {
+        self.record(&self.rings.records, &names::webhook(id), "a webhook").await
     }
 
     /// Who holds a name.
@@ -200,6 +211,23 @@ impl<'a, K: KvRead> Reader<'a, K> {
     pub async fn resealing(&self) -> Result<Resealing> {
         let found = self.record(&self.rings.audit, names::RESEALING, "the progress of re-sealing").await?;
         Ok(found.unwrap_or_default())
+    }
+
+    /// How far delivery to webhooks is.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn delivery(&self) -> Result<Option<Delivery>> {
+        self.record(&self.rings.audit, names::DELIVERY, "the progress of delivery").await
+    }
+
+    /// What is still to be told to a webhook.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn delivery_queue(&self, webhook: WebhookId) -> Result<Queue> {
+        let found = self.record(&self.rings.audit, &names::delivery_queue(webhook), "a queue").await?;
+        Ok(found.unwrap_or_else(|| Queue::new(webhook)))
     }
 
     /// The head of a projected list.

@@ -9,6 +9,7 @@ use keyward_domain::issuing::Issuing;
 use keyward_domain::key::Key;
 use keyward_domain::role::Role;
 use keyward_domain::timestamp::millis;
+use keyward_domain::webhook::Webhook;
 use keyward_domain::{Code, Error, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -191,6 +192,13 @@ impl Record for Issuing {
     const DOMAIN: Domain = Domain::Control;
     fn store_key(&self) -> String {
         names::ISSUING.to_owned()
+    }
+}
+
+impl Record for Webhook {
+    const DOMAIN: Domain = Domain::Webhook;
+    fn store_key(&self) -> String {
+        names::webhook(self.id)
     }
 }
 

@@ -11,9 +11,10 @@ use keyward_domain::event::{Action, EventId, Outcome, Target};
 use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::role::Role;
-use keyward_domain::{ApplicationId, Error, KeyId, Result, RoleId, Timestamp};
+use keyward_domain::webhook::Webhook;
+use keyward_domain::{ApplicationId, Error, KeyId, Result, RoleId, Timestamp, WebhookId};
 use keyward_ledger::{Begun, Draft, IdempotentRequest, KvWrite, Receipt, Replay, Reservation, Turn, Writes};
-use keyward_records::{KvCount, KvRead, NameRecord};
+use keyward_records::{Delivery, KvCount, KvRead, NameRecord};
 use std::cell::{Cell, RefCell};
 
 /// One attempt.
@@ -90,6 +91,11 @@ impl Attempt {
         self.target.set(Target::role(Some(id)));
     }
 
+    /// The attempt turned out to be about this webhook.
+    pub(crate) fn aim_at_webhook(&self, application: ApplicationId, id: WebhookId) {
+        self.target.set(Target { application: Some(application), ..Target::webhook(Some(id)) });
+    }
+
     pub(crate) fn act(&self, action: Action) {
         self.action.set(action);
     }
@@ -118,6 +124,14 @@ impl Attempt {
 
     pub(crate) fn unused_role(&self, role: Role, turn: Turn) {
         self.unused.borrow_mut().push(Held::Role(Box::new(role), turn));
+    }
+
+    pub(crate) fn unused_webhook(&self, webhook: Webhook, turn: Turn) {
+        self.unused.borrow_mut().push(Held::Webhook(Box::new(webhook), turn));
+    }
+
+    pub(crate) fn unused_delivery(&self, delivery: Delivery, turn: Turn) {
+        self.unused.borrow_mut().push(Held::Delivery(Box::new(delivery), turn));
     }
 
     pub(crate) fn unused_name(&self, name: NameRecord, turn: Turn) {

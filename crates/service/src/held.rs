@@ -7,13 +7,17 @@ use keyward_domain::issuing::Issuing;
 use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::role::Role;
+use keyward_domain::webhook::Webhook;
 use keyward_ledger::{KvWrite, Turn, Writes};
-use keyward_records::{KvCount, KvRead, NameRecord};
+use keyward_records::{Delivery, KvCount, KvRead, NameRecord};
 
 /// A record as it is stored, and the turn at it.
 pub(crate) enum Held {
     Issuing(Issuing, Turn),
     Role(Box<Role>, Turn),
+    Webhook(Box<Webhook>, Turn),
+    /// Kept beside the log: written where its turn stays unused, never sealed anew.
+    Delivery(Box<Delivery>, Turn),
     Application(Box<(Application, Details)>, Turn),
     Key(Box<Key>, Turn),
     Name(NameRecord, Turn),
@@ -27,6 +31,8 @@ impl Held {
         match self {
             Self::Issuing(_, turn)
             | Self::Role(_, turn)
+            | Self::Webhook(_, turn)
+            | Self::Delivery(_, turn)
             | Self::Application(_, turn)
             | Self::Key(_, turn)
             | Self::Name(_, turn) => Some(turn),
@@ -39,6 +45,8 @@ impl Held {
         match self {
             Self::Issuing(_, turn)
             | Self::Role(_, turn)
+            | Self::Webhook(_, turn)
+            | Self::Delivery(_, turn)
             | Self::Application(_, turn)
             | Self::Key(_, turn)
             | Self::Name(_, turn) => Some(turn),
@@ -60,7 +68,8 @@ impl Held {
             Self::Key(key, _) => Some(key.event),
             Self::Application(records, _) => Some(records.0.event),
             Self::Role(role, _) => Some(role.event),
-            Self::Issuing(..) | Self::Name(..) | Self::Claim(_) => None,
+            Self::Webhook(webhook, _) => Some(webhook.event),
+            Self::Delivery(..) | Self::Issuing(..) | Self::Name(..) | Self::Claim(_) => None,
         }
     }
 
@@ -79,6 +88,11 @@ impl Held {
                 (role.revision, role.event) = (turn.revision(), event);
                 writes.role(&role, turn);
             }
+            Self::Webhook(mut webhook, turn) => {
+                (webhook.revision, webhook.event) = (turn.revision(), event);
+                writes.webhook(&webhook, turn);
+            }
+            Self::Delivery(delivery, turn) => writes.delivery(*delivery, None, turn),
             Self::Application(records, turn) => {
                 let (mut application, mut details) = *records;
                 (application.revision, application.event) = (turn.revision(), event);

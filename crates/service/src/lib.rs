@@ -11,6 +11,8 @@ pub mod bootstrap;
 mod bulk_revocation;
 mod caller;
 mod claims;
+mod dead_letters;
+mod delivery;
 mod emergency;
 mod epochs;
 mod health;
@@ -25,6 +27,7 @@ mod roles;
 mod service;
 mod unique_name;
 mod view;
+mod webhooks;
 
 pub use answer::{Answer, Body};
 pub use applications::{ApplicationChange, NewApplication};
@@ -33,6 +36,8 @@ pub use audit::{EventFilter, ShredRequest, ShredView};
 pub use bulk_revocation::BulkRevocation;
 pub use caller::Caller;
 pub use claims::{ClaimedKey, ClaimedKeyBody, Presented, TakeClaim};
+pub use dead_letters::{DeadLetterFilter, DeadLetterView, DeadLettersView, DropRequest, ReplayRequest};
+pub use delivery::{DeliveryView, Message, Sender, WebhookTestView};
 pub use epochs::{Behind, EpochView, Exported};
 pub use health::{Alive, Ready};
 pub use keys::{IssuedKey, IssuedKeyBody, KeyChange, NewKey};
@@ -47,3 +52,4 @@ pub use view::{
     ApplicationView, BulkRevocationView, ClaimView, EmergencyView, GenerationRevocation, KeyRevocation,
     KeyView, LookupView, RevocationView, RoleView,
 };
+pub use webhooks::{NewWebhook, WebhookChange, WebhookView, WebhookWithSecret, WebhookWithSecretBody};

@@ -15,7 +15,8 @@ use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::role::Role;
 use keyward_domain::scope::administration as scope;
-use keyward_domain::{ApplicationId, ClaimId, KeyId, Result, RoleId, Timestamp};
+use keyward_domain::webhook::Webhook;
+use keyward_domain::{ApplicationId, ClaimId, KeyId, Result, RoleId, Timestamp, WebhookId};
 use keyward_ledger::{Draft, KvWrite, Turn};
 use keyward_records::projection::{Entry, PAGE_ENTRIES, lists};
 use keyward_records::{
@@ -207,6 +208,7 @@ impl RingView {
 enum Thing {
     Switches,
     Role(RoleId),
+    Webhook(WebhookId),
     Application(ApplicationId),
     Key(KeyId),
     Name(String),
@@ -217,6 +219,7 @@ enum Thing {
 enum Old {
     Issuing,
     Role(RoleId),
+    Webhook(WebhookId),
     Application(ApplicationId),
     Key(KeyId),
     Claim(ClaimId),
@@ -404,8 +407,15 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                     let entries = self.entries(lists::ROLES, at, room).await?;
                     followed += entries.len();
                     things.extend(entries.iter().filter_map(|entry| entry.id.parse().ok()).map(Thing::Role));
+                    after(at, &entries).map_or(Place::Webhooks { at: 0 }, |at| Place::Roles { at })
+                }
+                Place::Webhooks { at } => {
+                    let entries = self.entries(lists::WEBHOOKS, at, room).await?;
+                    followed += entries.len();
+                    things
+                        .extend(entries.iter().filter_map(|entry| entry.id.parse().ok()).map(Thing::Webhook));
                     after(at, &entries)
-                        .map_or(Place::Applications { at: 0, key: 0 }, |at| Place::Roles { at })
+                        .map_or(Place::Applications { at: 0, key: 0 }, |at| Place::Webhooks { at })
                 }
                 Place::Applications { at, key } => {
                     let Some(entry) = self.entries(lists::APPLICATIONS, at, 1).await?.pop() else {
@@ -480,6 +490,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 if let Some(role) = role.filter(|role| role.retired_at.is_none()) {
                     self.look_at_name(&mut found, names::role_name(&role.name)).await?;
                 }
+            }
+            Thing::Webhook(id) => {
+                let store_key = names::webhook(*id);
+                let value = self.kv.get(&store_key).await?;
+                let (_, is_old) = found.look::<Webhook>(sealer, &store_key, value);
+                found.old.extend(is_old.then_some(Old::Webhook(*id)));
             }
             Thing::Application(id) => self.look_at_application(&mut found, *id).await?,
             Thing::Key(id) => self.look_at_key(&mut found, *id).await?,
@@ -608,6 +624,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                     Some(old) => ledger.role_turn_again(*id, old).await?,
                 };
                 Some(Held::Role(Box::new(role), turn))
+            }
+            Old::Webhook(id) => {
+                let (turn, webhook) = match old {
+                    None => ledger.webhook_turn(*id).await?,
+                    Some(old) => ledger.webhook_turn_again(*id, old).await?,
+                };
+                Some(Held::Webhook(Box::new(webhook), turn))
             }
             Old::Application(id) => {
                 let (turn, application, details) = match old {

@@ -14,6 +14,7 @@ mod claims_once;
 mod clock_steps_back;
 mod costs;
 mod crashes;
+mod deliveries;
 mod events;
 mod frozen_issuing;
 mod generations;

@@ -1,0 +1,362 @@
+//! What webhooks tell of the log: which events are announced, under which type, and what is said of them.
+//!
+//! INVARIANT: an announcement says nothing that [`Event::redacted`] does not: nothing personal, nothing that people wrote, no secret.
+
+use crate::error::FieldError;
+use crate::event::{Action, ActorKind, Event, EventId, Outcome};
+use crate::id::{ApplicationId, KeyId, NotAnId, RoleId};
+use crate::schema::{impl_schema, text};
+use crate::timestamp::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::str::FromStr;
+use utoipa::openapi::{ArrayBuilder, ObjectBuilder, Type as SchemaType};
+
+macro_rules! types {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// What an announcement is about: stable names, safe to match on.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Type { $($(#[$doc])* $name,)* }
+
+        impl Type {
+            /// Every type.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Its name on the wire.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+types! {
+    /// A key was issued.
+    KeyIssued = "key.issued",
+    /// A claim was taken and a secret minted.
+    KeyClaimed = "key.claimed",
+    /// A new claim took the place of one that was not taken.
+    KeyClaimReissued = "key.claim_reissued",
+    /// A key's name, scopes, rules or switch changed.
+    KeyChanged = "key.changed",
+    /// A key was revoked; without a key, all keys that the application had.
+    KeyRevoked = "key.revoked",
+    /// An application's keys stopped working, for now.
+    ApplicationSuspended = "application.suspended",
+    /// They work again.
+    ApplicationResumed = "application.resumed",
+    /// Nobody issues a key or takes a claim.
+    IssuingFrozen = "issuing.frozen",
+    /// Issuing goes on.
+    IssuingThawed = "issuing.thawed",
+    /// A claim was presented a second time.
+    ClaimReplayed = "alarm.claim_replayed",
+    /// An event came to light after its ticket had been given up.
+    EventLate = "alarm.late_event",
+    /// A store was found rolled back, and a new epoch of the log opened on it.
+    StoreRolledBack = "alarm.store_rolled_back",
+    /// A new root key was made next to the store.
+    RootRecovered = "alarm.root_recovered",
+    /// Calls without a valid credential came from somewhere; told once per source and minute.
+    CredentialsRefused = "alarm.credentials_refused",
+    /// Somebody asked whether the webhook works.
+    WebhookTested = "webhook.tested",
+}
+
+impl Type {
+    /// The type under which an event is announced; none where it is not.
+    ///
+    /// Each action is named, so that whoever adds one decides.
+    pub fn of(event: &Event) -> Option<Self> {
+        let done = |kind: Self| (event.outcome == Outcome::Done).then_some(kind);
+        match event.action {
+            Action::KeyIssued => done(Self::KeyIssued),
+            Action::ClaimTaken => done(Self::KeyClaimed),
+            Action::ClaimReissued => done(Self::KeyClaimReissued),
+            Action::KeyChanged => done(Self::KeyChanged),
+            Action::KeyRevoked | Action::KeyReported => done(Self::KeyRevoked),
+            Action::ApplicationRevoked => done(Self::KeyRevoked),
+            Action::ApplicationSuspended => done(Self::ApplicationSuspended),
+            Action::ApplicationResumed => done(Self::ApplicationResumed),
+            Action::IssuingFrozen => done(Self::IssuingFrozen),
+            Action::IssuingThawed => done(Self::IssuingThawed),
+            Action::ClaimReplayed => (event.outcome == Outcome::Alarm).then_some(Self::ClaimReplayed),
+            Action::EventLate => Some(Self::EventLate),
+            Action::EpochOpened => done(Self::StoreRolledBack),
+            Action::RootRecovered => done(Self::RootRecovered),
+            Action::AnonymousRefused => Some(Self::CredentialsRefused),
+            // Sent when it is asked for, to the one webhook.
+            Action::WebhookTested => None,
+            // Of concern to those who administer, who have the log.
+            Action::ApplicationCreated
+            | Action::ApplicationChanged
+            | Action::KeyLookedUp
+            | Action::RoleCreated
+            | Action::RoleChanged
+            | Action::RoleRetired
+            | Action::WebhookCreated
+            | Action::WebhookChanged
+            | Action::WebhookSecretRotated
+            | Action::WebhookRetired
+            | Action::WebhookReplayed
+            | Action::WebhookDropped
+            | Action::AuditShredded
+            | Action::RingResealed
+            | Action::MaintenanceRun
+            | Action::DeliveryRun
+            | Action::Initialised => None,
+            // In the log only where they were refused.
+            Action::ApplicationRead
+            | Action::KeyRead
+            | Action::RoleRead
+            | Action::WebhookRead
+            | Action::AuditRead
+            | Action::IssuingRead
+            | Action::RingRead => None,
+        }
+    }
+}
+
+impl FromStr for Type {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.iter().copied().find(|kind| kind.as_str() == text).ok_or(())
+    }
+}
+
+impl Serialize for Type {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Type {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        text.parse().map_err(|()| serde::de::Error::custom("expected a known type of announcement"))
+    }
+}
+
+impl_schema!(
+    Type,
+    ObjectBuilder::new()
+        .schema_type(SchemaType::String)
+        .description(Some("What an announcement is about."))
+        .enum_values(Some(Self::ALL.iter().map(|kind| kind.as_str())))
+);
+
+/// Which types a webhook tells of: all, or some.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Filter {
+    /// Whatever there is, and will be.
+    All,
+    /// These, each once.
+    Some(Vec<Type>),
+}
+
+/// What stands for all types.
+const ALL: &str = "*";
+
+impl Filter {
+    /// Parses the types of a request's `field`.
+    ///
+    /// # Errors
+    /// One [`FieldError`] for each entry that is no type, or one where there is none.
+    pub fn parse<S: AsRef<str>>(field: &str, texts: &[S]) -> Result<Self, Vec<FieldError>> {
+        let (mut types, mut errors) = (Vec::new(), Vec::new());
+        for (index, text) in texts.iter().enumerate().take(Type::ALL.len() + 1) {
+            match text.as_ref().parse::<Type>() {
+                Ok(kind) if types.contains(&kind) => {}
+                Ok(kind) => types.push(kind),
+                Err(()) if text.as_ref() == ALL => {}
+                Err(()) => errors.push(FieldError::new(
+                    format!("{field}[{index}]"),
+                    "is no type of announcement",
+                    "a type such as `key.revoked`, or `*` for all",
+                )),
+            }
+        }
+        if texts.is_empty() || texts.len() > Type::ALL.len() + 1 {
+            let found = format!("has {} entries", texts.len());
+            errors.push(FieldError::new(field, found, "each type once, or `*` for all"));
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let is_all = texts.iter().any(|text| text.as_ref() == ALL);
+        Ok(if is_all { Self::All } else { Self::Some(types) })
+    }
+
+    /// Whether it lets a type through.
+    pub fn wants(&self, kind: Type) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(types) => types.contains(&kind),
+        }
+    }
+}
+
+impl Serialize for Filter {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::All => [ALL].serialize(serializer),
+            Self::Some(types) => types.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Filter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        Self::parse("events", &texts).map_err(|_| serde::de::Error::custom("expected types of announcements"))
+    }
+}
+
+impl_schema!(
+    Filter,
+    ArrayBuilder::new()
+        .items(
+            ObjectBuilder::new()
+                .schema_type(SchemaType::String)
+                .enum_values(Some(std::iter::once(ALL).chain(Type::ALL.iter().map(|kind| kind.as_str())))),
+        )
+        .min_items(Some(1))
+        .max_items(Some(Type::ALL.len() + 1))
+        .description(Some("Which types are told of; `*` for all.")),
+);
+
+/// An announcement, in the shape of Standard Webhooks: the body of a delivery. It follows from the event alone, so that it is the same
+/// at every attempt.
+#[derive(Debug, Serialize)]
+pub struct Announcement<'e> {
+    #[serde(rename = "type")]
+    kind: Type,
+    timestamp: Timestamp,
+    data: Data<'e>,
+}
+
+#[derive(Debug, Serialize)]
+struct Data<'e> {
+    event: EventId,
+    action: Action,
+    outcome: Outcome,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    application: Option<ApplicationId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<KeyId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<RoleId>,
+    actor: ActorKind,
+    /// A code, where something was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'e str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    detail: &'e [String],
+}
+
+impl<'e> Announcement<'e> {
+    /// What is said of an event, which is redacted: see [`Event::redacted`].
+    pub fn new(kind: Type, redacted: &'e Event) -> Self {
+        let Event { id, at, action, outcome, target, actor, reason, detail, .. } = redacted;
+        let data = Data {
+            event: *id,
+            action: *action,
+            outcome: *outcome,
+            application: target.application,
+            key: target.key,
+            role: target.role,
+            actor: actor.kind,
+            reason: reason.as_deref(),
+            detail,
+        };
+        Self { kind, timestamp: *at, data }
+    }
+}
+
+/// The id of the message that announces an event: the same at every attempt and for every webhook, so that whoever listens can tell
+/// what they have seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageId(pub EventId);
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "msg_{}_{}", self.0.epoch, self.0.seq)
+    }
+}
+
+impl FromStr for MessageId {
+    type Err = NotAnId;
+    fn from_str(text: &str) -> Result<Self, NotAnId> {
+        let no = NotAnId { prefix: "msg_" };
+        let place = text.strip_prefix("msg_").ok_or(no)?;
+        format!("evt_{place}").parse().map(Self).map_err(|_| no)
+    }
+}
+
+impl Serialize for MessageId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for MessageId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let message = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        message.parse().map_err(|_| serde::de::Error::custom("expected `msg_<epoch>_<number>`"))
+    }
+}
+
+impl_schema!(
+    MessageId,
+    text("The id of a message: `webhook-id` at every attempt to deliver it.", "^msg_[0-9]+_[1-9][0-9]*$")
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Actor, Source, Target, tag_given};
+
+    #[test]
+    fn an_announcement_has_nothing_personal() {
+        let event = Event {
+            id: EventId { epoch: 1, seq: 42 },
+            at: Timestamp::from_unix_ms(1_795_515_095_042),
+            action: Action::KeyRevoked,
+            outcome: Outcome::Done,
+            target: Target::key(Some(KeyId::from_bytes([1; 16]))),
+            actor: Actor {
+                kind: ActorKind::Admin,
+                key: Some(KeyId::from_bytes([2; 16])),
+                principal: Some("zoe@example.com".into()),
+            },
+            source: Source { client_addr: Some("192.0.2.7".into()), user_agent: Some("agent".into()) },
+            request: None,
+            reason: Some("Zoe lost her laptop".into()),
+            detail: vec![tag_given("zoe"), "name".into()],
+            previous: None,
+            writes: Vec::new(),
+        };
+        let kind = Type::of(&event).expect("announced");
+        let json = serde_json::to_string(&Announcement::new(kind, &event.redacted())).expect("JSON");
+        let key = KeyId::from_bytes([1; 16]);
+        assert_eq!(
+            json,
+            format!(
+                "{{\"type\":\"key.revoked\",\"timestamp\":\"2026-11-24T10:11:35.042Z\",\"data\":{{\"event\":\"evt_1_42\",\
+                 \"action\":\"key.revoke\",\"outcome\":\"done\",\"key\":\"{key}\",\"actor\":\"admin\",\"detail\":[\"name\"]}}}}"
+            )
+        );
+        let refused = Event { outcome: Outcome::Refused, ..event };
+        assert_eq!(Type::of(&refused), None);
+        assert_eq!(MessageId(refused.id).to_string(), "msg_1_42");
+        assert_eq!("msg_1_42".parse(), Ok(MessageId(refused.id)));
+        assert!("msg_1_0".parse::<MessageId>().is_err() && "msg_01_42".parse::<MessageId>().is_err());
+    }
+
+    #[test]
+    fn every_type_comes_back_from_its_name() {
+        for kind in Type::ALL {
+            assert_eq!(kind.as_str().parse::<Type>(), Ok(*kind));
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Dead letters: what could not be delivered to webhooks, listed by what hangs on it, tried anew, or given up.
+
+use crate::attempt::Attempt;
+use crate::list::{List, Page};
+use crate::service::Service;
+use crate::webhooks::{reaches, require_kept};
+use keyward_domain::announcement::{MessageId, Type};
+use keyward_domain::delivery::{DeadLetter, DeathCause, Queue, impact};
+use keyward_domain::event::{EventId, Outcome};
+use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::scope::administration as scope;
+use keyward_domain::text::{Reason, check_reason};
+use keyward_domain::webhook::{Importance, Webhook};
+use keyward_domain::{ApplicationId, Code, Error, KeyId, Result, Timestamp, WebhookId};
+use keyward_ledger::KvWrite;
+use keyward_records::{KvCount, KvRead};
+use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
+use utoipa::ToSchema;
+
+/// Webhooks whose dead letters one list looks at.
+const QUEUES_MAX: usize = 128;
+/// Records read at the same time.
+const READS_AT_ONCE: usize = 32;
+/// Messages that the event of a drop names; it always says how many there were.
+const NAMED_MAX: usize = 64;
+
+/// Which dead letters.
+#[derive(Default)]
+pub struct DeadLetterFilter {
+    /// Those of one webhook.
+    pub webhook: Option<WebhookId>,
+    /// Those of the webhooks of one application.
+    pub application: Option<ApplicationId>,
+}
+
+/// Which dead letters of a webhook to try anew.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReplayRequest {
+    /// One message; without it, as many as its queue has room for.
+    #[serde(default)]
+    pub message: Option<MessageId>,
+}
+
+/// Which dead letters of a webhook to give up.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DropRequest {
+    /// One message; without it, all.
+    #[serde(default)]
+    pub message: Option<MessageId>,
+    /// Why.
+    #[schema(value_type = Reason)]
+    pub reason: String,
+}
+
+/// An announcement that could not be delivered.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeadLetter)]
+pub struct DeadLetterView {
+    /// `webhook-id` of each attempt.
+    message: MessageId,
+    webhook: WebhookId,
+    event: EventId,
+    #[serde(rename = "type")]
+    kind: Type,
+    #[schema(required = true)]
+    application: Option<ApplicationId>,
+    #[schema(required = true)]
+    key: Option<KeyId>,
+    /// How much hangs on it, from 0 to 100.
+    #[schema(maximum = 100)]
+    impact: u32,
+    /// Attempts that were made.
+    attempts: u32,
+    /// When it was announced, or tried anew.
+    announced_at: Timestamp,
+    /// When it was given up.
+    died_at: Timestamp,
+    why: DeathCause,
+}
+
+/// What became of a webhook's dead letters.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeadLettersLeft)]
+pub struct DeadLettersView {
+    /// Dead letters that were tried anew or given up.
+    pub moved: usize,
+    /// Dead letters that are left.
+    pub left: usize,
+}
+
+impl DeadLetterView {
+    fn of(webhook: WebhookId, importance: Importance, letter: &DeadLetter, now: Timestamp) -> Self {
+        Self {
+            message: MessageId(letter.pending.event),
+            webhook,
+            event: letter.pending.event,
+            kind: letter.pending.kind,
+            application: letter.pending.application,
+            key: letter.pending.key,
+            impact: impact(letter, importance, now),
+            attempts: letter.pending.attempts,
+            announced_at: letter.pending.since,
+            died_at: letter.at,
+            why: letter.why,
+        }
+    }
+}
+
+impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
+    /// What could not be delivered to webhooks that the caller may see: what most hangs on first, then the newest.
+    ///
+    /// # Errors
+    /// A missing scope, a bad cursor, no such webhook; where the store does not answer.
+    pub async fn dead_letters(
+        &self,
+        attempt: &Attempt,
+        filter: &DeadLetterFilter,
+        page: &Page,
+    ) -> Result<List<DeadLetterView>> {
+        attempt.caller.require_somewhere(scope::WEBHOOKS_READ)?;
+        let webhooks = match filter.webhook {
+            Some(id) => vec![self.visible_webhook(attempt, scope::WEBHOOKS_READ, id).await?],
+            None => self.webhooks_with_dead_letters(attempt, filter.application).await?,
+        };
+        let (reader, now) = (self.read(), self.clock.now());
+        let mut letters = Vec::new();
+        for webhooks in webhooks.chunks(READS_AT_ONCE) {
+            let queues = webhooks.iter().map(|webhook| reader.delivery_queue(webhook.id));
+            let queues: Vec<Queue> =
+                futures::future::join_all(queues).await.into_iter().collect::<Result<_>>()?;
+            for (webhook, queue) in webhooks.iter().zip(&queues) {
+                let view = |letter| DeadLetterView::of(webhook.id, webhook.importance, letter, now);
+                letters.extend(queue.dead.iter().map(view));
+            }
+        }
+        letters.sort_by_key(|letter| Reverse((letter.impact, letter.died_at, letter.event, letter.webhook)));
+        let (items, next_cursor) = page.of(letters);
+        Ok(List { items, next_cursor })
+    }
+
+    /// The webhooks that have dead letters and that the caller may see.
+    async fn webhooks_with_dead_letters(
+        &self,
+        attempt: &Attempt,
+        application: Option<ApplicationId>,
+    ) -> Result<Vec<Webhook>> {
+        let reach = attempt.caller.reach(scope::WEBHOOKS_READ);
+        let ids: Vec<WebhookId> =
+            self.read().delivery().await?.unwrap_or_default().dead.into_keys().collect();
+        let mut webhooks = Vec::new();
+        for ids in ids.chunks(READS_AT_ONCE) {
+            let reader = self.read();
+            for webhook in futures::future::join_all(ids.iter().map(|id| reader.webhook(*id))).await {
+                let is_asked_for = |webhook: &Webhook| {
+                    reaches(&reach, webhook.application)
+                        && application.is_none_or(|application| webhook.application == application)
+                };
+                webhooks.extend(webhook?.filter(is_asked_for));
+            }
+        }
+        // What is beyond is seen once these are dealt with.
+        webhooks.sort_by_key(|webhook| Reverse(webhook.importance));
+        webhooks.truncate(QUEUES_MAX);
+        Ok(webhooks)
+    }
+
+    /// Tries dead letters of a webhook anew, as if they were new.
+    ///
+    /// # Errors
+    /// A missing scope, no such webhook or message, a webhook that is disabled or retired; where the store does not answer.
+    pub async fn replay_dead_letters(
+        &self,
+        attempt: &Attempt,
+        id: WebhookId,
+        asked: &ReplayRequest,
+    ) -> Result<DeadLettersView> {
+        let webhook = self.visible_webhook(attempt, scope::WEBHOOKS_WRITE, id).await?;
+        require_kept(&webhook)?;
+        if webhook.disabled {
+            return Err(Error::new(Code::StateConflict, "the webhook is disabled; enable it first"));
+        }
+        let now = self.clock.now();
+        self.move_dead_letters(attempt, &webhook, asked.message, None, |queue, message| {
+            let replayed = queue.replay(message, now);
+            (replayed, vec![format!("{replayed} dead letters")])
+        })
+        .await
+    }
+
+    /// Gives dead letters of a webhook up, for good.
+    ///
+    /// # Errors
+    /// No reason, a missing scope, no such webhook or message; where the store does not answer.
+    pub async fn drop_dead_letters(
+        &self,
+        attempt: &Attempt,
+        id: WebhookId,
+        asked: &DropRequest,
+    ) -> Result<DeadLettersView> {
+        let webhook = self.visible_webhook(attempt, scope::WEBHOOKS_WRITE, id).await?;
+        check_reason("reason", &asked.reason)?;
+        let reason = Some(asked.reason.clone());
+        self.move_dead_letters(attempt, &webhook, asked.message, reason, |queue, message| {
+            let dropped = queue.drop_dead(message);
+            let named = dropped.iter().take(NAMED_MAX).map(|event| MessageId(*event).to_string());
+            let detail = std::iter::once(format!("{} dead letters", dropped.len())).chain(named).collect();
+            (dropped.len(), detail)
+        })
+        .await
+    }
+
+    async fn move_dead_letters(
+        &self,
+        attempt: &Attempt,
+        webhook: &Webhook,
+        message: Option<MessageId>,
+        reason: Option<String>,
+        change: impl Fn(&mut Queue, Option<EventId>) -> (usize, Vec<String>),
+    ) -> Result<DeadLettersView> {
+        let event = message.map(|MessageId(event)| event);
+        let has_it = |queue: &Queue| {
+            event.is_none_or(|event| queue.dead.iter().any(|letter| letter.pending.event == event))
+        };
+        let no_such = || Error::not_found("dead letter");
+        if !has_it(&self.read().delivery_queue(webhook.id).await?) {
+            return Err(no_such());
+        }
+        let (turn, mut delivery, mut queue) = self.queue_turn(webhook.id).await?;
+        if !has_it(&queue) {
+            attempt.unused_delivery(delivery, turn);
+            return Err(no_such());
+        }
+        let (moved, detail) = change(&mut queue, event);
+        delivery.note(&queue);
+        let mut draft = attempt.draft(Outcome::Done, reason, Some(webhook.event));
+        draft.detail = detail;
+        self.commit(attempt, vec![draft], |_, writes| {
+            writes.delivery(delivery, Some(&queue), turn);
+            Ok(DeadLettersView { moved, left: queue.dead.len() })
+        })
+        .await
+    }
+}
