@@ -20,7 +20,7 @@ const DEBIAN: [(&str, &str); 4] = [
 /// Where a package manager puts them: `/usr/sbin` is in no ordinary user's path.
 const FOLDERS: [&str; 4] = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
 
-/// A program that Debian does not have and a Python package carries.
+/// A program, or a library for one of ours, that Debian does not have and a Python package carries.
 pub struct Carried {
     /// Its name; `tests/python/NAME.txt` pins the package, in pip's own format.
     pub name: &'static str,
@@ -29,22 +29,32 @@ pub struct Carried {
 }
 
 /// All of them.
-pub const CARRIED: [Carried; 3] = [
+pub const CARRIED: [Carried; 4] = [
     Carried { name: "envoy", tests: "gateway_envoy" },
     Carried { name: "traefik", tests: "gateway_traefik" },
     Carried { name: "schemathesis", tests: "schemathesis" },
+    Carried { name: "standardwebhooks", tests: "webhooks" },
 ];
 
 impl Carried {
     /// Whether it is installed.
     pub fn is_here(&self) -> bool {
-        environment().join("bin").join(self.name).exists()
+        let is_program = environment().join("bin").join(self.name).exists();
+        is_program || libraries().any(|library| library.ends_with(self.name))
     }
 }
 
 /// The Python environment that holds them; tests look there too (`tests/src/programs.rs`).
 fn environment() -> PathBuf {
     steps::target_dir().join("python")
+}
+
+/// What lies beside the programs: `lib/python3.*/site-packages`.
+fn libraries() -> impl Iterator<Item = PathBuf> {
+    let entries = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries(environment().join("lib"))
+        .flat_map(move |version| entries(version.path().join("site-packages")))
+        .map(|entry| entry.path())
 }
 
 /// Installs what is missing.

@@ -18,6 +18,7 @@ mod problems;
 mod rings;
 mod roles;
 mod validation;
+mod webhooks;
 
 pub use endpoint::Endpoint;
 
@@ -33,7 +34,8 @@ pub fn endpoints() -> Vec<Endpoint> {
         validation::endpoints(),
     ]
     .into_iter()
-    .chain([emergency::endpoints(), audit::endpoints(), rings::endpoints(), health::endpoints()])
+    .chain([emergency::endpoints(), webhooks::endpoints(), audit::endpoints(), rings::endpoints()])
+    .chain([health::endpoints()])
     .flatten()
     .collect()
 }

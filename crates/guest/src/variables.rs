@@ -5,6 +5,7 @@ use keyward_crypto::note::LogKeys;
 use keyward_crypto::sign::SigningKeys;
 use keyward_crypto::{Peppers, Ring, RingError, Sealer, SecretText};
 use keyward_domain::network::NetworkRule;
+use keyward_domain::webhook::Targets;
 use keyward_domain::{Code, Error, Result};
 use keyward_records::{CurrentMonth, Rings};
 use spin_sdk::variables;
@@ -14,6 +15,8 @@ use std::thread::LocalKey;
 
 /// The longest `public_url`, in bytes.
 const PUBLIC_URL_BYTES_MAX: usize = 256;
+/// The shortest `maintenance_token`, in bytes.
+const MAINTENANCE_TOKEN_BYTES_MIN: usize = 32;
 /// The longest label of a store, in bytes.
 const LABEL_BYTES_MAX: usize = 64;
 
@@ -47,10 +50,19 @@ pub struct Issuance {
     pub public_url: String,
 }
 
+/// What delivery is handed beyond [`Control`].
+pub struct Delivery {
+    /// Which targets webhooks may have.
+    pub targets: Targets,
+    /// What whoever runs Keyward presents to have deliveries made, and nothing else; none where it is left out.
+    pub maintenance_token: Option<SecretText>,
+}
+
 thread_local! {
     static VALIDATION: OnceCell<Rc<Validation>> = const { OnceCell::new() };
     static CONTROL: OnceCell<Rc<Control>> = const { OnceCell::new() };
     static ISSUANCE: OnceCell<Rc<Issuance>> = const { OnceCell::new() };
+    static DELIVERY: OnceCell<Rc<Delivery>> = const { OnceCell::new() };
 }
 
 /// The variables of validation.
@@ -107,6 +119,21 @@ pub async fn issuance() -> Result<Rc<Issuance>> {
         public_url: parse_public_url(required("public_url").await?.expose())?,
     };
     Ok(hold(&ISSUANCE, fresh))
+}
+
+/// The variables of delivery beyond those of the control plane.
+///
+/// # Errors
+/// [`Code::Misconfigured`] names the variable and the rule.
+pub async fn delivery() -> Result<Rc<Delivery>> {
+    if let Some(held) = held(&DELIVERY) {
+        return Ok(held);
+    }
+    let fresh = Delivery {
+        targets: parse_targets(optional("webhook_private_targets").await?.expose())?,
+        maintenance_token: parse_maintenance_token(optional("maintenance_token").await?)?,
+    };
+    Ok(hold(&DELIVERY, fresh))
 }
 
 fn held<T>(slot: &'static LocalKey<OnceCell<Rc<T>>>) -> Option<Rc<T>> {
@@ -188,6 +215,27 @@ fn parse_label(name: &str, text: &str) -> Result<Option<String>> {
     }
 }
 
+fn parse_targets(text: &str) -> Result<Targets> {
+    match text.trim() {
+        "" | "false" => Ok(Targets::Public),
+        "true" => Ok(Targets::PrivateToo),
+        _ => Err(misconfigured("webhook_private_targets", "is not valid", "`true` or `false`")),
+    }
+}
+
+/// A token that whoever runs Keyward made up; none where the variable is left out or empty.
+fn parse_maintenance_token(text: SecretText) -> Result<Option<SecretText>> {
+    match text.expose().trim().len() {
+        0 => Ok(None),
+        MAINTENANCE_TOKEN_BYTES_MIN.. => Ok(Some(SecretText::new(text.expose().trim().to_owned()))),
+        _ => Err(misconfigured(
+            "maintenance_token",
+            "is too short to be a secret",
+            "at least 32 random characters",
+        )),
+    }
+}
+
 fn parse_public_url(text: &str) -> Result<String> {
     let url = text.trim().trim_end_matches('/');
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
@@ -249,6 +297,17 @@ mod tests {
         assert_eq!(parse_label("usage_store", ""), Ok(None));
         assert_eq!(parse_label("usage_store", "usage"), Ok(Some("usage".to_owned())));
         assert!(parse_label("usage_store", "a b").is_err_and(|error| error.detail.contains("`usage_store`")));
+    }
+
+    #[test]
+    fn what_delivery_is_handed() {
+        assert_eq!(parse_targets(""), Ok(Targets::Public));
+        assert_eq!(parse_targets("true"), Ok(Targets::PrivateToo));
+        assert!(parse_targets("yes").is_err_and(|error| error.detail.contains("`webhook_private_targets`")));
+        let token = |text: &str| parse_maintenance_token(SecretText::new(text.to_owned()));
+        assert!(token("").is_ok_and(|token| token.is_none()));
+        assert!(token(&"x".repeat(32)).is_ok_and(|token| token.is_some()));
+        assert!(token("hush").is_err_and(|error| !error.detail.contains("hush")));
     }
 
     #[test]

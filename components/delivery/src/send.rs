@@ -1,0 +1,108 @@
+//! Sends messages through the platform. No redirect is followed, nothing of an answer is read but its status, and each attempt takes a
+//! bounded time. What a name leads to is for the runtime to look at: it may be told which networks nobody is to be sent to.
+
+use keyward_domain::delivery::Fault;
+use keyward_domain::ports::Clock;
+use keyward_guest::WasiClock;
+use keyward_service::{Message, Sender};
+use spin_sdk::wasip3::http::client;
+use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Method, Request, RequestOptions, Scheme, Trailers};
+use spin_sdk::wasip3::{wit_future, wit_stream};
+
+const NS_PER_MS: u64 = 1_000_000;
+/// How long a connection may take, in milliseconds.
+const CONNECT_MS_MAX: u64 = 5_000;
+/// How long an answer may take once there is a connection, in milliseconds.
+const ANSWER_MS_MAX: u64 = 10_000;
+/// How long an attempt may take in all, in milliseconds, where the platform keeps no time of its own.
+const ATTEMPT_MS_MAX: u64 = 16_000;
+/// What Keyward calls itself.
+const USER_AGENT: &str = concat!("Keyward/", env!("CARGO_PKG_VERSION"));
+
+/// The platform's way out.
+pub(crate) struct WasiSender;
+
+impl Sender for WasiSender {
+    async fn send(&self, message: &Message<'_>) -> Result<u16, Fault> {
+        let exchange = std::pin::pin!(exchange(message));
+        let patience = std::pin::pin!(WasiClock.sleep_ms(ATTEMPT_MS_MAX));
+        match futures::future::select(exchange, patience).await {
+            futures::future::Either::Left((answered, _)) => answered.map_err(|error| fault(&error)),
+            futures::future::Either::Right(((), _)) => Err(Fault::Timeout),
+        }
+    }
+}
+
+async fn exchange(message: &Message<'_>) -> Result<u16, ErrorCode> {
+    let text = |value: &str| value.as_bytes().to_vec();
+    let fields = [
+        ("content-type", text("application/json")),
+        ("content-length", text(&message.body.len().to_string())),
+        ("user-agent", text(USER_AGENT)),
+        ("webhook-id", text(&message.id)),
+        ("webhook-timestamp", text(&message.timestamp)),
+        ("webhook-signature", text(&message.signature)),
+    ];
+    let fields: Vec<(String, Vec<u8>)> =
+        fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let fields = Fields::from_list(&fields).map_err(|_| ErrorCode::HttpProtocolError)?;
+    let (mut writer, body) = wit_stream::new::<u8>();
+    let (trailers, trailers_reader) = wit_future::new(|| Ok::<Option<Trailers>, ErrorCode>(None));
+    let (request, _sent) = Request::new(fields, Some(body), trailers_reader, Some(options()));
+    address(&request, message.url).ok_or(ErrorCode::HttpRequestUriInvalid)?;
+    let write = async {
+        // Whoever answers early or hangs up has read enough.
+        let _ = writer.write_all(message.body.clone()).await;
+        drop(writer);
+        drop(trailers);
+    };
+    let (answer, ()) = futures::join!(client::send(request), write);
+    Ok(answer?.get_status_code())
+}
+
+fn options() -> RequestOptions {
+    let options = RequestOptions::new();
+    // A platform that keeps none of these is bounded by the attempt's own time.
+    let _ = options.set_connect_timeout(Some(CONNECT_MS_MAX * NS_PER_MS));
+    let _ = options.set_first_byte_timeout(Some(ANSWER_MS_MAX * NS_PER_MS));
+    let _ = options.set_between_bytes_timeout(Some(ANSWER_MS_MAX * NS_PER_MS));
+    options
+}
+
+/// Says where a request goes; nothing where the URL is none that a webhook may have.
+fn address(request: &Request, url: &str) -> Option<()> {
+    let (scheme, rest) = url.split_once("://")?;
+    let scheme = match scheme {
+        "https" => Scheme::Https,
+        "http" => Scheme::Http,
+        _ => return None,
+    };
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    request.set_method(&Method::Post).ok()?;
+    request.set_scheme(Some(&scheme)).ok()?;
+    request.set_authority(Some(authority)).ok()?;
+    request.set_path_with_query(Some(&path)).ok()
+}
+
+/// What kept an answer away. The platform's own text may name more than is anybody's business, so only its kind is kept.
+fn fault(error: &ErrorCode) -> Fault {
+    match error {
+        ErrorCode::DnsTimeout | ErrorCode::DnsError(_) | ErrorCode::DestinationNotFound => Fault::NameUnknown,
+        ErrorCode::DestinationIpProhibited | ErrorCode::HttpRequestDenied => Fault::PrivateTarget,
+        ErrorCode::ConnectionTimeout
+        | ErrorCode::ConnectionReadTimeout
+        | ErrorCode::ConnectionWriteTimeout
+        | ErrorCode::HttpResponseTimeout => Fault::Timeout,
+        ErrorCode::TlsProtocolError | ErrorCode::TlsCertificateError | ErrorCode::TlsAlertReceived(_) => {
+            Fault::Tls
+        }
+        ErrorCode::DestinationUnavailable
+        | ErrorCode::DestinationIpUnroutable
+        | ErrorCode::ConnectionRefused
+        | ErrorCode::ConnectionTerminated
+        | ErrorCode::ConnectionLimitReached
+        | ErrorCode::HttpResponseIncomplete => Fault::Connection,
+        _ => Fault::Protocol,
+    }
+}
