@@ -2,6 +2,7 @@
 //! know are passed over, so that an older command reads a newer server; `--json` prints what came, not these.
 //! Types that carry a secret have no `Debug`.
 
+use keyward_crypto::SecretText;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -39,6 +40,118 @@ pub struct Role {
     pub created_at: String,
     /// RFC 3339; where it is retired.
     pub retired_at: Option<String>,
+}
+
+/// A webhook.
+#[derive(Debug, Deserialize)]
+pub struct Webhook {
+    /// Its id.
+    pub id: String,
+    /// Whose events it tells.
+    pub application: String,
+    /// Where it leads.
+    pub url: String,
+    /// What it is for.
+    #[serde(default)]
+    pub description: String,
+    /// Which types it tells of.
+    pub events: Vec<String>,
+    /// How much hangs on it.
+    pub importance: String,
+    /// `active`, `disabled` or `retired`.
+    pub state: String,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339; until when the secret before signs as well.
+    pub old_secret_until: Option<String>,
+    /// How delivery goes.
+    pub delivery: WebhookDelivery,
+}
+
+/// How delivery to a webhook goes.
+#[derive(Debug, Deserialize)]
+pub struct WebhookDelivery {
+    /// `closed`, `open` or `half-open`.
+    pub circuit: String,
+    /// Announcements to be delivered.
+    pub pending: u64,
+    /// RFC 3339.
+    pub next_attempt_at: Option<String>,
+    /// Announcements delivered.
+    pub delivered: u64,
+    /// RFC 3339.
+    pub last_success_at: Option<String>,
+    /// What went wrong last.
+    pub last_failure: Option<WebhookFailure>,
+    /// Announcements that could not be delivered.
+    pub dead_letters: u64,
+}
+
+/// An attempt that failed.
+#[derive(Debug, Deserialize)]
+pub struct WebhookFailure {
+    /// RFC 3339.
+    pub at: String,
+    /// How.
+    pub fault: String,
+    /// The answer's status, where there was one.
+    pub status: Option<u16>,
+}
+
+/// A webhook with its new secret.
+#[derive(Deserialize)]
+pub struct WebhookWithSecret<'a> {
+    /// The webhook as it came.
+    #[serde(borrow)]
+    pub webhook: &'a RawValue,
+    /// The secret.
+    pub secret: SecretText,
+}
+
+/// What a test came to.
+#[derive(Debug, Deserialize)]
+pub struct WebhookTest {
+    /// The id of the message.
+    pub message: String,
+    /// Whether it arrived.
+    pub delivered: bool,
+    /// The answer's status.
+    pub status: Option<u16>,
+    /// What went wrong.
+    pub fault: Option<String>,
+}
+
+/// An announcement that could not be delivered.
+#[derive(Debug, Deserialize)]
+pub struct DeadLetter {
+    /// Its message's id.
+    pub message: String,
+    /// Whose it is.
+    pub webhook: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// About which key.
+    pub key: Option<String>,
+    /// About which application.
+    pub application: Option<String>,
+    /// How much hangs on it.
+    pub impact: u32,
+    /// Attempts.
+    pub attempts: u32,
+    /// RFC 3339.
+    pub died_at: String,
+    /// Why it was given up.
+    pub why: String,
+}
+
+/// What became of dead letters.
+#[derive(Debug, Deserialize)]
+pub struct DeadLettersLeft {
+    /// Tried anew, or given up.
+    pub moved: u64,
+    /// Left.
+    pub left: u64,
 }
 
 /// How far a run of what is due came.

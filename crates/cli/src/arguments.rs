@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use crate::context::Origins;
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use keyward_crypto::note::VerifierKey;
+use keyward_domain::announcement::{MessageId, Type};
 use keyward_domain::event::Action;
 use keyward_domain::key::EXPIRES_IN_S_MAX;
 use keyward_domain::scope::Scope;
-use keyward_domain::{ApplicationId, KeyId, RoleId, Timestamp};
+use keyward_domain::webhook::Importance;
+use keyward_domain::{ApplicationId, KeyId, RoleId, Timestamp, WebhookId};
 
 /// Where Keyward is unless told.
 pub const URL_DEFAULT: &str = "http://127.0.0.1:3000";
@@ -90,6 +92,9 @@ pub enum Command {
     /// Keys: issue, claim, look at, revoke
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Webhooks: where events are told, and what could not be
+    #[command(subcommand)]
+    Webhook(WebhookCommand),
     /// Ask whether a token is valid; exits with 1 when it is not
     Verify(Verify),
     /// The audit log
@@ -188,6 +193,164 @@ pub struct RoleRetire {
     /// Which
     #[arg(value_name = "ROLE_ID")]
     pub id: RoleId,
+    /// Why, for the audit log
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// `keyward webhook`.
+#[derive(Debug, Subcommand)]
+pub enum WebhookCommand {
+    /// Create a webhook: prints, or writes into a file, the secret that deliveries are signed with, once
+    Create(WebhookCreate),
+    /// List webhooks
+    List(WebhookList),
+    /// Show a webhook, and how delivery to it goes
+    Show(WebhookWhich),
+    /// Change a webhook, or switch it off and on
+    Change(WebhookChange),
+    /// Give a webhook another secret; the one before signs as well for a day
+    RotateSecret(WebhookRotateSecret),
+    /// Send a message to a webhook now; exits with 1 where it does not arrive
+    Test(WebhookWhich),
+    /// Retire a webhook, for good
+    Retire(WebhookRetire),
+    /// List what could not be delivered, what most hangs on first
+    DeadLetters(DeadLetterList),
+    /// Try dead letters of a webhook anew
+    Replay(DeadLetterReplay),
+    /// Give dead letters of a webhook up, for good
+    Drop(DeadLetterDrop),
+}
+
+/// `keyward webhook create`.
+#[derive(Debug, Args)]
+pub struct WebhookCreate {
+    /// Whose events it tells; with the application `keyward`, those of all
+    #[arg(long, value_name = "APP_ID")]
+    pub app: ApplicationId,
+    /// Where it leads, such as `https://hooks.example.com/keyward`
+    #[arg(long)]
+    pub url: String,
+    /// A type that it tells of, such as `key.revoked`; may repeat [default: all]
+    #[arg(long = "event", value_name = "TYPE", value_parser = event_type)]
+    pub events: Vec<String>,
+    /// What it is for
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+    /// How much hangs on it: low, normal, high or critical
+    #[arg(long, value_name = "LEVEL", value_parser = importance)]
+    pub importance: Option<Importance>,
+    /// Write the secret into this new file, readable by its owner alone, instead of printing it
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// `keyward webhook list`.
+#[derive(Debug, Args)]
+pub struct WebhookList {
+    /// Those of this application
+    #[arg(long, value_name = "APP_ID")]
+    pub app: Option<ApplicationId>,
+    /// How many
+    #[command(flatten)]
+    pub paging: Paging,
+}
+
+/// A webhook by its id.
+#[derive(Debug, Args)]
+pub struct WebhookWhich {
+    /// Which
+    #[arg(value_name = "WEBHOOK_ID")]
+    pub id: WebhookId,
+}
+
+/// `keyward webhook change`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("webhook_change").required(true).multiple(true).args(["url", "events", "description", "importance", "disable", "enable"]))]
+pub struct WebhookChange {
+    /// Which
+    #[arg(value_name = "WEBHOOK_ID")]
+    pub id: WebhookId,
+    /// Another place where it leads
+    #[arg(long)]
+    pub url: Option<String>,
+    /// A type that it tells of from now on, or `*`; may repeat: these are all
+    #[arg(long = "event", value_name = "TYPE", value_parser = event_type)]
+    pub events: Vec<String>,
+    /// Another description
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+    /// How much hangs on it: low, normal, high or critical
+    #[arg(long, value_name = "LEVEL", value_parser = importance)]
+    pub importance: Option<Importance>,
+    /// Send nothing to it for now
+    #[arg(long)]
+    pub disable: bool,
+    /// Send to it again
+    #[arg(long, conflicts_with = "disable")]
+    pub enable: bool,
+}
+
+/// `keyward webhook rotate-secret`.
+#[derive(Debug, Args)]
+pub struct WebhookRotateSecret {
+    /// Which
+    #[arg(value_name = "WEBHOOK_ID")]
+    pub id: WebhookId,
+    /// Write the secret into this new file, readable by its owner alone, instead of printing it
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// `keyward webhook retire`.
+#[derive(Debug, Args)]
+pub struct WebhookRetire {
+    /// Which
+    #[arg(value_name = "WEBHOOK_ID")]
+    pub id: WebhookId,
+    /// Why, for the audit log
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// `keyward webhook dead-letters`.
+#[derive(Debug, Args)]
+pub struct DeadLetterList {
+    /// Those of this webhook
+    #[arg(long, value_name = "WEBHOOK_ID")]
+    pub webhook: Option<WebhookId>,
+    /// Those of this application's webhooks
+    #[arg(long, value_name = "APP_ID")]
+    pub app: Option<ApplicationId>,
+    /// How many
+    #[command(flatten)]
+    pub paging: Paging,
+}
+
+/// `keyward webhook replay`.
+#[derive(Debug, Args)]
+pub struct DeadLetterReplay {
+    /// Whose
+    #[arg(value_name = "WEBHOOK_ID")]
+    pub id: WebhookId,
+    /// One message; without it, as many as the webhook's queue has room for
+    #[arg(long, value_name = "MESSAGE_ID", value_parser = message_id)]
+    pub message: Option<MessageId>,
+}
+
+/// `keyward webhook drop`.
+#[derive(Debug, Args)]
+pub struct DeadLetterDrop {
+    /// Whose
+    #[arg(value_name = "WEBHOOK_ID")]
+    pub id: WebhookId,
+    /// One message
+    #[arg(long, value_name = "MESSAGE_ID", value_parser = message_id, required_unless_present = "all")]
+    pub message: Option<MessageId>,
+    /// All of them
+    #[arg(long, conflicts_with = "message")]
+    pub all: bool,
     /// Why, for the audit log
     #[arg(long)]
     pub reason: String,
@@ -581,6 +744,27 @@ pub struct Paging {
     /// Go on where a list ended: the `next_cursor` of its JSON
     #[arg(long)]
     pub cursor: Option<String>,
+}
+
+fn event_type(text: &str) -> Result<String, String> {
+    match text.parse::<Type>() {
+        Err(()) if text != "*" => Err("expected a type such as `key.revoked`, or `*` for all".to_owned()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+fn importance(text: &str) -> Result<Importance, String> {
+    match text {
+        "low" => Ok(Importance::Low),
+        "normal" => Ok(Importance::Normal),
+        "high" => Ok(Importance::High),
+        "critical" => Ok(Importance::Critical),
+        _ => Err("expected `low`, `normal`, `high` or `critical`".to_owned()),
+    }
+}
+
+fn message_id(text: &str) -> Result<MessageId, String> {
+    text.parse().map_err(|_| "expected a message's id, such as `msg_1_42`".to_owned())
 }
 
 fn scope(text: &str) -> Result<String, String> {

@@ -13,7 +13,7 @@ use crate::terminal::Styles;
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0  done; for `verify`: the token is valid; for `audit verify`: the log is whole
-  1  `verify`: the token is not valid
+  1  `verify`: the token is not valid; `webhook test`: the message did not arrive
   2  the command line is wrong
   3  refused: the request, a file or the credential is not right
   4  conflict: the state is not what the request needs
@@ -31,7 +31,7 @@ A secret is never an argument: tokens and tickets come from a file, from `-` (st
 pub enum Ending {
     /// 0.
     Done,
-    /// 1: `verify` found that the token is not valid.
+    /// 1: `verify` found that the token is not valid, or a message to test a webhook did not arrive.
     NotValid,
     /// 5: not everything could be told, and what could be is as it should be.
     NotTold,

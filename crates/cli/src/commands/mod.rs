@@ -14,6 +14,7 @@ mod key;
 mod maintenance;
 mod role;
 mod verify;
+mod webhook;
 
 use std::path::Path;
 
@@ -23,6 +24,7 @@ use serde_json::value::RawValue;
 use crate::answers::Page;
 use crate::arguments::{
     AppCommand, AuditCommand, Command, EmergencyCommand, Global, KeyCommand, MaintenanceCommand, RoleCommand,
+    WebhookCommand,
 };
 use crate::client::{Answer, Client};
 use crate::escape::shown_json;
@@ -45,6 +47,16 @@ pub fn run(global: &Global, command: &Command, terminal: &Terminal) -> Result<En
         Command::Role(RoleCommand::Show(options)) => run.show_role(options),
         Command::Role(RoleCommand::Change(options)) => run.change_role(options),
         Command::Role(RoleCommand::Retire(options)) => run.retire_role(options),
+        Command::Webhook(WebhookCommand::Create(options)) => run.create_webhook(options),
+        Command::Webhook(WebhookCommand::List(options)) => run.list_webhooks(options),
+        Command::Webhook(WebhookCommand::Show(which)) => run.show_webhook(which),
+        Command::Webhook(WebhookCommand::Change(options)) => run.change_webhook(options),
+        Command::Webhook(WebhookCommand::RotateSecret(options)) => run.rotate_webhook_secret(options),
+        Command::Webhook(WebhookCommand::Test(which)) => run.test_webhook(which),
+        Command::Webhook(WebhookCommand::Retire(options)) => run.retire_webhook(options),
+        Command::Webhook(WebhookCommand::DeadLetters(options)) => run.list_dead_letters(options),
+        Command::Webhook(WebhookCommand::Replay(options)) => run.replay_dead_letters(options),
+        Command::Webhook(WebhookCommand::Drop(options)) => run.drop_dead_letters(options),
         Command::Key(KeyCommand::Create(options)) => run.create_key(options),
         Command::Key(KeyCommand::Claim(options)) => run.claim_key(options),
         Command::Key(KeyCommand::Show(options)) => run.show_key(options),

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use hyper::header;
 use keyward_cli::failure::Result;
 use keyward_cli::table::{Card, Cell};
 use keyward_cli::{Ending, Failure, Global, Terminal};
+use keyward_crypto::{SecretText, Zeroizing};
 use keyward_domain::error::Blame;
-use keyward_host::{FileStore, HostConfig, LogConfig, LogFormat, Running, TlsFiles};
+use keyward_host::{BlockedNetworks, FileStore, HostConfig, LogConfig, LogFormat, Running, TlsFiles};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::rings::RINGS;
@@ -25,7 +27,16 @@ const WITNESS_STORE: &str = "witness_store";
 /// What the witness in a file is called.
 const WITNESS_LABEL: &str = "witness";
 /// The components that write: each asks the witness before.
-const WITNESSED: [&str; 4] = ["issuance", "revocation", "audit", "scheduler"];
+const WITNESSED: [&str; 5] = ["issuance", "revocation", "audit", "delivery", "scheduler"];
+
+/// The variable that allows webhooks to lead to private addresses.
+const PRIVATE_TARGETS: &str = "webhook_private_targets";
+/// The variable by which whoever runs Keyward has deliveries made.
+const MAINTENANCE_TOKEN: &str = "maintenance_token";
+/// The route that makes them.
+const DELIVERY_ROUTE: &str = "/v1/delivery/run";
+/// How often that is asked for.
+const DELIVERY_EVERY: Duration = Duration::from_secs(10);
 
 /// A start from compiled components takes well under a second; whoever waits longer is told why.
 const SILENT_START_MAX: Duration = Duration::from_secs(2);
@@ -95,7 +106,15 @@ async fn serve(global: &Global, options: Options, terminal: &Terminal) -> Result
     // Before the start: a signal meanwhile is not lost.
     let mut signals = Signals::new()?;
     let state = StateDir::new(&options.state_dir);
-    let config = config(options, &state)?;
+    let (mut config, token) = (config(options, &state)?, fresh_token()?);
+    // Made anew at each start and kept by this process alone, unless somebody outside is to have it as well.
+    let token = match config.variables.iter().find(|(name, _)| name == MAINTENANCE_TOKEN) {
+        Some(_) => None,
+        None => {
+            config.variables.push((MAINTENANCE_TOKEN.to_owned(), token.expose().to_owned()));
+            Some(token)
+        }
+    };
     let start = std::pin::pin!(keyward_host::start(config));
     let start = async {
         let mut start = start;
@@ -110,13 +129,42 @@ async fn serve(global: &Global, options: Options, terminal: &Terminal) -> Result
         () = signals.next() => return Ok(Ending::Done),
     };
     announce(global, &running, &state, terminal)?;
-    signals.next().await;
+    tokio::select! {
+        () = signals.next() => {}
+        () = deliver(&running, token) => {}
+    }
     tokio::select! {
         () = running.shutdown() => Ok(Ending::Done),
         () = signals.next() => {
             Err(Failure::new(Blame::Caller, "Stopped at once", "a second signal came; requests in flight were cut"))
         }
     }
+}
+
+/// Has deliveries to webhooks made from time to time, for as long as the host runs. What fails is in the host's log, and tried again.
+async fn deliver(running: &Running, token: Option<SecretText>) {
+    let Some(token) = token else {
+        // Whoever gave the token asks for it.
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::time::sleep(DELIVERY_EVERY).await;
+        let bearer = Zeroizing::new(format!("Bearer {}", token.expose()));
+        let request = hyper::Request::post(DELIVERY_ROUTE)
+            .header(header::HOST, running.addr().to_string())
+            .header(header::AUTHORIZATION, bearer.as_str())
+            .body(bytes::Bytes::new());
+        if let Ok(request) = request {
+            running.ask(request).await;
+        }
+    }
+}
+
+/// 256 random bits, as hex.
+fn fresh_token() -> Result<SecretText> {
+    let mut bytes = Zeroizing::new([0_u8; 32]);
+    getrandom::fill(bytes.as_mut_slice()).map_err(|error| Failure::system("randomness", error))?;
+    Ok(SecretText::new(keyward_crypto::digest::hex(bytes.as_slice())))
 }
 
 fn config(options: Options, state: &StateDir) -> Result<HostConfig> {
@@ -144,6 +192,12 @@ fn config(options: Options, state: &StateDir) -> Result<HostConfig> {
     config.state_dir = state.path().to_owned();
     config.runtime_config = options.runtime_config_file;
     config.file_stores = options.witness_file.as_deref().map(witness_store).into_iter().collect();
+    let given = variables.iter().find(|(name, _)| name == PRIVATE_TARGETS).map(|(_, value)| value.clone());
+    let private_targets = given.or_else(|| std::env::var("SPIN_VARIABLE_WEBHOOK_PRIVATE_TARGETS").ok());
+    if private_targets.is_none_or(|allowed| allowed.trim() != "true") {
+        // A name that leads there passes the component's look at the URL, and nothing after this.
+        config.blocked_networks = BlockedNetworks::private();
+    }
     config.variables = variables;
     config.tls = tls;
     config.log = LogConfig {
