@@ -45,6 +45,11 @@ pub fn new_key(application: &str, scopes: &[&str]) -> Value {
     json!({ "application": application, "name": "orders", "environment": "live", "scopes": scopes })
 }
 
+/// The body of `POST /v1/webhooks` for one that leads nowhere: no name ends in `.invalid` (RFC 6761).
+pub fn new_webhook(application: &str) -> Value {
+    json!({ "application": application, "url": "https://hooks.invalid/", "events": ["*"] })
+}
+
 /// `GET /v1/authorize` with this query.
 pub fn authorize(token: &str, query: &str) -> Request {
     Request::get(&format!("/v1/authorize{query}")).bearer(token)
@@ -69,6 +74,12 @@ impl Keyward {
     /// Creates an application; its id.
     pub fn application(&self, name: &str) -> String {
         self.as_root(Request::post("/v1/applications", &json!({ "name": name }))).expect(201).text_at("/id")
+    }
+
+    /// Creates a webhook of an application that leads nowhere; its id.
+    pub fn webhook(&self, application: &str) -> String {
+        let created = self.as_root(Request::post("/v1/webhooks", &new_webhook(application)));
+        created.expect(201).text_at("/webhook/id")
     }
 
     /// Issues a live key.

@@ -47,6 +47,7 @@ pub struct Setup {
     is_on_redis: bool,
     is_ticking: bool,
     has_witness: bool,
+    blocks_private_networks: bool,
     variables: Vec<(String, String)>,
 }
 
@@ -58,6 +59,7 @@ impl Setup {
             is_on_redis: false,
             is_ticking: false,
             has_witness: false,
+            blocks_private_networks: false,
             variables: Vec::new(),
         }
     }
@@ -82,6 +84,12 @@ impl Setup {
         Self { has_witness: true, ..self }
     }
 
+    /// On a host that connects nobody to a private network, as docs/webhooks.md has it.
+    #[must_use]
+    pub fn without_private_networks(self) -> Self {
+        Self { blocks_private_networks: true, ..self }
+    }
+
     /// By `keyward up`, without a test world.
     #[must_use]
     pub fn by_command(mut self) -> Self {
@@ -104,6 +112,9 @@ impl Setup {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let redis = self.is_on_redis.then(|| redis_for(folder.path()));
         let mut setup = self;
+        if setup.blocks_private_networks {
+            configure(folder.path(), "[outbound_networking]\nblock_networks = [\"private\"]\n");
+        }
         if setup.has_witness && matches!(setup.program, Program::Host) {
             witness_for(folder.path());
             setup = setup.variable("witness_store", WITNESS);
@@ -137,18 +148,23 @@ fn redis_for(folder: &Path) -> RedisServer {
 fn witness_for(folder: &Path) {
     let path = folder.join(WITNESS_FILE);
     let config = format!("[key_value_store.{WITNESS}]\ntype = \"spin\"\npath = \"{}\"\n", path.display());
-    File::options()
-        .create(true)
-        .append(true)
-        .open(folder.join(RUNTIME_CONFIG))
-        .and_then(|mut file| file.write_all(config.as_bytes()))
-        .unwrap();
+    configure(folder, &config);
     let labels = |labels: &str| format!("key_value_stores = [{labels}]");
     let manifest = std::fs::read_to_string(programs::manifest())
         .unwrap()
         .replace(&labels("\"default\""), &labels(&format!("\"default\", \"{WITNESS}\"")))
         .replace("source = \"target/", &format!("source = \"{}/", programs::target().display()));
     std::fs::write(folder.join(MANIFEST), manifest).unwrap();
+}
+
+/// Adds to the runtime configuration.
+fn configure(folder: &Path, config: &str) {
+    File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join(RUNTIME_CONFIG))
+        .and_then(|mut file| file.write_all(config.as_bytes()))
+        .unwrap();
 }
 
 /// The flag that leads to it, where there is one.

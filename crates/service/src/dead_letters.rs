@@ -121,10 +121,21 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         page: &Page,
     ) -> Result<List<DeadLetterView>> {
         attempt.caller.require_somewhere(scope::WEBHOOKS_READ)?;
-        let webhooks = match filter.webhook {
+        match filter.application {
+            None => {}
+            Some(ApplicationId::KEYWARD) => attempt.caller.require(scope::WEBHOOKS_READ)?,
+            Some(application) => {
+                self.require_at(attempt, scope::WEBHOOKS_READ, application, "application").await?;
+            }
+        }
+        let mut webhooks = match filter.webhook {
             Some(id) => vec![self.visible_webhook(attempt, scope::WEBHOOKS_READ, id).await?],
-            None => self.webhooks_with_dead_letters(attempt, filter.application).await?,
+            None => self.webhooks_with_dead_letters(attempt).await?,
         };
+        webhooks.retain(|webhook| filter.application.is_none_or(|id| webhook.application == id));
+        // What is beyond is seen once these are dealt with.
+        webhooks.sort_by_key(|webhook| Reverse(webhook.importance));
+        webhooks.truncate(QUEUES_MAX);
         let (reader, now) = (self.read(), self.clock.now());
         let mut letters = Vec::new();
         for webhooks in webhooks.chunks(READS_AT_ONCE) {
@@ -142,11 +153,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     }
 
     /// The webhooks that have dead letters and that the caller may see.
-    async fn webhooks_with_dead_letters(
-        &self,
-        attempt: &Attempt,
-        application: Option<ApplicationId>,
-    ) -> Result<Vec<Webhook>> {
+    async fn webhooks_with_dead_letters(&self, attempt: &Attempt) -> Result<Vec<Webhook>> {
         let reach = attempt.caller.reach(scope::WEBHOOKS_READ);
         let ids: Vec<WebhookId> =
             self.read().delivery().await?.unwrap_or_default().dead.into_keys().collect();
@@ -154,16 +161,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         for ids in ids.chunks(READS_AT_ONCE) {
             let reader = self.read();
             for webhook in futures::future::join_all(ids.iter().map(|id| reader.webhook(*id))).await {
-                let is_asked_for = |webhook: &Webhook| {
-                    reaches(&reach, webhook.application)
-                        && application.is_none_or(|application| webhook.application == application)
-                };
-                webhooks.extend(webhook?.filter(is_asked_for));
+                webhooks.extend(webhook?.filter(|webhook| reaches(&reach, webhook.application)));
             }
         }
-        // What is beyond is seen once these are dealt with.
-        webhooks.sort_by_key(|webhook| Reverse(webhook.importance));
-        webhooks.truncate(QUEUES_MAX);
         Ok(webhooks)
     }
 

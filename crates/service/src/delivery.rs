@@ -20,6 +20,7 @@ use keyward_ledger::{Draft, KvWrite, Turn};
 use keyward_records::projection::lists;
 use keyward_records::{Delivery, Due, KvCount, KvRead};
 use serde::Serialize;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use utoipa::ToSchema;
 
@@ -214,8 +215,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             let about = event.target.application.filter(|id| *id != ApplicationId::KEYWARD);
             let mut wanting: BTreeSet<WebhookId> = BTreeSet::new();
             for application in [ApplicationId::KEYWARD].into_iter().chain(about) {
-                if !listeners.contains_key(&application) {
-                    listeners.insert(application, self.webhooks_of(application).await?);
+                if let Entry::Vacant(place) = listeners.entry(application) {
+                    place.insert(self.webhooks_of(application).await?);
                 }
                 let listening = listeners.get(&application).into_iter().flatten();
                 let wanted = |hook: &&Webhook| hook.listened_at(event.id) && hook.events.wants(kind);
@@ -417,6 +418,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
 
     /// Disables a webhook that answered that it is gone; what is still queued becomes dead letters in the next round.
     async fn disable_gone(&self, id: WebhookId) -> Result<()> {
+        if !self.read().webhook(id).await?.is_some_and(|webhook| webhook.is_open()) {
+            return Ok(());
+        }
         let (turn, mut webhook) = self.ledger.webhook_turn(id).await?;
         let (was_open, previous) = (webhook.is_open(), webhook.event);
         webhook.disabled = true;

@@ -1,7 +1,7 @@
 //! Every call that changes something, of every route that the API's document names, leaves exactly one event with who, from where and
 //! when: where it is done, and where it is refused.
 
-use keyward_e2e::admin::{Holder, claim, new_key};
+use keyward_e2e::admin::{Holder, claim, new_key, new_webhook};
 use keyward_e2e::{Keyward, Reply, Request, json};
 use serde_json::Value;
 
@@ -54,6 +54,34 @@ const CHANGES: &[(&str, Prepare)] = &[
         let id = role(keyward, "to retire");
         Request::post(&format!("/v1/roles/{id}/retire"), &reason())
     }),
+    ("createWebhook", |keyward| {
+        Request::post("/v1/webhooks", &new_webhook(&keyward.application("to listen to")))
+    }),
+    ("changeWebhook", |keyward| {
+        let id = webhook(keyward, "to change a webhook of");
+        Request::patch(&format!("/v1/webhooks/{id}"), &json!({ "importance": "high" }))
+    }),
+    ("rotateWebhookSecret", |keyward| {
+        let id = webhook(keyward, "to rotate a secret of");
+        Request::post(&format!("/v1/webhooks/{id}/rotate-secret"), &json!({}))
+    }),
+    ("testWebhook", |keyward| {
+        let id = webhook(keyward, "to test a webhook of");
+        Request::post(&format!("/v1/webhooks/{id}/test"), &json!({}))
+    }),
+    ("retireWebhook", |keyward| {
+        let id = webhook(keyward, "to retire a webhook of");
+        Request::post(&format!("/v1/webhooks/{id}/retire"), &reason())
+    }),
+    ("replayDeadLetters", |keyward| {
+        let id = webhook(keyward, "to replay dead letters of");
+        Request::post(&format!("/v1/webhooks/{id}/replay"), &json!({}))
+    }),
+    ("dropDeadLetters", |keyward| {
+        let id = webhook(keyward, "to drop dead letters of");
+        Request::post(&format!("/v1/webhooks/{id}/drop"), &reason())
+    }),
+    ("runDelivery", |_| Request::post("/v1/delivery/run", &json!({}))),
     ("freezeIssuing", |_| Request::post("/v1/emergency/freeze", &reason())),
     ("thawIssuing", |_| Request::post("/v1/emergency/thaw", &reason())),
     ("shredPersonalData", |_| {
@@ -80,6 +108,10 @@ fn key(keyward: &Keyward, application: &str) -> Holder {
 fn role(keyward: &Keyward, name: &str) -> String {
     let role = json!({ "name": name, "scopes": ["keys:read"] });
     keyward.as_root(Request::post("/v1/roles", &role)).expect(201).text_at("/id")
+}
+
+fn webhook(keyward: &Keyward, application: &str) -> String {
+    keyward.webhook(&keyward.application(application))
 }
 
 /// What was done, and the events that came of it.

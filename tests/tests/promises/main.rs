@@ -58,3 +58,4 @@ mod text_as_it_is;
 mod tokens;
 mod transparency_log;
 mod unknown_and_wrong_look_alike;
+mod webhooks;

@@ -48,6 +48,7 @@ fn head_is_get_without_a_body() {
         ("KeyId", &issued.id),
         ("ClaimId", &issued.claim),
         ("RoleId", &role),
+        ("WebhookId", &keyward.webhook(&application)),
         ("EventId", &event),
         ("tile", "0/000.p/1"),
     ]);

@@ -1,7 +1,7 @@
 //! An admin narrowed to one application sees nothing else, at any route: what is another's reads as what is nobody's, lists show
 //! their own alone, and what belongs to no application is refused. Where there was something to hide, the log says so.
 
-use keyward_domain::{ApplicationId, ClaimId, KeyId};
+use keyward_domain::{ApplicationId, ClaimId, KeyId, WebhookId};
 use keyward_e2e::document::{Document, Things};
 use keyward_e2e::{Keyward, Request, Value};
 
@@ -19,12 +19,13 @@ fn sees_nothing_of_others_at_any_route() {
         let application = keyward.application(name);
         let key = keyward.holder(&application, &["orders:read"]);
         let event = keyward.events(&format!("key={}", key.id))[0]["id"].as_str().unwrap().to_owned();
-        (application, key, event)
+        let webhook = keyward.webhook(&application);
+        (application, key, event, webhook)
     };
     let (mine, theirs) = (of("mine"), of("theirs"));
     let role = keyward.as_root(Request::post("/v1/roles", &keyward_e2e::json!({"name": "r", "scopes": []})));
     let role = role.expect(201).text_at("/id");
-    let things = |application: &str, key: &str, event: &str, token: &str| {
+    let things = |application: &str, key: &str, event: &str, token: &str, webhook: &str| {
         let claim = ClaimId::from_bytes([9; 16]).to_string();
         let known = [
             ("ApplicationId", application),
@@ -32,15 +33,17 @@ fn sees_nothing_of_others_at_any_route() {
             ("EventId", event),
             ("ClaimId", &claim),
             ("RoleId", &role),
+            ("WebhookId", webhook),
         ];
         let fields = [("token", token), ("event", event), ("Month", "2020-01"), ("tile", "0/000")];
         Things::new(&[&known[..], &fields[..]].concat())
     };
-    let of_theirs = things(&theirs.0, &theirs.1.id, &theirs.2, &theirs.1.token);
+    let of_theirs = things(&theirs.0, &theirs.1.id, &theirs.2, &theirs.1.token, &theirs.3);
     let (no_application, no_key) =
         (ApplicationId::from_bytes([9; 16]).to_string(), KeyId::from_bytes([9; 16]).to_string());
-    let of_nobody = things(&no_application, &no_key, "evt_1_999999", &crate::tokens::unknown(1));
-    let of_mine = things(&mine.0, &mine.1.id, &mine.2, &mine.1.token);
+    let no_webhook = WebhookId::from_bytes([9; 16]).to_string();
+    let of_nobody = things(&no_application, &no_key, "evt_1_999999", &crate::tokens::unknown(1), &no_webhook);
+    let of_mine = things(&mine.0, &mine.1.id, &mine.2, &mine.1.token, &mine.3);
 
     // Everything that there is, for one application.
     let admin = keyward.admin("of mine", &[&format!("*@{}", mine.0)]);
@@ -64,9 +67,10 @@ fn sees_nothing_of_others_at_any_route() {
         if ANSWERS.contains(&operation.id.as_str()) {
             continue;
         }
-        let is_somebodys =
-            ["ApplicationId", "KeyId", "token"].iter().any(|name| document.names(operation, name))
-                || operation.id == "getEvent";
+        let is_somebodys = ["ApplicationId", "KeyId", "WebhookId", "token"]
+            .iter()
+            .any(|name| document.names(operation, name))
+            || operation.id == "getEvent";
         if is_somebodys {
             assert_eq!(of_others.status, 404, "{line}: {}", of_others.text());
             // There was something to hide. Of what is not there, changes alone are in the log.

@@ -16,6 +16,11 @@ fn changes(keyward: &Keyward) -> Vec<(&'static str, String, Value)> {
     vec![
         ("changeApplication", format!("/v1/applications/{application}"), json!({ "contacts": ["ops"] })),
         ("changeKey", format!("/v1/keys/{key}"), json!({ "disabled": false })),
+        (
+            "changeWebhook",
+            format!("/v1/webhooks/{}", keyward.webhook(&application)),
+            json!({ "importance": "high" }),
+        ),
         ("changeRole", format!("/v1/roles/{role}"), json!({ "scopes": ["keys:read"] })),
     ]
 }

@@ -8,12 +8,15 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use keyward_e2e::document::Document;
-use keyward_e2e::{Keyward, Request, Value, json, programs};
+use keyward_e2e::{Keyward, Request, Setup, Value, json, programs};
 
 /// What the configuration is made of, in `tests/python`.
 const CONFIGURATION: [&str; 2] = ["schemathesis.toml", "schemathesis_hooks.py"];
 /// What ends things: tried after all the rest, which else would have nothing alive to be about.
-const ENDINGS: [&str; 5] = ["revokeApplication", "retireRole", "revokeKey", "reportToken", "revokeKeys"];
+const ENDINGS: [&str; 6] =
+    ["revokeApplication", "retireRole", "retireWebhook", "revokeKey", "reportToken", "revokeKeys"];
+/// A webhook's target that refuses a connection at once: a name would have to be resolved, again and again.
+const NOBODY_LISTENS: &str = "http://127.0.0.1:9/";
 /// Of this one it has refusals alone: it makes up no path parameter with a slash in it. `api_document` fetches a tile.
 const REFUSED_ALONE: &str = "GET /v1/audit/tile/{tile}";
 /// As many characters of `0-9A-Za-z` in a row has what follows `kw_live_`, and nothing else.
@@ -28,6 +31,9 @@ fn write_things(keyward: &Keyward, folder: &Path) {
     let role = json!({ "name": "clerks", "scopes": ["keys:read"] });
     write("application", &application);
     write("role", &keyward.as_root(Request::post("/v1/roles", &role)).expect(201).text_at("/id"));
+    let webhook = json!({ "application": application, "url": NOBODY_LISTENS, "events": ["*"] });
+    let webhook = keyward.as_root(Request::post("/v1/webhooks", &webhook)).expect(201);
+    write("webhook", &webhook.text_at("/webhook/id"));
     write("key", &holder.id);
     write("token", &holder.token);
     write("unclaimed-key", &unclaimed.id);
@@ -82,7 +88,7 @@ fn run(keyward: &Keyward, folder: &Path, filter: &str, tried: &mut Tried) {
 
 #[test]
 fn every_answer_is_one_that_the_document_names() {
-    let keyward = Keyward::start();
+    let keyward = Setup::new().variable("webhook_private_targets", "true").start();
     let folder = keyward.folder().join("schemathesis");
     fs::create_dir(&folder).unwrap();
     write_things(&keyward, &folder);
