@@ -230,8 +230,8 @@ pub struct WebhookCreate {
     #[arg(long, value_name = "APP_ID")]
     pub app: ApplicationId,
     /// Where it leads, such as `https://hooks.example.com/keyward`
-    #[arg(long)]
-    pub url: String,
+    #[arg(long, value_name = "URL")]
+    pub to: String,
     /// A type that it tells of, such as `key.revoked`; may repeat [default: all]
     #[arg(long = "event", value_name = "TYPE", value_parser = event_type)]
     pub events: Vec<String>,
@@ -267,14 +267,14 @@ pub struct WebhookWhich {
 
 /// `keyward webhook change`.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("webhook_change").required(true).multiple(true).args(["url", "events", "description", "importance", "disable", "enable"]))]
+#[command(group = ArgGroup::new("webhook_change").required(true).multiple(true).args(["to", "events", "description", "importance", "disable", "enable"]))]
 pub struct WebhookChange {
     /// Which
     #[arg(value_name = "WEBHOOK_ID")]
     pub id: WebhookId,
     /// Another place where it leads
-    #[arg(long)]
-    pub url: Option<String>,
+    #[arg(long, value_name = "URL")]
+    pub to: Option<String>,
     /// A type that it tells of from now on, or `*`; may repeat: these are all
     #[arg(long = "event", value_name = "TYPE", value_parser = event_type)]
     pub events: Vec<String>,

@@ -23,7 +23,7 @@ impl Run<'_> {
         let events = if options.events.is_empty() { json!(["*"]) } else { json!(options.events) };
         let mut body = Map::from_iter([
             ("application".to_owned(), json!(options.app)),
-            ("url".to_owned(), json!(options.url)),
+            ("url".to_owned(), json!(options.to)),
             ("events".to_owned(), events),
         ]);
         body.extend(options.description.as_ref().map(|text| ("description".to_owned(), json!(text))));
@@ -93,7 +93,7 @@ impl Run<'_> {
     pub(super) fn change_webhook(&self, options: &WebhookChange) -> Result<Ending> {
         let disabled = (options.disable || options.enable).then_some(options.disable);
         let given = [
-            ("url", options.url.as_ref().map(|text| json!(text))),
+            ("url", options.to.as_ref().map(|text| json!(text))),
             ("description", options.description.as_ref().map(|text| json!(text))),
             ("events", (!options.events.is_empty()).then(|| json!(options.events))),
             ("importance", options.importance.map(|level| json!(level))),
