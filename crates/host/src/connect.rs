@@ -106,7 +106,13 @@ async fn connect(
     }
     let name = ServerName::try_from(host.to_owned()).map_err(|_| Error::HttpRequestUriInvalid)?;
     let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };
-    let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    // Named, so that it does not hang on which providers other crates bring along.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::Tls(std::io::Error::other(error)))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     Ok(Box::new(connector.connect(name, stream).await.map_err(Error::Tls)?))
 }
