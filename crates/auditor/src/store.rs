@@ -218,7 +218,10 @@ impl<V: Values> LogSource for StoreSource<'_, V> {
                 }
                 "cp" => checkpoints.extend(numbers(rest).map(|at| (at, name))),
                 // No lists: where the projections stand, how far re-sealing is, what the probe wrote.
-                "p" if name == names::HEAD || name == names::RESEALING || rest.starts_with("probe.") => {}
+                "p" if name == names::HEAD
+                    || name == names::RESEALING
+                    || name == names::DUE_WALK
+                    || rest.starts_with("probe.") => {}
                 "p" if rest.rsplit_once('.').is_some_and(|(_, page)| page.parse::<u64>().is_ok()) => {}
                 "p" => inventory.lists.push(rest.to_owned()),
                 "v" | "t" | "c" | "u" => {}

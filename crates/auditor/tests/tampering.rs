@@ -17,6 +17,7 @@ use keyward_domain::application::{Application, Details, Status};
 use keyward_domain::event::{Action, Actor, ActorKind, EventId, Outcome, Source, Target};
 use keyward_domain::key::{Environment, Key, Rules};
 use keyward_domain::ports::{Clock, NoSink, Rng};
+use keyward_domain::rotation::Rotation;
 use keyward_domain::scope::ScopeSet;
 use keyward_domain::{ApplicationId, KeyId, Timestamp};
 use keyward_ledger::{Batch, Draft, KvWrite, Ledger};
@@ -198,6 +199,8 @@ impl World {
             name: id.to_string(),
             prefix: "kw".into(),
             contacts: Vec::new(),
+            policy: None,
+            routes: Vec::new(),
             created_at: now,
             revision: 1,
         };
@@ -230,6 +233,8 @@ impl World {
             event: EventId { epoch: 1, seq: 1 },
             tags: Vec::new(),
             roles: Vec::new(),
+            policy: None,
+            rotation: Rotation::default(),
         };
         let target = Target { application: Some(application), ..Target::key(Some(id)) };
         let draft = self.draft(Action::KeyIssued, target, Some(previous));

@@ -43,7 +43,7 @@ pub enum Domain {
     Application,
     /// The rest of an application (`d:{app}`).
     ApplicationDetails,
-    /// A claim (`q:{digest}`).
+    /// A claim (`q:{digest}`), or the right to renew (`z:{digest}`).
     Claim,
     /// The outcome of an idempotent request (`y:{digest}`).
     Outcome,
@@ -67,11 +67,13 @@ pub enum Domain {
     Control,
     /// A webhook (`h:{id}`).
     Webhook,
+    /// A policy (`g:{id}`).
+    Policy,
 }
 
 impl Domain {
     /// Every domain.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Tombstone,
         Self::Key,
         Self::Application,
@@ -88,6 +90,7 @@ impl Domain {
         Self::PersonalKey,
         Self::Control,
         Self::Webhook,
+        Self::Policy,
     ];
 
     /// The stable label that enters subkeys and additional data. Changing one makes every record of it unreadable.
@@ -109,6 +112,7 @@ impl Domain {
             Self::PersonalKey => "keyward/v1/personal-key",
             Self::Control => "keyward/v1/control",
             Self::Webhook => "keyward/v1/webhook",
+            Self::Policy => "keyward/v1/policy",
         }
     }
 }
@@ -185,6 +189,7 @@ impl Version {
             personal_key,
             control,
             webhook,
+            policy,
         ] = &self.ciphers;
         let slot = match domain {
             Domain::Tombstone => tombstone,
@@ -203,6 +208,7 @@ impl Version {
             Domain::PersonalKey => personal_key,
             Domain::Control => control,
             Domain::Webhook => webhook,
+            Domain::Policy => policy,
         };
         slot.get_or_init(|| Box::new(self.derive_cipher(domain, None)))
     }

@@ -39,6 +39,24 @@ types! {
     KeyClaimReissued = "key.claim_reissued",
     /// A key's name, scopes, rules or switch changed.
     KeyChanged = "key.changed",
+    /// A successor of a key's version is offered.
+    KeyOffered = "key.offered",
+    /// A key's holder had its next version minted.
+    KeyRenewed = "key.renewed",
+    /// A successor that nobody claimed has little time left.
+    KeyUnclaimed = "key.unclaimed",
+    /// The offer of a successor was taken back.
+    RotationCancelled = "key.rotation_cancelled",
+    /// An overlap was ended: a key's version before the newest is dead.
+    RotationFinished = "key.rotation_finished",
+    /// Every version that a key had so far is dead; the key lives on.
+    VersionsRevoked = "key.versions_revoked",
+    /// A key's life is about to end.
+    KeyExpiring = "key.expiring",
+    /// A key's life has ended.
+    KeyExpired = "key.expired",
+    /// A key's life was ended, since it broke its policy.
+    KeyRetired = "key.retired",
     /// A key was revoked; without a key, all keys that the application had.
     KeyRevoked = "key.revoked",
     /// An application's keys stopped working, for now.
@@ -51,6 +69,10 @@ types! {
     IssuingThawed = "issuing.thawed",
     /// A claim was presented a second time.
     ClaimReplayed = "alarm.claim_replayed",
+    /// A renewal token was presented a second time.
+    RenewalReplayed = "alarm.renewal_replayed",
+    /// A key was not rotated in time, or lives for longer than its policy allows.
+    PolicyBroken = "alarm.policy_broken",
     /// An event came to light after its ticket had been given up.
     EventLate = "alarm.late_event",
     /// A store was found rolled back, and a new epoch of the log opened on it.
@@ -74,6 +96,15 @@ impl Type {
             Action::ClaimTaken => done(Self::KeyClaimed),
             Action::ClaimReissued => done(Self::KeyClaimReissued),
             Action::KeyChanged => done(Self::KeyChanged),
+            Action::KeyRotated | Action::KeyOffered => done(Self::KeyOffered),
+            Action::KeyRenewed => done(Self::KeyRenewed),
+            Action::RotationUnclaimed => done(Self::KeyUnclaimed),
+            Action::RotationCancelled => done(Self::RotationCancelled),
+            Action::RotationFinished => done(Self::RotationFinished),
+            Action::VersionsKilled => done(Self::VersionsRevoked),
+            Action::KeyExpiring => done(Self::KeyExpiring),
+            Action::KeyExpired => done(Self::KeyExpired),
+            Action::KeyRetired => done(Self::KeyRetired),
             Action::KeyRevoked | Action::KeyReported => done(Self::KeyRevoked),
             Action::ApplicationRevoked => done(Self::KeyRevoked),
             Action::ApplicationSuspended => done(Self::ApplicationSuspended),
@@ -81,6 +112,8 @@ impl Type {
             Action::IssuingFrozen => done(Self::IssuingFrozen),
             Action::IssuingThawed => done(Self::IssuingThawed),
             Action::ClaimReplayed => (event.outcome == Outcome::Alarm).then_some(Self::ClaimReplayed),
+            Action::RenewalReplayed => (event.outcome == Outcome::Alarm).then_some(Self::RenewalReplayed),
+            Action::PolicyBroken => Some(Self::PolicyBroken),
             Action::EventLate => Some(Self::EventLate),
             Action::EpochOpened => done(Self::StoreRolledBack),
             Action::RootRecovered => done(Self::RootRecovered),
@@ -100,6 +133,8 @@ impl Type {
             | Action::WebhookRetired
             | Action::WebhookReplayed
             | Action::WebhookDropped
+            | Action::KeyForgotten
+            | Action::DuePassed
             | Action::AuditShredded
             | Action::RingResealed
             | Action::MaintenanceRun

@@ -1,7 +1,8 @@
 //! An application: the partner, service or channel that keys belong to. Two records: what validation must know, and the rest.
 
 use crate::event::EventId;
-use crate::id::{ApplicationId, RoleId};
+use crate::id::{ApplicationId, PolicyId, RoleId};
+use crate::routing::Route;
 use crate::timestamp::{Timestamp, millis};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -50,6 +51,12 @@ pub struct Details {
     /// When it was created.
     #[serde(with = "millis")]
     pub created_at: Timestamp,
+    /// The policy of its keys that were given none of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyId>,
+    /// Which of its keys serves which slot, by the slots' names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
     /// The same number as in the [`Application`] of the same write.
     pub revision: u64,
 }

@@ -94,6 +94,10 @@ codes! {
     ClaimTaken = ("claim-taken", 410, Conflict, "The claim was taken before"),
     /// The claim's deadline passed, or another took its place.
     ClaimGone = ("claim-gone", 410, Conflict, "The claim can no longer be taken"),
+    /// The renewal token was used before.
+    RenewalUsed = ("renewal-used", 410, Conflict, "The renewal token was used before"),
+    /// The renewal token holds no longer.
+    RenewalGone = ("renewal-gone", 410, Conflict, "The renewal token no longer holds"),
     /// The key or its application is revoked.
     Revoked = ("revoked", 409, Conflict, "The key is revoked"),
     /// Nobody issues anything until it is thawed.

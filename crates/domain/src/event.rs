@@ -104,6 +104,34 @@ actions! {
     KeyReported = "key.report",
     /// Somebody with a token in hand asked whose it is.
     KeyLookedUp = "key.lookup",
+    /// A successor was offered for its version.
+    KeyRotated = "key.rotate",
+    /// Versions of it died in an incident, before a successor was offered.
+    VersionsKilled = "rotation.kill",
+    /// The overlap was ended: the version before the newest died.
+    RotationFinished = "rotation.finish",
+    /// The offer of a successor was taken back.
+    RotationCancelled = "rotation.cancel",
+    /// Its holder had the next version minted with a renewal token.
+    KeyRenewed = "key.renew",
+    /// A renewal token was presented a second time.
+    RenewalReplayed = "renewal.replay",
+    /// A successor was due, and Keyward offered it.
+    KeyOffered = "key.offer",
+    /// A successor that nobody claimed has little time left.
+    RotationUnclaimed = "rotation.unclaimed",
+    /// Its life is about to end.
+    KeyExpiring = "key.expiring",
+    /// Its life has ended.
+    KeyExpired = "key.expire",
+    /// It was not rotated in time, or lives for longer than its policy allows.
+    PolicyBroken = "policy.break",
+    /// Its life was ended, since it broke its policy.
+    KeyRetired = "key.retire",
+    /// What was stored of the secrets of a dead key was given up.
+    KeyForgotten = "key.forget",
+    /// What was due had been seen to by another at the same moment.
+    DuePassed = "due.pass",
     /// A claim was taken and a secret minted.
     ClaimTaken = "claim.take",
     /// A new claim took the place of one that was not taken.
@@ -171,7 +199,14 @@ actions! {
 impl Action {
     /// Whether it does nothing but end access, at once: what must not wait for anything that can be made up for later.
     pub const fn is_urgent(self) -> bool {
-        matches!(self, Self::KeyRevoked | Self::KeyReported | Self::ApplicationRevoked | Self::IssuingFrozen)
+        matches!(
+            self,
+            Self::KeyRevoked
+                | Self::KeyReported
+                | Self::VersionsKilled
+                | Self::ApplicationRevoked
+                | Self::IssuingFrozen
+        )
     }
 }
 

@@ -125,6 +125,11 @@ id!(
     "clm_"
 );
 id!(
+    /// The right to renew that a renewal token carries: the first 16 bytes of the token's SHA-256.
+    RenewalId,
+    "rnw_"
+);
+id!(
     /// A role: a named bundle of scopes of administration.
     RoleId,
     "rol_"
@@ -133,6 +138,11 @@ id!(
     /// A webhook: where an application's events are told, over HTTP.
     WebhookId,
     "whk_"
+);
+id!(
+    /// A policy: how often keys rotate, and what becomes of those that do not.
+    PolicyId,
+    "pol_"
 );
 id!(
     /// One request, named in its answer, in its log lines and in its event.

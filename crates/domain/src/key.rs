@@ -1,8 +1,9 @@
 //! A key: one stable id whose versions are its secrets. What validation reads of it, and the rules of its life.
 
 use crate::event::EventId;
-use crate::id::{ApplicationId, ClaimId, KeyId, RoleId};
+use crate::id::{ApplicationId, ClaimId, KeyId, PolicyId, RoleId};
 use crate::network::NetworkRule;
+use crate::rotation::Rotation;
 use crate::scope::ScopeSet;
 use crate::timestamp::{Timestamp, millis};
 use serde::{Deserialize, Serialize};
@@ -103,7 +104,7 @@ pub struct Key {
     /// When it was issued.
     #[serde(with = "millis")]
     pub created_at: Timestamp,
-    /// The secrets alive, at most two, oldest first.
+    /// The secrets, oldest first: at most two are alive, and those before the newest only until [`Rotation::overlap_ends_at`].
     pub versions: Vec<Version>,
     /// The claim that waits to be taken.
     pub claim: Option<OpenClaim>,
@@ -115,6 +116,10 @@ pub struct Key {
     pub tags: Vec<String>,
     /// Bundles of scopes that it holds beside its own; for keys of the built-in application.
     pub roles: Vec<RoleId>,
+    /// The policy that it was given; where there is none, its application's holds.
+    pub policy: Option<PolicyId>,
+    /// Where it stands between its versions.
+    pub rotation: Rotation,
 }
 
 impl Key {

@@ -25,6 +25,8 @@ pub mod administration {
     pub const KEYS_READ: &str = "keys:read";
     /// Issue keys, edit them, reissue their claims.
     pub const KEYS_WRITE: &str = "keys:write";
+    /// Rotate keys: offer a successor, end an overlap, cancel an offer.
+    pub const KEYS_ROTATE: &str = "keys:rotate";
     /// Revoke keys, one or all of an application.
     pub const KEYS_REVOKE: &str = "keys:revoke";
     /// Ask whether tokens pass.

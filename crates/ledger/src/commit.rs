@@ -13,9 +13,10 @@ use keyward_domain::event::{Action, Actor, Event, EventId, Outcome, Source, Targ
 use keyward_domain::issuing::Issuing;
 use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::renewal::Renewal;
 use keyward_domain::role::Role;
 use keyward_domain::webhook::Webhook;
-use keyward_domain::{ApplicationId, Code, Error, RequestId, Result};
+use keyward_domain::{ApplicationId, Code, Error, KeyId, RenewalId, RequestId, Result};
 use keyward_records::projection::Head;
 use keyward_records::{
     Delivery, Epochs, KvCount, KvRead, LIVE, MonthKey, NameRecord, PersonalKey, Record, StoredEvent,
@@ -146,6 +147,11 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Writes<'_, K, C, R> {
         }
     }
 
+    /// One version of a key dies. Waits for no turn; the value is plain and says by which event.
+    pub fn version_kill(&mut self, key: KeyId, version: u16, event: EventId) {
+        self.put(names::version_kill(key, version), event.to_string().into_bytes());
+    }
+
     /// All keys of a generation die. Waits for no turn; the value is plain and says by which event.
     pub fn generation_kill(&mut self, application: ApplicationId, generation: u32, event: EventId) {
         self.put(names::generation_kill(application, generation), event.to_string().into_bytes());
@@ -239,6 +245,16 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Writes<'_, K, C, R> {
     /// A claim is made, or sealed anew as it is: it never changes.
     pub fn claim(&mut self, claim: &Claim) {
         self.record(claim);
+    }
+
+    /// The right to renew is handed out, or sealed anew as it is: it never changes.
+    pub fn renewal(&mut self, renewal: &Renewal) {
+        self.record(renewal);
+    }
+
+    /// A renewal token was used. Written once; plain, since it says nothing but by which event.
+    pub fn renewal_used(&mut self, renewal: RenewalId, event: EventId) {
+        self.put(names::renewal_used(renewal), event.to_string().into_bytes());
     }
 
     pub(crate) fn outcome(&mut self, store_key: String, sealed: Vec<u8>, turn: Turn) {

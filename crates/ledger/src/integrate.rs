@@ -15,7 +15,9 @@ use keyward_domain::{Code, Error, Result, Timestamp};
 use keyward_records::projection::{
     Entry, Gap, Head, ListHead, ListPage, PAGE_ENTRIES, VOIDS_WATCHED_MAX, lists,
 };
-use keyward_records::{KvCount, KvRead, Record, RecordError, StoredEvent, Void, names, open, seal};
+use keyward_records::{
+    KvCount, KvRead, MINUTES_PER_HOUR, Record, RecordError, StoredEvent, Void, minute_of, names, open, seal,
+};
 use std::collections::BTreeMap;
 
 /// Events that one batch integrates at most.
@@ -373,6 +375,12 @@ pub fn places(event: &Event) -> Vec<(String, String)> {
 /// The lists of things that an event makes longer.
 pub fn things(event: &Event) -> Vec<(String, String)> {
     let mut things = Vec::new();
+    if let (Some(due), Some(key)) = (event.due(), event.target.key) {
+        // Never in a minute that was over when the event was written: it may have been walked.
+        let minute = minute_of(due.max(event.at));
+        things.push((lists::due(minute), key.to_string()));
+        things.push((lists::due_in_hour(minute.div_euclid(MINUTES_PER_HOUR)), key.to_string()));
+    }
     // What came late is in no list but through the alarm that reports it.
     let action = match late_event(event) {
         Some((_, action)) => action,

@@ -12,7 +12,7 @@ mod ledger;
 pub mod memory;
 mod personal;
 mod probe;
-mod reseal;
+mod progress;
 mod rollback;
 mod tree;
 mod turn;

@@ -3,6 +3,7 @@
 //! INVARIANT: nothing here writes state. The writing half is the ledger's.
 
 mod delivery;
+mod due;
 mod epoch;
 mod event;
 mod flag;
@@ -16,6 +17,7 @@ mod usage;
 mod witness;
 
 pub use delivery::{Delivery, Due};
+pub use due::{DueWalk, MINUTES_PER_HOUR, minute_of};
 pub use epoch::{ClosedEpoch, Epochs};
 pub use event::{
     CurrentMonth, MonthKey, PersonalKey, PersonalKeyState, SHREDDED, SealedPersonal, StoredEvent,

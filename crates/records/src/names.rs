@@ -4,7 +4,7 @@ use keyward_crypto::digest;
 use keyward_crypto::tree::TileId;
 use keyward_domain::event::EventId;
 use keyward_domain::timestamp::Month;
-use keyward_domain::{ApplicationId, ClaimId, KeyId, RoleId, WebhookId};
+use keyward_domain::{ApplicationId, ClaimId, KeyId, PolicyId, RenewalId, RoleId, WebhookId};
 
 /// `prefix` and an id in hex, without the machinery of `format!`: three of them on every validation.
 fn of_id(prefix: &str, id: &[u8; 16]) -> String {
@@ -81,6 +81,21 @@ pub fn claim(claim: ClaimId) -> String {
     format!("q:{}", claim.hex())
 }
 
+/// The right that a renewal token carries.
+pub fn renewal(renewal: RenewalId) -> String {
+    format!("z:{}", renewal.hex())
+}
+
+/// That a renewal token was used: write-once, plain, says by which event.
+pub fn renewal_used(renewal: RenewalId) -> String {
+    format!("z:{}.used", renewal.hex())
+}
+
+/// A policy.
+pub fn policy(policy: PolicyId) -> String {
+    format!("g:{}", policy.hex())
+}
+
 /// The outcome of an idempotent request; `digest` covers caller, route and Idempotency-Key.
 pub fn outcome(digest: &[u8; 32]) -> String {
     format!("y:{}", keyward_domain::id::hex(digest))
@@ -124,6 +139,9 @@ pub fn delivery_queue(webhook: WebhookId) -> String {
     format!("p:delivery.{}", webhook.hex())
 }
 
+/// How far the walk along what is due is.
+pub const DUE_WALK: &str = "p:walk";
+
 /// The head of a projected list.
 pub fn list(list: &str) -> String {
     format!("p:{list}")
@@ -150,8 +168,9 @@ pub fn probe(slot: i64, half: char) -> String {
 }
 
 /// What the store key of a record of state starts with: flags, kills, keys, applications, details, names, claims, outcomes, roles,
-/// months' keys, switches, webhooks. Neither the log and its projections, which prove themselves, nor counters.
-const STATE_PREFIXES: [&str; 12] = ["k:", "x:", "m:", "a:", "d:", "n:", "q:", "y:", "r:", "s:", "o:", "h:"];
+/// months' keys, switches, webhooks, policies, renewals. Neither the log and its projections, which prove themselves, nor counters.
+const STATE_PREFIXES: [&str; 14] =
+    ["k:", "x:", "m:", "a:", "d:", "n:", "q:", "y:", "r:", "s:", "o:", "h:", "g:", "z:"];
 
 /// Whether a text can be the store key of a record of state: of what events name under `writes`.
 pub fn is_state(record: &str) -> bool {
@@ -164,7 +183,7 @@ pub fn is_state(record: &str) -> bool {
 
 /// Counters of control: only ever touched by `increment`.
 pub mod counter {
-    use super::{ClaimId, EventId, Month};
+    use super::{ClaimId, EventId, Month, RenewalId};
 
     /// The numbers of a month's keys for personal data.
     pub fn personal_keys(month: Month) -> String {
@@ -194,6 +213,11 @@ pub mod counter {
     /// Who was refused a claim that was taken: the first raises the alarm.
     pub fn claim_refused(claim: ClaimId) -> String {
         format!("c:q:{}.refused", claim.hex())
+    }
+
+    /// Who was refused a renewal by a token that was used: the first raises the alarm.
+    pub fn renewal_refused(renewal: RenewalId) -> String {
+        format!("c:z:{}.refused", renewal.hex())
     }
 
     /// Who extends the log's projections from this event on: the first.
@@ -261,6 +285,10 @@ mod tests {
             application_name("Zoë \u{1b} 'DROP"),
             role_name("Zoë \u{1b} 'DROP"),
             claim(claim_id),
+            renewal(RenewalId::from_bytes([255; 16])),
+            renewal_used(RenewalId::from_bytes([255; 16])),
+            policy(PolicyId::from_bytes([255; 16])),
+            counter::renewal_refused(RenewalId::from_bytes([255; 16])),
             outcome(&[255; 32]),
             event(event_id),
             void(event_id),
@@ -270,6 +298,8 @@ mod tests {
             DELIVERY.to_owned(),
             delivery_queue(WebhookId::from_bytes([255; 16])),
             counter::revision(DELIVERY),
+            DUE_WALK.to_owned(),
+            list_page(&crate::projection::lists::due(i64::MAX), u64::MAX),
             list_page(&crate::projection::lists::events_of_key(key_id), u64::MAX),
             list_page(&crate::projection::lists::keys_tagged(Some(app), "Zoë \u{1b} 'DROP"), u64::MAX),
             tile(u32::MAX, TileId { level: 5, index: u64::MAX }),

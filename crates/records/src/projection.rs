@@ -162,6 +162,16 @@ pub mod lists {
         format!("tag:{}", digest::hex(&digest::framed("keyward/tag", &[whose, tag.as_bytes()])))
     }
 
+    /// The keys that are due for something in a minute, counted from 1970.
+    pub fn due(minute: i64) -> String {
+        format!("due:{minute}")
+    }
+
+    /// The same in an hour, counted from 1970: where nothing is due in an hour, nobody goes through its minutes.
+    pub fn due_in_hour(hour: i64) -> String {
+        format!("due:h{hour}")
+    }
+
     /// The events about one application and its keys.
     pub fn events_of_application(application: ApplicationId) -> String {
         format!("ev:app:{}", application.hex())

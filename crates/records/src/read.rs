@@ -1,6 +1,7 @@
 //! Reading typed records: one call for one record, errors sorted into "not there", "later" and "damaged".
 
 use crate::delivery::Delivery;
+use crate::due::DueWalk;
 use crate::epoch::Epochs;
 use crate::event::{CurrentMonth, PersonalKey, StoredEvent};
 use crate::flag::{Flag, Tombstone};
@@ -18,10 +19,12 @@ use keyward_domain::delivery::Queue;
 use keyward_domain::event::{Event, EventId};
 use keyward_domain::issuing::Issuing;
 use keyward_domain::key::Key;
+use keyward_domain::policy::Policy;
+use keyward_domain::renewal::Renewal;
 use keyward_domain::role::Role;
 use keyward_domain::timestamp::Month;
 use keyward_domain::webhook::Webhook;
-use keyward_domain::{ApplicationId, ClaimId, KeyId, Result, RoleId, WebhookId};
+use keyward_domain::{ApplicationId, ClaimId, KeyId, PolicyId, RenewalId, Result, RoleId, WebhookId};
 
 /// The rings that the control plane holds. Validation holds `records` and `peppers` alone.
 pub struct Rings {
@@ -127,6 +130,34 @@ impl<'a, K: KvRead> Reader<'a, K> {
         self.record(&self.rings.records, &names::claim(id), "a claim").await
     }
 
+    /// The right that a renewal token carries.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn renewal(&self, id: RenewalId) -> Result<Option<Renewal>> {
+        self.record(&self.rings.records, &names::renewal(id), "a renewal token").await
+    }
+
+    /// A policy.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn policy(&self, id: PolicyId) -> Result<Option<Policy>> {
+        self.record(&self.rings.records, &names::policy(id), "a policy").await
+    }
+
+    /// The versions of a key that were killed while it lives on.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn killed_versions(&self, key: &Key) -> Result<Vec<u16>> {
+        let kills = key.versions.iter().map(async |version| {
+            let kill = self.kv.get(&names::version_kill(key.id, version.number)).await?;
+            Ok(kill.map(|_| version.number))
+        });
+        futures::future::join_all(kills).await.into_iter().filter_map(Result::transpose).collect()
+    }
+
     /// How issuing stands; `None` where nobody ever froze it.
     ///
     /// # Errors
@@ -228,6 +259,14 @@ impl<'a, K: KvRead> Reader<'a, K> {
     pub async fn delivery_queue(&self, webhook: WebhookId) -> Result<Queue> {
         let found = self.record(&self.rings.audit, &names::delivery_queue(webhook), "a queue").await?;
         Ok(found.unwrap_or_else(|| Queue::new(webhook)))
+    }
+
+    /// How far the walk along what is due is; `None` where there was none yet.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn due_walk(&self) -> Result<Option<DueWalk>> {
+        self.record(&self.rings.audit, names::DUE_WALK, "the walk along what is due").await
     }
 
     /// The head of a projected list.

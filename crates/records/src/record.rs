@@ -7,6 +7,8 @@ use keyward_domain::claim::Claim;
 use keyward_domain::event::EventId;
 use keyward_domain::issuing::Issuing;
 use keyward_domain::key::Key;
+use keyward_domain::policy::Policy;
+use keyward_domain::renewal::Renewal;
 use keyward_domain::role::Role;
 use keyward_domain::timestamp::millis;
 use keyward_domain::webhook::Webhook;
@@ -142,18 +144,21 @@ pub fn seal<R: Record>(sealer: &Sealer, record: &R, nonce: [u8; 12]) -> Result<V
 impl Record for Key {
     const DOMAIN: Domain = Domain::Key;
     const CODEC: Codec = Codec::Binary;
-    const SCHEMA: u8 = 2;
+    const SCHEMA: u8 = 3;
 
     fn store_key(&self) -> String {
         names::key(self.id)
     }
 
     fn upgrade(schema: u8, body: &[u8]) -> Result<keyward_crypto::Zeroizing<Vec<u8>>, RecordError> {
-        match schema {
-            // Without tags and roles, which come last: two empty lists.
-            1 => Ok(keyward_crypto::Zeroizing::new([body, &[0, 0]].concat())),
-            _ => Err(RecordError::FormatUnknown(schema)),
-        }
+        // What each schema added lies at the end, and nothing of it is one zero byte: an empty list, a number, or none.
+        let added: &[u8] = match schema {
+            // Tags and roles; then policy and rotation.
+            1 => &[0; 2 + 6],
+            2 => &[0; 6],
+            _ => return Err(RecordError::FormatUnknown(schema)),
+        };
+        Ok(keyward_crypto::Zeroizing::new([body, added].concat()))
     }
 }
 
@@ -185,6 +190,20 @@ impl Record for Claim {
     const DOMAIN: Domain = Domain::Claim;
     fn store_key(&self) -> String {
         names::claim(self.id)
+    }
+}
+
+impl Record for Renewal {
+    const DOMAIN: Domain = Domain::Claim;
+    fn store_key(&self) -> String {
+        names::renewal(self.id)
+    }
+}
+
+impl Record for Policy {
+    const DOMAIN: Domain = Domain::Policy;
+    fn store_key(&self) -> String {
+        names::policy(self.id)
     }
 }
 
@@ -257,8 +276,9 @@ mod tests {
     use keyward_crypto::{Ring, RingDocument};
     use keyward_domain::key::{Environment, OpenClaim, Rules, Version};
     use keyward_domain::network::NetworkRule;
+    use keyward_domain::rotation::{Mode, Offer, Rotation};
     use keyward_domain::scope::ScopeSet;
-    use keyward_domain::{ApplicationId, ClaimId, KeyId, RoleId};
+    use keyward_domain::{ApplicationId, ClaimId, KeyId, PolicyId, RenewalId, RoleId};
 
     fn sealer() -> Sealer {
         let document = RingDocument::generate([7; 32], "2026-01-31T08:00:00Z").unwrap();
@@ -288,6 +308,29 @@ mod tests {
             event: EventId { epoch: 1, seq: 77 },
             tags: vec!["acme".into()],
             roles: vec![RoleId::from_bytes([8; 16])],
+            policy: Some(PolicyId::from_bytes([6; 16])),
+            rotation: Rotation {
+                offer: Some(Offer { version: 2, mode: Mode::Incident, grace_s: 60, at }),
+                overlap_ends_at: Some(at.plus_s(30)),
+                version_offered: 2,
+                renewal: Some(RenewalId::from_bytes([5; 16])),
+                looked_at: Some(at),
+            },
+        }
+    }
+
+    /// The same key as the first schema knew it.
+    fn bare() -> Key {
+        Key {
+            principal: None,
+            rules: Rules::default(),
+            expires_at: None,
+            claim: None,
+            tags: Vec::new(),
+            roles: Vec::new(),
+            policy: None,
+            rotation: Rotation::default(),
+            ..key()
         }
     }
 
@@ -296,29 +339,22 @@ mod tests {
         let (sealer, key) = (sealer(), key());
         let sealed = seal(&sealer, &key, [0; 12]).unwrap();
         assert!(open::<Key>(&sealer, &key.store_key(), &sealed).is_ok_and(|found| found == key));
-        let bare = Key {
-            principal: None,
-            rules: Rules::default(),
-            expires_at: None,
-            claim: None,
-            tags: Vec::new(),
-            roles: Vec::new(),
-            ..key
-        };
+        let bare = bare();
         let sealed = seal(&sealer, &bare, [0; 12]).unwrap();
         assert!(open::<Key>(&sealer, &bare.store_key(), &sealed).is_ok_and(|found| found == bare));
         assert!(sealed.len() < 220, "{} bytes on the hot path", sealed.len());
     }
 
     #[test]
-    fn a_key_of_the_first_schema_is_read() {
-        let sealer = sealer();
-        let bare = Key { tags: Vec::new(), roles: Vec::new(), ..key() };
-        let mut plain = Key::CODEC.encode(1, &bare);
-        let length = plain.len() - 2;
-        plain.truncate(length);
-        let sealed = sealer.seal(Key::DOMAIN, &bare.store_key(), &plain, [0; 12]).unwrap();
-        assert!(open::<Key>(&sealer, &bare.store_key(), &sealed).is_ok_and(|found| found == bare));
+    fn a_key_of_an_earlier_schema_is_read() {
+        let (sealer, bare) = (sealer(), bare());
+        for (schema, added_since) in [(1, 8), (2, 6)] {
+            let mut plain = Key::CODEC.encode(schema, &bare);
+            let length = plain.len() - added_since;
+            plain.truncate(length);
+            let sealed = sealer.seal(Key::DOMAIN, &bare.store_key(), &plain, [0; 12]).unwrap();
+            assert!(open::<Key>(&sealer, &bare.store_key(), &sealed).is_ok_and(|found| found == bare));
+        }
     }
 
     #[test]

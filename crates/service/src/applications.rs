@@ -9,15 +9,18 @@ use keyward_domain::application::{Application, Details, NameHolder, Status};
 use keyward_domain::error::FieldError;
 use keyward_domain::event::{Action, EventId, Outcome};
 use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::routing::{Route, SLOTS_MAX, check_slot};
 use keyward_domain::scope::Reach;
 use keyward_domain::scope::administration as scope;
 use keyward_domain::text::{self, Name, check_name, check_reason};
-use keyward_domain::{ApplicationId, Code, Error, Result, token};
+use keyward_domain::{ApplicationId, Code, Error, KeyId, Result, token};
 use keyward_ledger::KvWrite;
 use keyward_records::projection::lists;
 use keyward_records::{KvCount, KvRead};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 
 /// The most contacts of one application.
 const CONTACTS_MAX: usize = 16;
@@ -55,6 +58,10 @@ pub struct ApplicationChange {
     /// Whether its keys work.
     #[serde(default)]
     pub status: Option<Status>,
+    /// Slots, each with the key that serves it from now on, or null where none does any more; others stay.
+    #[serde(default)]
+    #[schema(schema_with = routes_schema, required = false)]
+    pub routes: Option<BTreeMap<String, Option<String>>>,
     /// Why.
     #[serde(default)]
     #[schema(value_type = Option<text::Reason>)]
@@ -77,11 +84,12 @@ impl ApplicationChange {
         errors.extend(self.name.as_deref().and_then(|name| check_name("name", name).err()));
         errors.extend(self.contacts.as_deref().map(check_contacts).unwrap_or_default());
         errors.extend(self.reason.as_deref().and_then(|reason| check_reason("reason", reason).err()));
-        if self.name.is_none() && self.contacts.is_none() && self.status.is_none() {
+        errors.extend(self.routes.iter().flatten().flat_map(|(slot, key)| check_route(slot, key.as_deref())));
+        if self.names().is_empty() {
             errors.push(FieldError::new(
                 "",
                 "changes nothing",
-                "at least one of `name`, `contacts`, `status`",
+                "at least one of `name`, `contacts`, `status`, `routes`",
             ));
         }
         if errors.is_empty() { Ok(()) } else { Err(errors.into()) }
@@ -92,6 +100,7 @@ impl ApplicationChange {
             ("name", self.name.is_some()),
             ("contacts", self.contacts.is_some()),
             ("status", self.status.is_some()),
+            ("routes", self.routes.is_some()),
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name.to_owned()).collect()
     }
@@ -104,6 +113,20 @@ impl ApplicationChange {
             Some(Status::Suspended) => Action::ApplicationSuspended,
         }
     }
+}
+
+/// Slots by their names, each with the id of a key or null.
+fn routes_schema() -> Object {
+    let key = ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .pattern(Some("^key_[0-7][0-9A-Za-z]{21}$"));
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Object, Type::Null]))
+        .description(Some("Slots, each with the key that serves it from now on, or null where none does any more; others stay."))
+        .property_names(Some(ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[a-z0-9][a-z0-9._-]{0,63}$"))))
+        .additional_properties(Some(key))
+        .max_properties(Some(SLOTS_MAX))
+        .build()
 }
 
 fn check_prefix(prefix: &str) -> Result<(), FieldError> {
@@ -131,6 +154,15 @@ fn check_contacts(contacts: &[String]) -> Vec<FieldError> {
         })
     };
     contacts.iter().enumerate().filter_map(check).collect()
+}
+
+fn check_route(slot: &str, key: Option<&str>) -> Vec<FieldError> {
+    let field = format!("routes.{}", if check_slot("", slot).is_ok() { slot } else { "?" });
+    let mut errors: Vec<FieldError> = check_slot(&field, slot).err().into_iter().collect();
+    if let Some(Err(error)) = key.map(str::parse::<KeyId>) {
+        errors.push(FieldError::new(field, "is no key's id", error.to_string()));
+    }
+    errors
 }
 
 impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
@@ -167,6 +199,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             name: new.name,
             prefix: new.prefix.unwrap_or_else(|| token::PREFIX_DEFAULT.to_owned()),
             contacts: new.contacts,
+            policy: None,
+            routes: Vec::new(),
             created_at: now,
             revision: 1,
         };
@@ -264,6 +298,14 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 return Err(error);
             }
         }
+        let routes = match self.changed_routes(&details, &change).await {
+            Ok(routes) => routes,
+            Err(error) => {
+                // The names' turns lapse, as above.
+                attempt.unused_application(application, details, turn);
+                return Err(error);
+            }
+        };
         attempt.act(change.action(Some(application.status)));
         let generation = self.living_generation(&application).await?;
         let mut draft = attempt.draft(Outcome::Done, change.reason.clone(), Some(application.event));
@@ -273,6 +315,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         application.status = change.status.unwrap_or(application.status);
         details.name = change.name.unwrap_or(details.name);
         details.contacts = change.contacts.unwrap_or(details.contacts);
+        details.routes = routes;
         self.commit(attempt, vec![draft], |tickets, writes| {
             application.event = tickets.event(0);
             writes.application(&application, &details, turn);
@@ -282,6 +325,31 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             Ok(ApplicationView::of(&application, &details))
         })
         .await
+    }
+
+    /// The routes as they are after the change; a slot leads to a living key of the application.
+    async fn changed_routes(&self, details: &Details, change: &ApplicationChange) -> Result<Vec<Route>> {
+        let mut routes = details.routes.clone();
+        for (slot, key) in change.routes.iter().flatten() {
+            routes.retain(|route| route.slot != *slot);
+            let Some(Ok(id)) = key.as_deref().map(str::parse::<KeyId>) else { continue };
+            let found = self.read().key(id).await?.filter(|key| key.application == details.id);
+            let lives = match &found {
+                Some(key) => self.is_alive(key).await?,
+                None => false,
+            };
+            if !lives {
+                let expected = "the id of a living key of the application";
+                return Err(Error::field(format!("routes.{slot}"), "leads to no such key", expected));
+            }
+            routes.push(Route { slot: slot.clone(), key: id });
+        }
+        routes.sort_by(|a, b| a.slot.cmp(&b.slot));
+        if routes.len() > SLOTS_MAX {
+            let found = format!("are {} with those that stay", routes.len());
+            return Err(Error::field("routes", found, "at most 64 slots"));
+        }
+        Ok(routes)
     }
 }
 

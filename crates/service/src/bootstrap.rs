@@ -4,13 +4,15 @@
 use crate::attempt::Attempt;
 use crate::authority::EVERYTHING;
 use crate::caller::Caller;
+use crate::mint::Minted;
 use crate::service::Service;
-use keyward_crypto::{SecretBytes, SecretText};
+use keyward_crypto::SecretText;
 use keyward_domain::application::{Application, Details, KEYWARD_NAME, Status};
 use keyward_domain::error::Blame;
 use keyward_domain::event::{Action, EventId, Outcome, Target};
-use keyward_domain::key::{Environment, Key, Rules, Version};
+use keyward_domain::key::{Environment, Key, Rules};
 use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::rotation::Rotation;
 use keyward_domain::scope::{Scope, ScopeSet};
 use keyward_domain::text::{check_name, check_reason};
 use keyward_domain::{ApplicationId, Code, Error, KeyId, RequestId, Result, token};
@@ -62,13 +64,17 @@ pub async fn initialise<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         name: KEYWARD_NAME.to_owned(),
         prefix: token::PREFIX_DEFAULT.to_owned(),
         contacts: Vec::new(),
+        policy: None,
+        routes: Vec::new(),
         created_at: service.clock.now(),
         revision: 1,
     };
     let (mut key, token) = root_key(service, &details.prefix, generation, principal)?;
     let attempt = attempt(service, Action::Initialised, key.id);
+    let mut draft = attempt.draft(Outcome::Done, None, None);
+    draft.detail.extend(service.due_fact(&key).await?);
     service
-        .commit(&attempt, vec![attempt.draft(Outcome::Done, None, None)], |tickets, writes| {
+        .commit(&attempt, vec![draft], |tickets, writes| {
             application.event = tickets.event(0);
             key.event = tickets.event(0);
             writes.new_application(&application, &details);
@@ -107,7 +113,9 @@ pub async fn recover_root<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
 
     let recovery = attempt(service, Action::RootRecovered, key.id);
     let because = || Some(reason.to_owned());
-    let mut drafts = vec![recovery.draft(Outcome::Done, because(), None)];
+    let mut draft = recovery.draft(Outcome::Done, because(), None);
+    draft.detail.extend(service.due_fact(&key).await?);
+    let mut drafts = vec![draft];
     recovery.act(Action::KeyRevoked);
     for (other, previous) in &others {
         recovery.aim(Some(ApplicationId::KEYWARD), Some(*other));
@@ -150,15 +158,8 @@ fn root_key<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
     principal: &str,
 ) -> Result<(Key, SecretText)> {
     let (now, id) = (service.clock.now(), KeyId::from_bytes(service.rng.bytes()));
-    let secret = SecretBytes::new(service.rng.bytes::<32>());
-    let (environment, number) = (Environment::Live, 1);
-    let token = SecretText::new(token::render(prefix, environment, id.as_bytes(), number, secret.expose()));
-    let pepper = service.rings.peppers.active();
-    let mac = service
-        .rings
-        .peppers
-        .mac(pepper, token.expose())
-        .map_err(|_| Error::internal("the active pepper is not in its ring"))?;
+    let environment = Environment::Live;
+    let Minted { version, token } = service.mint_version(id, prefix, environment, 1, now)?;
     let key = Key {
         id,
         application: ApplicationId::KEYWARD,
@@ -172,12 +173,14 @@ fn root_key<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         expires_at: None,
         disabled: false,
         created_at: now,
-        versions: vec![Version { number, pepper, mac, claimed_at: now }],
+        versions: vec![version],
         claim: None,
         revision: 1,
         event: EventId { epoch: 0, seq: 0 },
         tags: Vec::new(),
         roles: Vec::new(),
+        policy: None,
+        rotation: Rotation::default(),
     };
     Ok((key, token))
 }

@@ -1,19 +1,21 @@
 //! Claims: look, and take. Taking mints the secret; it exists nowhere before and is stored nowhere after.
 
-use crate::answer::{Answer, Body};
+use crate::answer::Answer;
 use crate::attempt::{Attempt, keep_outcome};
-use crate::keys::claim_id;
+use crate::fresh_claim::claim_id;
+use crate::mint::ClaimedKey;
 use crate::service::Service;
 use crate::view::{ClaimView, NamedApplication, NamedKey};
 use keyward_crypto::{SecretText, digest};
 use keyward_domain::claim::{CLAIM_REPLAY_S, Claim, State};
-use keyward_domain::event::{Action, EventId, Outcome};
-use keyward_domain::key::{Environment, Key, Version};
+use keyward_domain::due::{Duty, due_at};
+use keyward_domain::event::{Action, Outcome};
+use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
-use keyward_domain::{ApplicationId, ClaimId, Code, Error, KeyId, Result, Timestamp, token};
+use keyward_domain::{ClaimId, Code, Error, Result, Timestamp, token};
 use keyward_ledger::{Begun, IdempotentRequest, KvWrite, Reservation};
 use keyward_records::{KvCount, KvRead, names};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 /// The ticket that a claim is taken with.
@@ -33,55 +35,6 @@ pub struct Presented {
     /// The token.
     #[schema(value_type = String, pattern = "^[a-z0-9]{2,12}_(live|test)_[0-9A-Za-z]{73}$")]
     pub token: SecretText,
-}
-
-/// A minted token and whose it is.
-pub struct ClaimedKey {
-    id: KeyId,
-    name: String,
-    application: ApplicationId,
-    environment: Environment,
-    version: u16,
-    expires_at: Option<Timestamp>,
-    token: SecretText,
-    event: EventId,
-}
-
-/// A [`ClaimedKey`] on the wire.
-#[derive(Serialize, ToSchema)]
-#[schema(as = ClaimedKey)]
-pub struct ClaimedKeyBody<'a> {
-    key: ClaimedVersion<'a>,
-    /// The token: it is told here and nowhere else.
-    #[schema(pattern = "^[a-z0-9]{2,12}_(live|test)_[0-9A-Za-z]{73}$")]
-    token: &'a str,
-    event: EventId,
-}
-
-/// Whose a minted token is.
-#[derive(Serialize, ToSchema)]
-struct ClaimedVersion<'a> {
-    id: KeyId,
-    name: &'a str,
-    application: ApplicationId,
-    environment: Environment,
-    version: u16,
-    #[schema(required = true)]
-    expires_at: Option<Timestamp>,
-}
-
-impl Body for ClaimedKey {
-    fn to_json(&self) -> SecretText {
-        let key = ClaimedVersion {
-            id: self.id,
-            name: &self.name,
-            application: self.application,
-            environment: self.environment,
-            version: self.version,
-            expires_at: self.expires_at,
-        };
-        ClaimedKeyBody { key, token: self.token.expose(), event: self.event }.to_json()
-    }
 }
 
 impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
@@ -187,37 +140,21 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             attempt.unused_key(key, turn);
             return Err(gone("it changed at the same moment; ask for a new claim"));
         }
-        let secret = keyward_crypto::SecretBytes::new(self.rng.bytes::<32>());
-        let token = SecretText::new(token::render(
-            &key.prefix,
-            key.environment,
-            key.id.as_bytes(),
-            claim.version,
-            secret.expose(),
-        ));
-        let pepper = self.rings.peppers.active();
-        let mac = self
-            .rings
-            .peppers
-            .mac(pepper, token.expose())
-            .map_err(|_| Error::internal("the active pepper is not in its ring"))?;
-        let draft = attempt.draft(Outcome::Done, None, Some(key.event));
-        key.versions.push(Version { number: claim.version, pepper, mac, claimed_at: now });
-        key.claim = None;
+        let minted = self.mint_version(key.id, &key.prefix, key.environment, claim.version, now)?;
+        let terms = self.terms_of(&key).await?;
+        let mut draft = attempt.draft(Outcome::Done, None, Some(key.event));
+        key.succeed(minted.version);
+        draft.detail.extend(Duty::next(&key, &terms).map(due_at));
+        key.rotation.renewal = None;
+        let renewal = terms.self_renewal.then(|| self.mint_renewal(&mut key));
         key.revision = turn.revision();
         self.commit(attempt, vec![draft], |tickets, writes| {
             key.event = tickets.event(0);
             writes.key(&key, turn);
-            let claimed = ClaimedKey {
-                id: key.id,
-                name: key.name.clone(),
-                application: key.application,
-                environment: key.environment,
-                version: claim.version,
-                expires_at: key.expires_at,
-                token,
-                event: key.event,
-            };
+            if let Some(renewal) = &renewal {
+                writes.renewal(&renewal.record);
+            }
+            let claimed = ClaimedKey::of(&key, claim.version, minted.token, renewal);
             let reservation = request.map(|request| Reservation::of_winner(request, self.clock));
             keep_outcome(reservation, &claimed, now, writes);
             Ok(claimed)

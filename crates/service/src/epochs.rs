@@ -39,6 +39,7 @@ pub struct Exported {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum End {
     Key(KeyId),
+    Version(KeyId, u16),
     Generation(ApplicationId, u32),
 }
 
@@ -46,7 +47,7 @@ impl Exported {
     /// Takes note of one event; they come in the order of the log.
     pub fn note(&mut self, event: Event) {
         self.newest = self.newest.max(Some(event.id));
-        if event.outcome != Outcome::Done {
+        if event.outcome == Outcome::Refused {
             return;
         }
         for end in ends(&event) {
@@ -82,6 +83,14 @@ fn ends(event: &Event) -> Vec<End> {
             let generation = |record: &str| record.strip_prefix(prefix)?.parse::<u32>().ok();
             let written = event.writes.iter().filter_map(|write| generation(&write.record));
             written.map(|generation| End::Generation(application, generation)).collect()
+        }
+        // Whatever wrote kills of versions: an incident, the end of an overlap, a renewal token that was used twice.
+        (_, Target { key: Some(key), .. }) => {
+            let prefix = names::version_kill(key, 0);
+            let prefix = prefix.trim_end_matches('0');
+            let version = |record: &str| record.strip_prefix(prefix)?.parse::<u16>().ok();
+            let written = event.writes.iter().filter_map(|write| version(&write.record));
+            written.map(|version| End::Version(key, version)).collect()
         }
         _ => Vec::new(),
     }
@@ -226,6 +235,15 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             End::Generation(application, generation) => {
                 Ok(!self.read().generation_killed(application, generation).await?)
             }
+            // A version that the store never had cannot pass, and its number may be given anew.
+            End::Version(key, version) => match self.read().key(key).await {
+                Ok(Some(found)) if version <= found.highest_version() => {
+                    Ok(self.kv.get(&names::version_kill(key, version)).await?.is_none())
+                }
+                Ok(_) => Ok(false),
+                Err(error) if error.code.blame() == Blame::Integrity => Ok(false),
+                Err(error) => Err(error),
+            },
             End::Key(key) => match self.read().flag(key).await {
                 Ok(flag) => Ok(matches!(flag, Some(None))),
                 // A tombstone that does not open is one.
@@ -247,6 +265,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                         End::Generation(application, generation) => {
                             writes.generation_kill(*application, *generation, event);
                         }
+                        End::Version(key, version) => writes.version_kill(*key, *version, event),
                         End::Key(key) => writes.tombstone(&Tombstone {
                             key: *key,
                             at: original.at,

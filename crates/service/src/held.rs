@@ -6,6 +6,7 @@ use keyward_domain::event::EventId;
 use keyward_domain::issuing::Issuing;
 use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::renewal::Renewal;
 use keyward_domain::role::Role;
 use keyward_domain::webhook::Webhook;
 use keyward_ledger::{KvWrite, Turn, Writes};
@@ -23,6 +24,8 @@ pub(crate) enum Held {
     Name(NameRecord, Turn),
     /// Nobody changes a claim, so nobody takes turns at it.
     Claim(Box<Claim>),
+    /// Nor a renewal.
+    Renewal(Box<Renewal>),
 }
 
 impl Held {
@@ -36,7 +39,7 @@ impl Held {
             | Self::Application(_, turn)
             | Self::Key(_, turn)
             | Self::Name(_, turn) => Some(turn),
-            Self::Claim(_) => None,
+            Self::Claim(_) | Self::Renewal(_) => None,
         }
     }
 
@@ -50,7 +53,7 @@ impl Held {
             | Self::Application(_, turn)
             | Self::Key(_, turn)
             | Self::Name(_, turn) => Some(turn),
-            Self::Claim(_) => None,
+            Self::Claim(_) | Self::Renewal(_) => None,
         }
     }
 
@@ -69,7 +72,9 @@ impl Held {
             Self::Application(records, _) => Some(records.0.event),
             Self::Role(role, _) => Some(role.event),
             Self::Webhook(webhook, _) => Some(webhook.event),
-            Self::Delivery(..) | Self::Issuing(..) | Self::Name(..) | Self::Claim(_) => None,
+            Self::Delivery(..) | Self::Issuing(..) | Self::Name(..) | Self::Claim(_) | Self::Renewal(_) => {
+                None
+            }
         }
     }
 
@@ -108,6 +113,7 @@ impl Held {
                 writes.name(&name, turn);
             }
             Self::Claim(claim) => writes.claim(&claim),
+            Self::Renewal(renewal) => writes.renewal(&renewal),
         }
     }
 }

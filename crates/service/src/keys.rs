@@ -1,25 +1,26 @@
 //! Keys: issue, look, list, change, reissue a claim, look up by token.
 
-use crate::answer::{Answer, Body};
+use crate::answer::Answer;
 use crate::applications::check_revision;
 use crate::attempt::{Attempt, keep_outcome};
+use crate::fresh_claim::IssuedKey;
 use crate::list::{List, Page};
 use crate::roles::parse_roles;
 use crate::service::{REPLAY_S, Service};
-use crate::view::{KeyView, LookupView};
-use keyward_crypto::{SecretText, digest};
+use crate::view::{Deaths, KeyView, LookupView};
+use keyward_crypto::SecretText;
 use keyward_domain::application::Application;
-use keyward_domain::claim::{CLAIM_LIFETIME_S, Claim};
 use keyward_domain::error::{Blame, FieldError};
-use keyward_domain::event::{EventId, Outcome, tag_given};
-use keyward_domain::key::{EXPIRES_IN_S_MAX, Environment, Key, OpenClaim, Rules};
+use keyward_domain::event::{Outcome, tag_given};
+use keyward_domain::key::{EXPIRES_IN_S_MAX, Environment, Key, Rules};
 use keyward_domain::network::NetworkRule;
 use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::rotation::Rotation;
 use keyward_domain::scope::administration as scope;
 use keyward_domain::scope::{Scope, ScopeSet};
 use keyward_domain::tag::Tag;
 use keyward_domain::text::{Name, check_name};
-use keyward_domain::{ApplicationId, ClaimId, Code, Error, KeyId, Result, RoleId, Timestamp, tag, token};
+use keyward_domain::{ApplicationId, Code, Error, KeyId, Result, RoleId, tag, token};
 use keyward_ledger::KvWrite;
 use keyward_records::projection::lists;
 use keyward_records::{KvCount, KvRead};
@@ -28,6 +29,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
+use std::ops::ControlFlow;
 use utoipa::ToSchema;
 
 /// The version that a key starts with.
@@ -302,56 +304,6 @@ fn check_tags(tags: &[String], errors: &mut Vec<FieldError>) -> Vec<String> {
     })
 }
 
-/// A fresh claim: the record, what the key's record says of it, and the ticket for whoever takes it.
-struct FreshClaim {
-    record: Claim,
-    open: OpenClaim,
-    ticket: SecretText,
-}
-
-/// A key with the claim for its version.
-pub struct IssuedKey {
-    key: KeyView,
-    claim: OpenClaim,
-    ticket: SecretText,
-    public_url: String,
-    event: EventId,
-}
-
-/// An [`IssuedKey`] on the wire.
-#[derive(Serialize, ToSchema)]
-#[schema(as = IssuedKey)]
-pub struct IssuedKeyBody<'a> {
-    key: &'a KeyView,
-    claim: TicketBody<'a>,
-    event: EventId,
-}
-
-/// The claim that whoever the key is for takes, once.
-#[derive(Serialize, ToSchema)]
-#[schema(as = ClaimTicket)]
-struct TicketBody<'a> {
-    id: ClaimId,
-    /// What the claim is taken with: a secret until then.
-    #[schema(pattern = "^kwc_(live|test)_[0-9A-Za-z]{73}$")]
-    ticket: &'a str,
-    /// The page that claims on a click; the ticket is in the fragment, which browsers send to nobody.
-    #[schema(format = "uri")]
-    url: &'a str,
-    expires_at: Timestamp,
-}
-
-impl Body for IssuedKey {
-    fn to_json(&self) -> SecretText {
-        let ticket = self.ticket.expose();
-        // In the fragment, which browsers send to nobody.
-        let url = SecretText::new(format!("{}/claim#{ticket}", self.public_url));
-        let claim =
-            TicketBody { id: self.claim.id, ticket, url: url.expose(), expires_at: self.claim.expires_at };
-        IssuedKeyBody { key: &self.key, claim, event: self.event }.to_json()
-    }
-}
-
 impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// Issues a key, with a claim for its first version. No secret exists yet.
     ///
@@ -383,7 +335,6 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let now = self.clock.now();
         let id = KeyId::from_bytes(self.rng.bytes());
         attempt.aim(Some(application.id), Some(id));
-        let claim = self.fresh_claim(id, application.id, new.environment, FIRST_VERSION, now);
         let mut key = Key {
             id,
             application: application.id,
@@ -398,36 +349,30 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             disabled: false,
             created_at: now,
             versions: Vec::new(),
-            claim: Some(claim.open.clone()),
+            claim: None,
             revision: 1,
             event: application.event,
             tags: checked.tags,
             roles: checked.roles,
+            policy: None,
+            rotation: Rotation::default(),
         };
+        let claim = self.fresh_claim(&mut key, FIRST_VERSION, now);
         let reservation = attempt.take_reservation();
         let mut draft = attempt.draft(Outcome::Done, None, None);
         draft.detail = key.tags.iter().map(|tag| tag_given(tag)).chain(roles_given(&key.roles)).collect();
+        draft.detail.extend(self.due_fact(&key).await?);
         let issued = self
             .commit(attempt, vec![draft], |tickets, writes| {
                 key.event = tickets.event(0);
                 writes.new_key(&key);
                 writes.claim(&claim.record);
-                let issued = self.issued(&key, claim, now);
+                let issued = self.issued(&key, &Deaths::default(), claim);
                 keep_outcome(reservation, &issued, now, writes);
                 Ok(issued)
             })
             .await?;
         Ok(Answer::Fresh(issued))
-    }
-
-    fn issued(&self, key: &Key, claim: FreshClaim, now: Timestamp) -> IssuedKey {
-        IssuedKey {
-            key: KeyView::of(key, None, false, self.rings.peppers.active(), now),
-            claim: claim.open,
-            ticket: claim.ticket,
-            public_url: self.public_url.to_owned(),
-            event: key.event,
-        }
     }
 
     /// The generation in which an application's new keys are issued: the first that is not killed.
@@ -437,38 +382,6 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             generation = generation.saturating_add(1);
         }
         Ok(generation)
-    }
-
-    fn fresh_claim(
-        &self,
-        key: KeyId,
-        application: ApplicationId,
-        environment: Environment,
-        version: u16,
-        now: Timestamp,
-    ) -> FreshClaim {
-        let ticket = SecretText::new(token::render(
-            token::PREFIX_CLAIM,
-            environment,
-            &self.rng.bytes(),
-            version,
-            &self.rng.bytes(),
-        ));
-        let ticket_digest = digest::sha256(ticket.expose().as_bytes());
-        let id = claim_id(&ticket_digest);
-        let expires_at = now.plus_s(CLAIM_LIFETIME_S);
-        FreshClaim {
-            record: Claim {
-                id,
-                ticket_digest: digest::hex(&ticket_digest),
-                key,
-                application,
-                version,
-                expires_at,
-            },
-            open: OpenClaim { id, version, expires_at },
-            ticket,
-        }
     }
 
     /// One key.
@@ -495,16 +408,28 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     }
 
     pub(crate) async fn key_view(&self, key: &Key) -> Result<KeyView> {
+        Ok(self.view_of(key, &self.deaths_of(key).await?))
+    }
+
+    /// Of what a key is dead, as far as it is.
+    pub(crate) async fn deaths_of(&self, key: &Key) -> Result<Deaths> {
         let reader = self.read();
-        let (flag, killed) =
-            futures::join!(reader.flag(key.id), reader.generation_killed(key.application, key.generation));
-        let (tombstone, killed) = match flag {
+        let (flag, generation_killed, versions_killed) = futures::join!(
+            reader.flag(key.id),
+            reader.generation_killed(key.application, key.generation),
+            reader.killed_versions(key)
+        );
+        let (tombstone, generation_killed) = match flag {
             // Dead, whatever its tombstone says: those are never sealed anew.
             Err(error) if error.code == Code::RingVersionUnknown => (None, true),
-            flag => (flag?.flatten(), killed?),
+            flag => (flag?.flatten(), generation_killed?),
         };
-        let pepper = self.rings.peppers.active();
-        Ok(KeyView::of(key, tombstone.as_ref(), killed, pepper, self.clock.now()))
+        Ok(Deaths { tombstone, generation_killed, versions_killed: versions_killed? })
+    }
+
+    /// What the outside sees of a key that lives, without a look at the store.
+    pub(crate) fn view_of(&self, key: &Key, deaths: &Deaths) -> KeyView {
+        KeyView::of(key, deaths, self.rings.peppers.active(), self.clock.now())
     }
 
     /// The keys of one application, all or those with a tag, newest first.
@@ -594,11 +519,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 .filter(|tag| changed.tags.contains(tag) && !key.tags.contains(tag))
                 .map(|tag| tag_given(tag)),
         );
-        let now = self.clock.now();
+        draft.detail.extend(self.due_fact(&changed).await?);
+        let versions_killed = self.read().killed_versions(&key).await?;
+        let deaths = Deaths { versions_killed, ..Deaths::default() };
         self.commit(attempt, vec![draft], |tickets, writes| {
             changed.event = tickets.event(0);
             writes.key(&changed, turn);
-            Ok(KeyView::of(&changed, None, false, self.rings.peppers.active(), now))
+            Ok(self.view_of(&changed, &deaths))
         })
         .await
     }
@@ -641,7 +568,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         }
     }
 
-    /// A new claim in the place of one that was not taken.
+    /// A new claim in the place of one that was not taken, or for a successor that is offered.
     ///
     /// # Errors
     /// A missing scope, no such key, a key that is claimed or dead, frozen issuing; where the store does not answer.
@@ -653,13 +580,10 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             return Ok(Answer::Replayed(text));
         }
         self.check_reissue(attempt, &known).await?;
-        let (mut turn, mut key) = self.ledger.key_turn(id).await?;
-        if let Some(text) = self.begin_again(attempt).await? {
-            return Ok(Answer::Replayed(text));
-        }
-        if self.ledger.is_old(&turn) {
-            (turn, key) = self.ledger.key_turn_again(id, turn).await?;
-        }
+        let (turn, mut key) = match self.key_turn_once(attempt, id).await? {
+            ControlFlow::Continue(taken) => taken,
+            ControlFlow::Break(text) => return Ok(Answer::Replayed(text)),
+        };
         let version = match self.check_reissue(attempt, &key).await {
             Ok(version) => version,
             Err(error) => {
@@ -667,23 +591,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 return Err(error);
             }
         };
-        let now = self.clock.now();
-        let claim = self.fresh_claim(id, key.application, key.environment, version, now);
+        let claim = self.fresh_claim(&mut key, version, self.clock.now());
         let draft = attempt.draft(Outcome::Done, None, Some(key.event));
-        let reservation = attempt.take_reservation();
-        key.claim = Some(claim.open.clone());
-        key.revision = turn.revision();
-        let issued = self
-            .commit(attempt, vec![draft], |tickets, writes| {
-                key.event = tickets.event(0);
-                writes.key(&key, turn);
-                writes.claim(&claim.record);
-                let issued = self.issued(&key, claim, now);
-                keep_outcome(reservation, &issued, now, writes);
-                Ok(issued)
-            })
-            .await?;
-        Ok(Answer::Fresh(issued))
+        self.commit_claim(attempt, draft, key, turn, claim, &[]).await.map(Answer::Fresh)
     }
 
     /// The version that a new claim would mint.
@@ -694,13 +604,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         if key.expired(self.clock.now()) {
             return Err(Error::new(Code::StateConflict, "the key has expired; issue a new one"));
         }
-        match &key.claim {
-            Some(open) => Ok(open.version),
-            None => Err(Error::new(
+        let offered = key.rotation.offer.as_ref().map(|offer| offer.version);
+        offered.or(key.claim.as_ref().map(|open| open.version)).ok_or_else(|| {
+            Error::new(
                 Code::StateConflict,
-                "the key has been claimed; if its token is lost, revoke the key and issue a new one",
-            )),
-        }
+                "the key has been claimed; offer a successor with `/rotate`, in mode `incident` if its token is lost or stolen",
+            )
+        })
     }
 
     /// Whose a token is, for an admin with the token in hand. The look-up is an event: somebody has seen a secret.
@@ -736,10 +646,4 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             }
         }
     }
-}
-
-/// A claim's id: the first 16 bytes of its ticket's digest, so that whoever holds the ticket can find the claim. The ticket
-/// carries 256 random bits, so its digest gives nothing away.
-pub(crate) fn claim_id(ticket_digest: &[u8; 32]) -> ClaimId {
-    ClaimId::from_bytes(*ticket_digest.first_chunk::<16>().unwrap_or(&[0; 16]))
 }

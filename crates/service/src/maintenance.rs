@@ -1,6 +1,7 @@
 //! What is to be done from time to time, whoever asks for it: the scheduler, an admin, or a job of the platform. Every run is idempotent.
 
 use crate::attempt::Attempt;
+use crate::due::DueView;
 use crate::service::Service;
 use keyward_domain::Result;
 use keyward_domain::event::{Action, Actor, ActorKind, Outcome, Source};
@@ -24,6 +25,8 @@ pub struct MaintenanceView {
     pub taken: u64,
     /// Events that were found beside the void of their ticket, and reported.
     pub late_events: usize,
+    /// What was done of what was due for keys; nothing where the log waits for a gap.
+    pub due: DueView,
 }
 
 impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
@@ -38,8 +41,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         self.maintain().await
     }
 
-    /// One run: extends the tree and the lists, reports events that came late, and seals some records anew where a ring has rolled
-    /// over.
+    /// One run: extends the tree and the lists, reports events that came late, sees to what is due for keys, and seals some records
+    /// anew where a ring has rolled over.
     ///
     /// # Errors
     /// Where the store does not answer or the log is damaged.
@@ -52,8 +55,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         }
         // At once, since others may wait to see that it is reported.
         let Progress { size, taken } = self.ledger.integrate(INTEGRATE_ROUNDS).await?;
+        let due = if size >= taken { self.see_to_what_is_due().await? } else { DueView::default() };
         self.reseal(false).await?;
-        Ok(MaintenanceView { integrated: size, taken, late_events: late.len() })
+        Ok(MaintenanceView { integrated: size, taken, late_events: late.len(), due })
     }
 }
 

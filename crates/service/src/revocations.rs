@@ -1,6 +1,7 @@
 //! Revocations: one key, all keys of an application, or the very token that somebody found. They wait for nobody's turn.
 
 use crate::attempt::Attempt;
+use crate::due::forgotten_fact;
 use crate::list::Page;
 use crate::service::Service;
 use crate::view::{GenerationRevocation, Named, RevocationView};
@@ -12,7 +13,7 @@ use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::scope::administration as scope;
 use keyward_domain::text::{self, check_reason};
-use keyward_domain::{ApplicationId, Code, Error, KeyId, Result};
+use keyward_domain::{ApplicationId, Code, Error, KeyId, Result, Timestamp};
 use keyward_ledger::KvWrite;
 use keyward_records::projection::lists;
 use keyward_records::{KvCount, KvRead, Tombstone, names};
@@ -91,9 +92,10 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 if error.code.blame() == Blame::Integrity || error.code == Code::RingVersionUnknown => {}
             Err(error) => return Err(error),
         }
-        let draft = attempt.draft(Outcome::Done, Some(reason.to_owned()), previous);
-        let by = draft.actor.clone();
         let at = self.clock.now();
+        let mut draft = attempt.draft(Outcome::Done, Some(reason.to_owned()), previous);
+        draft.detail.push(forgotten_fact(at));
+        let by = draft.actor.clone();
         self.commit(attempt, vec![draft], |tickets, writes| {
             let tombstone = Tombstone { key: id, at, by, reason: reason.to_owned(), event: tickets.event(0) };
             writes.tombstone(&tombstone);
@@ -140,6 +142,20 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             }))
         })
         .await
+    }
+
+    /// When a generation was killed, as far as its event tells; `None` where it lives.
+    pub(crate) async fn generation_killed_at(
+        &self,
+        application: ApplicationId,
+        generation: u32,
+    ) -> Result<Option<Timestamp>> {
+        let kill = self.kv.get(&names::generation_kill(application, generation)).await?;
+        let event = kill.and_then(|kill| std::str::from_utf8(&kill).ok()?.parse::<EventId>().ok());
+        match event {
+            Some(event) => Ok(self.read().event(event).await?.map(|event| event.at)),
+            None => Ok(None),
+        }
     }
 
     /// The revocation before this one, where no key has been issued since. Whatever cannot be told is no reason not to revoke.

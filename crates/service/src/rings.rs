@@ -13,10 +13,11 @@ use keyward_domain::event::{Action, Actor, ActorKind, EventId, Outcome, Source, 
 use keyward_domain::issuing::Issuing;
 use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::renewal::Renewal;
 use keyward_domain::role::Role;
 use keyward_domain::scope::administration as scope;
 use keyward_domain::webhook::Webhook;
-use keyward_domain::{ApplicationId, ClaimId, KeyId, Result, RoleId, Timestamp, WebhookId};
+use keyward_domain::{ApplicationId, ClaimId, KeyId, RenewalId, Result, RoleId, Timestamp, WebhookId};
 use keyward_ledger::{Draft, KvWrite, Turn};
 use keyward_records::projection::{Entry, PAGE_ENTRIES, lists};
 use keyward_records::{
@@ -223,6 +224,7 @@ enum Old {
     Application(ApplicationId),
     Key(KeyId),
     Claim(ClaimId),
+    Renewal(RenewalId),
     Name(String),
 }
 
@@ -550,11 +552,23 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             let (_, is_old) = found.look::<Claim>(&self.rings.records, &store_key, value);
             found.old.extend(is_old.then_some(Old::Claim(claim.id)));
         }
+        if let Some(id) = key.rotation.renewal {
+            let store_key = names::renewal(id);
+            let value = self.kv.get(&store_key).await?;
+            let (_, is_old) = found.look::<Renewal>(&self.rings.records, &store_key, value);
+            found.old.extend(is_old.then_some(Old::Renewal(id)));
+        }
         if !is_dead
             && !key.expired(self.clock.now())
             && !self.read().generation_killed(key.application, key.generation).await?
         {
-            found.peppers.extend(key.versions.iter().map(|version| version.pepper));
+            let now = self.clock.now();
+            let killed = self.read().killed_versions(&key).await?;
+            let passing = key
+                .versions
+                .iter()
+                .filter(|version| !key.retired(version.number, now) && !killed.contains(&version.number));
+            found.peppers.extend(passing.map(|version| version.pepper));
         }
         Ok(())
     }
@@ -654,6 +668,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 Some(Held::Name(name, turn))
             }
             Old::Claim(id) => self.read().claim(*id).await?.map(|claim| Held::Claim(Box::new(claim))),
+            Old::Renewal(id) => {
+                self.read().renewal(*id).await?.map(|renewal| Held::Renewal(Box::new(renewal)))
+            }
         })
     }
 }

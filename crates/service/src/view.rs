@@ -3,8 +3,11 @@
 use keyward_domain::application::{Application, Details, Status};
 use keyward_domain::event::{Actor, EventId};
 use keyward_domain::issuing::{self, Issuing};
-use keyward_domain::key::{Environment, Key, Rules};
+use keyward_domain::key::{Environment, Key, Rules, Version};
+use keyward_domain::policy::Terms;
 use keyward_domain::role::Role;
+use keyward_domain::rotation::{Mode, Phase};
+use keyward_domain::routing::Slot;
 use keyward_domain::scope::{Scope, ScopeSet};
 use keyward_domain::{ApplicationId, ClaimId, KeyId, RoleId, Timestamp};
 use keyward_records::Tombstone;
@@ -21,6 +24,9 @@ pub struct ApplicationView {
     contacts: Vec<String>,
     status: Status,
     generation: u32,
+    /// Which of its keys serves which slot, by the slots' names.
+    #[schema(max_items = 64)]
+    routes: Vec<SlotView>,
     created_at: Timestamp,
     /// Also its ETag.
     pub revision: u64,
@@ -36,6 +42,11 @@ impl ApplicationView {
             contacts: details.contacts.clone(),
             status: application.status,
             generation: application.generation,
+            routes: details
+                .routes
+                .iter()
+                .map(|route| SlotView { slot: route.slot.clone(), key: route.key })
+                .collect(),
             created_at: details.created_at,
             revision: application.revision,
             event: application.event,
@@ -86,6 +97,22 @@ enum State {
     Revoked,
 }
 
+impl State {
+    fn of(key: &Key, deaths: &Deaths, now: Timestamp) -> Self {
+        if deaths.tombstone.is_some() || deaths.generation_killed {
+            Self::Revoked
+        } else if key.expired(now) {
+            Self::Expired
+        } else if key.disabled {
+            Self::Disabled
+        } else if key.versions.is_empty() {
+            Self::Unclaimed
+        } else {
+            Self::Active
+        }
+    }
+}
+
 /// A key.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Key)]
@@ -108,6 +135,7 @@ pub struct KeyView {
     #[schema(required = true)]
     expires_at: Option<Timestamp>,
     versions: Vec<VersionView>,
+    rotation: RotationView,
     #[schema(required = true)]
     claim: Option<OpenClaimView>,
     #[schema(required = true)]
@@ -118,15 +146,135 @@ pub struct KeyView {
     event: EventId,
 }
 
+/// Whether a version still passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = KeyVersionState)]
+enum VersionState {
+    /// It does, as far as its key does.
+    Live,
+    /// It does until its grace is over.
+    Retiring,
+    /// Its grace is over.
+    Retired,
+    /// It was ended by itself, for good.
+    Revoked,
+}
+
 #[derive(Serialize, ToSchema)]
 #[schema(as = KeyVersion)]
 struct VersionView {
     version: u16,
+    state: VersionState,
     claimed_at: Timestamp,
+    /// When it stops although its key goes on; none for the newest.
+    #[schema(required = true)]
+    ends_at: Option<Timestamp>,
     /// Kept under a pepper that is not the active one any more: to be rotated. Absent where it is not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     pepper_outdated: bool,
+}
+
+impl VersionView {
+    fn of(key: &Key, version: &Version, deaths: &Deaths, now: Timestamp) -> Self {
+        let ends_at = key.rotate_by(version.number);
+        let state = match ends_at {
+            _ if deaths.versions_killed.contains(&version.number) => VersionState::Revoked,
+            None => VersionState::Live,
+            Some(end) if now < end => VersionState::Retiring,
+            Some(_) => VersionState::Retired,
+        };
+        let claimed_at = version.claimed_at;
+        Self { version: version.number, state, claimed_at, ends_at, pepper_outdated: false }
+    }
+}
+
+/// Which of an application's keys serves which slot.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RoutingTable)]
+pub struct RoutingTableView {
+    pub(crate) application: ApplicationId,
+    /// By the slots' names.
+    #[schema(max_items = 64)]
+    pub(crate) routes: Vec<RouteView>,
+}
+
+/// A slot, the key that serves it, and what passes of it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Route)]
+pub(crate) struct RouteView {
+    #[schema(value_type = Slot)]
+    slot: String,
+    key: KeyId,
+    state: State,
+    rotation: Phase,
+    /// The versions that pass, oldest first; none where the key does not.
+    versions: Vec<VersionView>,
+}
+
+impl RouteView {
+    pub(crate) fn of(slot: &str, key: &Key, deaths: &Deaths, now: Timestamp) -> Self {
+        let state = State::of(key, deaths, now);
+        let all = key.versions.iter().map(|version| VersionView::of(key, version, deaths, now));
+        let passes = |version: &VersionView| {
+            matches!(state, State::Active)
+                && matches!(version.state, VersionState::Live | VersionState::Retiring)
+        };
+        let versions = all.filter(passes).collect();
+        Self { slot: slot.to_owned(), key: key.id, state, rotation: key.phase(now), versions }
+    }
+}
+
+/// A slot of an application and the key that serves it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SlotAssignment)]
+struct SlotView {
+    #[schema(value_type = Slot)]
+    slot: String,
+    key: KeyId,
+}
+
+/// Where a key stands in its rotation.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Rotation)]
+struct RotationView {
+    state: Phase,
+    /// The version that is offered, or that was claimed last while the one before it goes on; none where the key is stable.
+    #[schema(required = true)]
+    successor: Option<u16>,
+    /// Why it is offered; none once it was claimed.
+    #[schema(required = true)]
+    mode: Option<Mode>,
+    /// Since when it is offered; none once it was claimed.
+    #[schema(required = true)]
+    offered_at: Option<Timestamp>,
+    /// For how long, from its claim on, the version before it goes on, in seconds; none once it was claimed.
+    #[schema(required = true)]
+    grace_s: Option<u32>,
+    /// When the overlap ends; none where there is none.
+    #[schema(required = true)]
+    ends_at: Option<Timestamp>,
+    /// Whether its holder can renew it by itself.
+    self_renewal: bool,
+}
+
+impl RotationView {
+    fn of(key: &Key, now: Timestamp) -> Self {
+        let state = key.phase(now);
+        let offer = key.rotation.offer.as_ref();
+        let overlaps = state == Phase::Overlapping;
+        let newest = key.newest().map(|newest| newest.number).filter(|_| overlaps);
+        Self {
+            state,
+            successor: offer.map(|offer| offer.version).or(newest),
+            mode: offer.map(|offer| offer.mode),
+            offered_at: offer.map(|offer| offer.at),
+            grace_s: offer.map(|offer| offer.grace_s),
+            ends_at: key.rotation.overlap_ends_at.filter(|_| overlaps),
+            self_renewal: key.rotation.renewal.is_some(),
+        }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -147,27 +295,21 @@ struct RevokedView {
     event: EventId,
 }
 
+/// Of what a key is dead, as far as it is: none of it stands in its record.
+#[derive(Default)]
+pub(crate) struct Deaths {
+    /// The key was revoked.
+    pub(crate) tombstone: Option<Tombstone>,
+    /// The generation that it was issued in was.
+    pub(crate) generation_killed: bool,
+    /// These of its versions were ended by themselves.
+    pub(crate) versions_killed: Vec<u16>,
+}
+
 impl KeyView {
-    /// `tombstone` where the key itself is revoked; `killed` where its generation is.
     /// What was made under another pepper than `pepper`, the active one, is told so.
-    pub(crate) fn of(
-        key: &Key,
-        tombstone: Option<&Tombstone>,
-        killed: bool,
-        pepper: u32,
-        now: Timestamp,
-    ) -> Self {
-        let state = if tombstone.is_some() || killed {
-            State::Revoked
-        } else if key.expired(now) {
-            State::Expired
-        } else if key.disabled {
-            State::Disabled
-        } else if key.versions.is_empty() {
-            State::Unclaimed
-        } else {
-            State::Active
-        };
+    pub(crate) fn of(key: &Key, deaths: &Deaths, pepper: u32, now: Timestamp) -> Self {
+        let tombstone = deaths.tombstone.as_ref();
         Self {
             id: key.id,
             application: key.application,
@@ -179,7 +321,7 @@ impl KeyView {
             roles: key.roles.clone(),
             tags: key.tags.clone(),
             rules: key.rules.clone(),
-            state,
+            state: State::of(key, deaths, now),
             disabled: key.disabled,
             created_at: key.created_at,
             expires_at: key.expires_at,
@@ -187,11 +329,11 @@ impl KeyView {
                 .versions
                 .iter()
                 .map(|version| VersionView {
-                    version: version.number,
-                    claimed_at: version.claimed_at,
                     pepper_outdated: version.pepper != pepper,
+                    ..VersionView::of(key, version, deaths, now)
                 })
                 .collect(),
+            rotation: RotationView::of(key, now),
             claim: key.claim.as_ref().map(|claim| OpenClaimView {
                 id: claim.id,
                 version: claim.version,
@@ -206,6 +348,56 @@ impl KeyView {
             generation: key.generation,
             revision: key.revision,
             event: key.event,
+        }
+    }
+}
+
+/// What the holder of a token sees of its key.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Self)]
+pub struct SelfView {
+    key: SelfKey,
+    /// The version that was presented.
+    version: u16,
+    /// When that version stops although its key goes on: by then the successor is to be in use. None for the newest.
+    #[schema(required = true)]
+    rotate_by: Option<Timestamp>,
+    rotation: Phase,
+    /// When the next version is due by the key's policy; none where it says never.
+    #[schema(required = true)]
+    due_at: Option<Timestamp>,
+    /// Whether a renewal token of it holds.
+    self_renewal: bool,
+}
+
+/// A key, to whoever holds a token of it.
+#[derive(Serialize, ToSchema)]
+struct SelfKey {
+    id: KeyId,
+    name: String,
+    application: ApplicationId,
+    environment: Environment,
+    scopes: ScopeSet,
+    #[schema(required = true)]
+    expires_at: Option<Timestamp>,
+}
+
+impl SelfView {
+    pub(crate) fn of(key: &Key, version: u16, terms: &Terms, now: Timestamp) -> Self {
+        Self {
+            key: SelfKey {
+                id: key.id,
+                name: key.name.clone(),
+                application: key.application,
+                environment: key.environment,
+                scopes: key.scopes.clone(),
+                expires_at: key.expires_at,
+            },
+            version,
+            rotate_by: key.rotate_by(version),
+            rotation: key.phase(now),
+            due_at: terms.due_at(key),
+            self_renewal: terms.self_renewal && key.rotation.renewal.is_some(),
         }
     }
 }

@@ -53,6 +53,9 @@ struct CheckedKey<'a> {
     version: u16,
     #[schema(required = true)]
     expires_at: Option<Timestamp>,
+    /// When this version stops although the key goes on: by then its holder is to use the successor.
+    #[schema(required = true)]
+    rotate_by: Option<Timestamp>,
 }
 
 /// The application that a key is of.
@@ -88,6 +91,7 @@ impl<'a> KeyCheckAnswer<'a> {
                 environment: key.environment.as_str(),
                 version,
                 expires_at: key.expires_at,
+                rotate_by: key.rotate_by(version),
             }),
             application: known.map(|(key, _)| CheckedApplication { id: key.application }),
             scopes: known.map(|(key, _)| key.scopes.clone()).unwrap_or_default(),

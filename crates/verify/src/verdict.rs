@@ -46,7 +46,7 @@ impl Verified {
 pub enum RefusalCode {
     /// No such token: malformed, unknown id, wrong secret, or a record that is absent or does not open.
     NotFound,
-    /// Its life has ended.
+    /// Its life has ended, or the grace of this version.
     Expired,
     /// It or its application is switched off for now.
     Disabled,

@@ -50,7 +50,7 @@ impl<'a, K: KvRead, C: Clock> Verifier<'a, K, C> {
         // The secret was right: from here on the caller learns why.
         let refusal = match found.dead {
             true => Some((RefusalCode::Revoked, None)),
-            false => self.refusal(&found.key, demand).await?,
+            false => self.refusal(&found.key, parsed.version, demand).await?,
         };
         let (key, version) = (Box::new(found.key), parsed.version);
         Ok(match refusal {
@@ -107,16 +107,22 @@ impl<'a, K: KvRead, C: Clock> Verifier<'a, K, C> {
         let _ = std::hint::black_box(self.records.open(Domain::Key, store_key, &decoy));
     }
 
-    /// 5. and 6.: the first reason against a key whose secret is right and that is not dead itself.
-    async fn refusal(&self, key: &Key, demand: &Demand<'_>) -> Result<Option<(RefusalCode, Option<Scope>)>> {
+    /// 5. and 6.: the first reason against a version whose secret is right and that is not dead itself.
+    async fn refusal(
+        &self,
+        key: &Key,
+        version: u16,
+        demand: &Demand<'_>,
+    ) -> Result<Option<(RefusalCode, Option<Scope>)>> {
         let standing = self
             .applications
             .standing(self.kv, self.records, self.clock, key.application, key.generation)
             .await?;
+        let now = self.clock.now();
         let code = match standing {
             Standing::Killed => RefusalCode::Revoked,
             Standing::Absent => RefusalCode::NotFound,
-            _ if key.expired(self.clock.now()) => RefusalCode::Expired,
+            _ if key.expired(now) || key.retired(version, now) => RefusalCode::Expired,
             _ if key.disabled => RefusalCode::Disabled,
             Standing::Suspended => RefusalCode::Disabled,
             Standing::Active if demand.environment.is_some_and(|wanted| wanted != key.environment) => {

@@ -157,7 +157,7 @@ async fn a_crash_at_any_call_leaves_all_or_nothing_and_a_log_without_unexplained
                 let (name, what, action) = all.swap_remove(case);
                 let before = done(&world, action).await;
                 let caller = match what {
-                    Do::TakeClaim(_) | Do::Report(_) => world.holder(None),
+                    Do::TakeClaim(_) | Do::Report(_) | Do::Renew(_) => world.holder(None),
                     _ => world.caller(&world.root).await,
                 };
                 world.fault_at(nth, |_| true, fault);

@@ -62,7 +62,7 @@ async fn one_batch_and_the_documented_increments() {
     for (name, what, with_key, increments) in rows {
         let key = with_key.then_some(name);
         let caller = match what {
-            Do::TakeClaim(_) | Do::Report(_) => world.holder(key),
+            Do::TakeClaim(_) | Do::Report(_) | Do::Renew(_) => world.holder(key),
             _ => world.caller_with(&world.root, key).await,
         };
         world.kv.take_calls();

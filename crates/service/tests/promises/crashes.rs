@@ -25,7 +25,12 @@ fn choose_group(history: &mut History, rng: &SeededRng) -> Vec<Do> {
     for _ in 0..AT_ONCE {
         match history.choose(rng) {
             what @ Do::RevokeApplication(..) => return vec![what],
-            Do::ChangeKey(key, ..) if !edited.insert(key) => {}
+            Do::ChangeKey(key, ..)
+            | Do::Rotate(key, _)
+            | Do::FinishRotation(key, _)
+            | Do::CancelRotation(key, _)
+            | Do::Reissue(key)
+                if !edited.insert(key) => {}
             Do::ChangeApplication(..)
                 if group.iter().any(|what| matches!(what, Do::ChangeApplication(..))) => {}
             what => group.push(what),
@@ -40,7 +45,7 @@ async fn run_group(world: &World, history: &mut History, rng: &SeededRng) {
     let mut callers = Vec::new();
     for what in &group {
         callers.push(match what {
-            Do::TakeClaim(_) | Do::Report(_) => Some(world.holder(None)),
+            Do::TakeClaim(_) | Do::Report(_) | Do::Renew(_) => Some(world.holder(None)),
             _ => survive(world.try_caller(&world.root, None)).await.flatten(),
         });
     }

@@ -207,7 +207,7 @@ async fn each_call_leaves_exactly_one_event() {
     ];
     for (what, by_poor, action, outcome, application, key) in rows {
         let caller = match what {
-            Do::TakeClaim(_) | Do::Report(_) => world.holder(None),
+            Do::TakeClaim(_) | Do::Report(_) | Do::Renew(_) => world.holder(None),
             _ => world.caller(if by_poor { &poor.token } else { &world.root }).await,
         };
         let holder = matches!(what, Do::TakeClaim(_) | Do::Report(_));
@@ -313,7 +313,7 @@ async fn no_secret_lies_in_the_store_the_log_or_an_error() {
             errors.push_str(&format!("{error} {error:?}\n"));
         }
         secrets.push(key);
-        for pointer in ["/token", "/claim/ticket"] {
+        for pointer in ["/token", "/renewal_token", "/claim/ticket"] {
             let found = ended.as_ref().ok().and_then(|reply| reply.json().pointer(pointer).cloned());
             if let Some(text) = found.and_then(|value| value.as_str().map(str::to_owned)) {
                 secrets.extend(secrets_of(&text));
@@ -385,6 +385,12 @@ async fn no_secret_lies_in_the_store_the_log_or_an_error() {
                 .expect("a claim");
             let plain = serde_json::to_string(&claim).unwrap();
             assert!(secrets.iter().all(|secret| !plain.contains(secret.as_str())), "in a claim");
+        }
+        if store_key.starts_with("z:") && !store_key.ends_with(".used") {
+            let renewal = open::<keyward_domain::renewal::Renewal>(&world.rings.records, store_key, value)
+                .expect("a renewal");
+            let plain = serde_json::to_string(&renewal).unwrap();
+            assert!(secrets.iter().all(|secret| !plain.contains(secret.as_str())), "in a renewal");
         }
     }
 }

@@ -165,7 +165,7 @@ async fn filters_find_what_a_naive_look_at_the_log_finds() {
         for _ in 0..220 {
             let what = history.choose(&rng);
             let ended = match what {
-                Do::TakeClaim(_) | Do::Report(_) => world.run(&what).await,
+                Do::TakeClaim(_) | Do::Report(_) | Do::Renew(_) => world.run(&what).await,
                 _ if rng.chance(50) => world.run_as(&admin.token, &what).await,
                 _ => world.run(&what).await,
             };

@@ -87,7 +87,7 @@ pub async fn interleave(
     let mut callers = Vec::new();
     for what in what {
         callers.push(match what {
-            Do::TakeClaim(_) | Do::Report(_) => world.holder(None),
+            Do::TakeClaim(_) | Do::Report(_) | Do::Renew(_) => world.holder(None),
             _ => world.caller(&world.root).await,
         });
     }

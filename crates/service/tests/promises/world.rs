@@ -13,7 +13,7 @@ use keyward_ledger::{KvWrite, Ledger, Receipt};
 use keyward_records::{CurrentMonth, KvCount, KvRead, Reader, Rings};
 use keyward_service::{
     ApplicationChange, Attempt, Body, BulkRevocation, Caller, EventFilter, KeyChange, NewApplication, NewKey,
-    NewRole, Page, Presented, ResealRequest, RoleChange, Service, TakeClaim, bootstrap,
+    NewRole, Page, Presented, RenewKey, ResealRequest, RoleChange, RotateKey, Service, TakeClaim, bootstrap,
 };
 use keyward_verify::{Administrator, ApplicationCache, Demand, Verdict, Verifier};
 use serde_json::{Value, json};
@@ -183,6 +183,10 @@ pub enum Do {
     Issue(Value),
     ChangeKey(KeyId, Value, Option<u64>),
     Reissue(KeyId),
+    Rotate(KeyId, Value),
+    FinishRotation(KeyId, &'static str),
+    CancelRotation(KeyId, &'static str),
+    Renew(String),
     RevokeKey(KeyId, &'static str),
     RevokeMany(Value),
     Lookup(String),
@@ -226,6 +230,10 @@ impl Do {
             Self::Issue(_) => Attempt::to_change(caller, Action::KeyIssued, nothing),
             Self::ChangeKey(id, ..) => Attempt::to_change(caller, Action::KeyChanged, of_key(*id)),
             Self::Reissue(id) => Attempt::to_change(caller, Action::ClaimReissued, of_key(*id)),
+            Self::Rotate(id, _) => Attempt::to_change(caller, Action::KeyRotated, of_key(*id)),
+            Self::FinishRotation(id, _) => Attempt::to_change(caller, Action::RotationFinished, of_key(*id)),
+            Self::CancelRotation(id, _) => Attempt::to_change(caller, Action::RotationCancelled, of_key(*id)),
+            Self::Renew(_) => Attempt::to_change(caller, Action::KeyRenewed, nothing),
             Self::RevokeKey(id, _) => Attempt::to_change(caller, Action::KeyRevoked, of_key(*id)),
             Self::RevokeMany(_) => Attempt::to_change(caller, Action::KeyRevoked, nothing),
             Self::Lookup(_) => Attempt::to_change(caller, Action::KeyLookedUp, nothing),
@@ -296,6 +304,15 @@ async fn execute<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
             Reply::of(&service.change_key(attempt, *id, body::<KeyChange>(change), *if_match).await?)
         }
         Do::Reissue(id) => Reply::answer(&service.reissue_claim(attempt, *id).await?),
+        Do::Rotate(id, asked) => {
+            Reply::answer(&service.rotate_key(attempt, *id, &body::<RotateKey>(asked)).await?)
+        }
+        Do::FinishRotation(id, reason) => Reply::of(&service.finish_rotation(attempt, *id, reason).await?),
+        Do::CancelRotation(id, reason) => Reply::of(&service.cancel_rotation(attempt, *id, reason).await?),
+        Do::Renew(token) => {
+            let asked: RenewKey = body(&json!({ "renewal_token": token }));
+            Reply::answer(&service.renew_key(attempt, &asked).await?)
+        }
         Do::RevokeKey(id, reason) => Reply::of(&service.revoke_key(attempt, *id, reason).await?),
         Do::RevokeMany(asked) => {
             Reply::answer(&service.revoke_many(attempt, &body::<BulkRevocation>(asked)).await?)
@@ -355,6 +372,8 @@ pub fn new_admin(scopes: &[&str], roles: &[RoleId]) -> Value {
 pub struct Held {
     pub id: KeyId,
     pub token: String,
+    /// Empty where the key does not renew itself.
+    pub renewal: String,
 }
 
 pub struct World {
@@ -475,7 +494,7 @@ impl World {
     /// Root does it, or the holder of a ticket or token where no admin is needed.
     pub async fn run(&self, what: &Do) -> Result<Reply> {
         let caller = match what {
-            Do::TakeClaim(_) | Do::Report(_) => self.holder(None),
+            Do::TakeClaim(_) | Do::Report(_) | Do::Renew(_) => self.holder(None),
             _ => self.caller(&self.root).await,
         };
         perform(&self.service(), caller, what).await
@@ -488,7 +507,7 @@ impl World {
     /// Root does it with an Idempotency-Key, or the holder.
     pub async fn run_once(&self, idempotency_key: &str, what: &Do) -> Result<Reply> {
         let caller = match what {
-            Do::TakeClaim(_) | Do::Report(_) => self.holder(Some(idempotency_key)),
+            Do::TakeClaim(_) | Do::Report(_) | Do::Renew(_) => self.holder(Some(idempotency_key)),
             _ => self.caller_with(&self.root, Some(idempotency_key)).await,
         };
         perform(&self.service(), caller, what).await
@@ -522,7 +541,8 @@ impl World {
     pub async fn held(&self, new: &Value) -> Held {
         let (id, ticket) = self.issue(new).await;
         let reply = self.run(&Do::TakeClaim(ticket)).await.expect("a token");
-        Held { id, token: reply.at("/token") }
+        let renewal = reply.json()["renewal_token"].as_str().unwrap_or_default().to_owned();
+        Held { id, token: reply.at("/token"), renewal }
     }
 
     /// An admin with these scopes.

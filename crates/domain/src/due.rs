@@ -1,0 +1,189 @@
+//! What is due for a key, and when: its successor's offer, warnings, the end of its life. It follows from the key and the terms of its
+//! policy; whoever sees to it notes until when it did, so that nothing is done twice.
+
+use crate::event::Event;
+use crate::key::Key;
+use crate::policy::Terms;
+use crate::timestamp::Timestamp;
+
+/// How long before its end a key's end is told, in seconds: a week and a day.
+const EXPIRING_S: [i64; 2] = [7 * DAY_S, DAY_S];
+/// How long before its end a successor that nobody claimed is told, in seconds: three days and one.
+const UNCLAIMED_S: [i64; 2] = [3 * DAY_S, DAY_S];
+/// How long what is stored of the secrets of a dead key is kept, in seconds: for as long its holder is told why it does not pass.
+pub const FORGOTTEN_AFTER_S: i64 = 30 * DAY_S;
+
+const DAY_S: i64 = 24 * 3600;
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Duty {
+    /// A successor is offered.
+    Offer,
+    /// It is told that nobody has claimed the successor.
+    TellUnclaimed,
+    /// It is told that the key is about to end.
+    TellExpiring,
+    /// It is told that the key has ended.
+    TellExpired,
+    /// It is told that the key was not rotated in time, and its policy's word is kept.
+    Breach,
+    /// What is stored of its secrets is given up.
+    Forget,
+}
+
+impl Duty {
+    /// Everything that is to be done for a living key, by time; those of the past included.
+    pub fn all(key: &Key, terms: &Terms) -> Vec<(Timestamp, Self)> {
+        let mut duties = Vec::new();
+        let late = terms.late_at(key);
+        let too_old = terms.too_old_at(key);
+        match (&key.rotation.offer, terms.due_at(key)) {
+            (None, Some(due_at)) => {
+                // One overlap after the other.
+                duties
+                    .push((key.rotation.overlap_ends_at.map_or(due_at, |end| end.max(due_at)), Self::Offer));
+            }
+            (Some(offer), _) => {
+                let end = key.expires_at.into_iter().chain(late).min();
+                let told = end.iter().flat_map(|end| UNCLAIMED_S.map(|before_s| end.plus_s(-before_s)));
+                duties.extend(told.filter(|at| *at > offer.at).map(|at| (at, Self::TellUnclaimed)));
+            }
+            (None, None) => {}
+        }
+        duties.extend(late.into_iter().chain(too_old).map(|at| (at, Self::Breach)));
+        if let Some(end) = key.expires_at {
+            let told = EXPIRING_S.map(|before_s| end.plus_s(-before_s));
+            duties.extend(
+                told.into_iter().filter(|at| *at > key.created_at).map(|at| (at, Self::TellExpiring)),
+            );
+            duties.push((end, Self::TellExpired));
+            duties.push((end.plus_s(FORGOTTEN_AFTER_S), Self::Forget));
+            // What is only of use to a living key is not done for a dead one.
+            duties.retain(|(at, duty)| *at < end || matches!(duty, Self::TellExpired | Self::Forget));
+        }
+        duties.sort_by_key(|(at, _)| *at);
+        duties
+    }
+
+    /// What is due at `now` and was not seen to. A warning that a later one has overtaken is passed over.
+    pub fn due(key: &Key, terms: &Terms, now: Timestamp) -> Vec<Self> {
+        let mut due: Vec<Self> = Vec::new();
+        for (_, duty) in
+            Self::all(key, terms).into_iter().filter(|(at, _)| *at <= now && !key.was_seen_to(*at))
+        {
+            due.retain(|earlier| *earlier != duty);
+            due.push(duty);
+        }
+        due
+    }
+
+    /// When something is due next that was not seen to.
+    pub fn next(key: &Key, terms: &Terms) -> Option<Timestamp> {
+        Self::all(key, terms).into_iter().map(|(at, _)| at).find(|at| !key.was_seen_to(*at))
+    }
+}
+
+impl Key {
+    /// Whether what is due at `at` was seen to.
+    fn was_seen_to(&self, at: Timestamp) -> bool {
+        self.rotation.looked_at.is_some_and(|until| at <= until)
+    }
+}
+
+impl Terms {
+    /// When a key breaks them: a grace after its successor was due. `None` where it is never due.
+    pub fn late_at(&self, key: &Key) -> Option<Timestamp> {
+        Some(self.due_at(key)?.plus_s(i64::from(self.grace_s)))
+    }
+
+    /// When a key breaks them by its age: it was issued for longer than they allow. `None` where it ends before.
+    pub fn too_old_at(&self, key: &Key) -> Option<Timestamp> {
+        let end = key.created_at.plus_s(i64::from(self.lifetime_s_max?));
+        key.expires_at.is_none_or(|expires_at| expires_at > end).then_some(end)
+    }
+
+    /// Whether a key breaks them at `now`.
+    pub fn are_broken_by(&self, key: &Key, now: Timestamp) -> bool {
+        self.late_at(key).into_iter().chain(self.too_old_at(key)).any(|at| now >= at)
+    }
+}
+
+/// How an event's detail says when its key is due for something next.
+const DUE: &str = "due ";
+
+/// What the detail of an event says of the time at which its key is due for something next.
+pub fn due_at(at: Timestamp) -> String {
+    format!("{DUE}{at}")
+}
+
+impl Event {
+    /// When its key is due for something next, as far as the event says so.
+    pub fn due(&self) -> Option<Timestamp> {
+        self.detail.iter().filter_map(|fact| fact.strip_prefix(DUE)).find_map(Timestamp::parse)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rotation::Mode;
+    use crate::rotation::tests::{NOW, key, minted};
+
+    const POLICY: Terms =
+        Terms { rotate_every_s: Some(100 * 86_400), grace_s: 10 * 86_400, ..Terms::DEFAULT };
+
+    fn days(days: i64) -> Timestamp {
+        NOW.plus_s(days * DAY_S)
+    }
+
+    #[test]
+    fn a_key_is_due_by_its_policy() {
+        let mut key = key(None);
+        assert_eq!(Duty::all(&key, &POLICY), [], "nobody holds it yet");
+        key.succeed(minted(1, 0));
+        assert_eq!(Duty::all(&key, &POLICY), [(days(100), Duty::Offer), (days(110), Duty::Breach)]);
+        assert_eq!(Duty::next(&key, &POLICY), Some(days(100)));
+        assert_eq!(Duty::due(&key, &POLICY, days(99)), []);
+        assert_eq!(Duty::due(&key, &POLICY, days(100)), [Duty::Offer]);
+
+        key.offer_successor(Mode::Scheduled, 60, days(100));
+        key.rotation.looked_at = Some(days(100));
+        let expected =
+            [(days(107), Duty::TellUnclaimed), (days(109), Duty::TellUnclaimed), (days(110), Duty::Breach)];
+        assert_eq!(Duty::all(&key, &POLICY), expected);
+        assert_eq!(Duty::due(&key, &POLICY, days(111)), [Duty::TellUnclaimed, Duty::Breach], "once");
+        key.rotation.looked_at = Some(days(111));
+        assert_eq!(Duty::next(&key, &POLICY), None);
+        let never = Terms { rotate_every_s: None, ..POLICY };
+        assert_eq!(Duty::all(&key, &never), []);
+    }
+
+    #[test]
+    fn what_ends_is_told_before_and_forgotten_after() {
+        let mut key = key(Some(50 * DAY_S));
+        key.succeed(minted(1, 0));
+        let expected = [
+            (days(43), Duty::TellExpiring),
+            (days(49), Duty::TellExpiring),
+            (days(50), Duty::TellExpired),
+            (days(80), Duty::Forget),
+        ];
+        assert_eq!(Duty::all(&key, &POLICY), expected, "it ends before its successor is due");
+        let short = Terms { rotate_every_s: Some(300), ..POLICY };
+        assert_eq!(
+            Duty::due(&key, &short, days(90)),
+            [Duty::Offer, Duty::Breach, Duty::TellExpiring, Duty::TellExpired, Duty::Forget]
+        );
+    }
+
+    #[test]
+    fn a_successor_is_offered_after_the_overlap_before() {
+        let mut key = key(None);
+        key.succeed(minted(1, 0));
+        key.offer_successor(Mode::Scheduled, 3600, NOW);
+        key.succeed(minted(2, 0));
+        let often = Terms { rotate_every_s: Some(300), grace_s: 7200, ..POLICY };
+        assert_eq!(Duty::next(&key, &often), Some(NOW.plus_s(3600)));
+    }
+}
