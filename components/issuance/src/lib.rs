@@ -78,14 +78,14 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
         Op::ClaimPage => return Ok(claim_page::page()),
         Op::Document => return Ok(Response::bytes(200, "application/json", DOCUMENT.to_vec())),
         Op::SigningKeys => {
-            let issuance = variables::issuance().await?;
-            let jwks = issuance.signing_keys.jwks().into_bytes();
+            let minting = variables::minting().await?;
+            let jwks = minting.signing_keys.jwks().into_bytes();
             return Ok(Response::bytes(200, "application/jwk-set+json", jwks));
         }
         _ => {}
     }
-    let issuance = variables::issuance().await?;
-    let plane = Plane::open().await?.at(&issuance.public_url);
+    let minting = variables::minting().await?;
+    let plane = Plane::open().await?.at(&minting.public_url);
     match op {
         Op::CreateApplication => applications::create(&plane, incoming).await,
         Op::ListApplications => applications::list(&plane, incoming).await,
@@ -105,7 +105,7 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
         Op::ShowKey => keys::show(&plane, incoming, params.id::<KeyId>(0, "key")).await,
         Op::ChangeKey => keys::change(&plane, incoming, params.id::<KeyId>(0, "key")).await,
         Op::ReissueClaim => keys::reissue(&plane, incoming, params.id::<KeyId>(0, "key")).await,
-        Op::TakeClaim => claims::take(&plane, &issuance, incoming).await,
+        Op::TakeClaim => claims::take(&plane, &minting, incoming).await,
         Op::ShowClaim => claims::show(&plane, params.id::<ClaimId>(0, "claim")?).await,
         Op::Ready => health::ready(&plane).await,
         Op::Alive | Op::ClaimPage | Op::SigningKeys | Op::Document => health::alive(),

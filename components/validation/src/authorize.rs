@@ -88,12 +88,16 @@ fn pass_status(path: &str) -> u16 {
 }
 
 fn accepted(status: u16, key: &Key, version: u16) -> Response {
-    Response::empty(status)
+    let response = Response::empty(status)
         .with("keyward-key-id", &key.id.to_string())
         .with("keyward-key-version", &version.to_string())
         .with("keyward-application", &key.application.to_string())
         .with("keyward-environment", key.environment.as_str())
-        .with("keyward-scopes", &key.scopes.joined())
+        .with("keyward-scopes", &key.scopes.joined());
+    match key.rotate_by(version) {
+        Some(end) => response.with("keyward-rotate-by", &end.to_string()),
+        None => response,
+    }
 }
 
 fn refused(code: RefusalCode, missing_scope: Option<String>, presented: bool) -> Response {

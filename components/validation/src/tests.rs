@@ -7,6 +7,7 @@ use keyward_domain::event::EventId;
 use keyward_domain::key::{Environment, Key, Rules, Version};
 use keyward_domain::network::NetworkRule;
 use keyward_domain::ports::Clock;
+use keyward_domain::rotation::Rotation;
 use keyward_domain::scope::ScopeSet;
 use keyward_domain::{ApplicationId, Code, KeyId, RequestId, Result, Timestamp, token};
 use keyward_guest::admin::Trust;
@@ -98,6 +99,8 @@ impl World {
             event: EVENT,
             tags: Vec::new(),
             roles: Vec::new(),
+            policy: None,
+            rotation: Rotation::default(),
         };
         change(&mut key);
         let token = token::render(&key.prefix, key.environment, key.id.as_bytes(), 1, &[byte; 32]);

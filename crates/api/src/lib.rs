@@ -17,6 +17,7 @@ mod keys;
 mod problems;
 mod rings;
 mod roles;
+mod rotation;
 mod validation;
 mod webhooks;
 
@@ -30,6 +31,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         applications::endpoints(),
         roles::endpoints(),
         keys::endpoints(),
+        rotation::endpoints(),
         claims::endpoints(),
         validation::endpoints(),
     ]

@@ -24,6 +24,28 @@ pub struct Application {
     pub created_at: String,
 }
 
+/// Which keys serve an application's slots.
+#[derive(Debug, Deserialize)]
+pub struct RoutingTable {
+    /// By the slots' names.
+    pub routes: Vec<Route>,
+}
+
+/// A slot and the key that serves it.
+#[derive(Debug, Deserialize)]
+pub struct Route {
+    /// Its name.
+    pub slot: String,
+    /// The key's id.
+    pub key: String,
+    /// How the key stands.
+    pub state: String,
+    /// Where it stands in its rotation.
+    pub rotation: String,
+    /// The versions that pass.
+    pub versions: Vec<Version>,
+}
+
 /// A role.
 #[derive(Debug, Deserialize)]
 pub struct Role {
@@ -163,6 +185,23 @@ pub struct Maintenance {
     pub taken: u64,
     /// Events that came late and were reported.
     pub late_events: u64,
+    /// What was done of what was due for keys.
+    #[serde(default)]
+    pub due: DueWork,
+}
+
+/// What a run did of what was due for keys.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct DueWork {
+    /// Keys that something was due for.
+    pub keys: u64,
+    /// Successors that were offered.
+    pub offered: u64,
+    /// Keys that break their policy.
+    pub broken: u64,
+    /// Minutes that are left to walk.
+    pub minutes_left: u64,
 }
 
 /// The rings that a server has, and how far sealing anew is.
@@ -270,6 +309,9 @@ pub struct Key {
     /// Its secrets' numbers.
     #[serde(default)]
     pub versions: Vec<Version>,
+    /// Where it stands between them.
+    #[serde(default)]
+    pub rotation: Rotation,
     /// The claim that is open.
     pub claim: Option<OpenClaim>,
     /// When, by whom and why it was revoked.
@@ -289,8 +331,28 @@ pub struct Rules {
 pub struct Version {
     /// From 1.
     pub version: u32,
+    /// `live`, `retiring`, `retired` or `revoked`.
+    #[serde(default)]
+    pub state: String,
     /// RFC 3339.
     pub claimed_at: String,
+    /// RFC 3339; when it stops although its key goes on.
+    #[serde(default)]
+    pub ends_at: Option<String>,
+}
+
+/// Where a key stands in its rotation.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Rotation {
+    /// `stable`, `offered` or `overlapping`.
+    pub state: String,
+    /// The version that is to come, or came last.
+    pub successor: Option<u32>,
+    /// `scheduled` or `incident`.
+    pub mode: Option<String>,
+    /// RFC 3339; when the overlap ends.
+    pub ends_at: Option<String>,
 }
 
 /// A claim that nobody took yet.
@@ -339,6 +401,22 @@ pub struct Claimed<'a> {
     pub key: &'a RawValue,
     /// The token. Secret.
     pub token: String,
+    /// What the next version is had with; none where the key's policy does not allow that. Secret.
+    #[serde(default)]
+    pub renewal_token: Option<String>,
+}
+
+/// `GET /v1/self`.
+#[derive(Debug, Deserialize)]
+pub struct SelfKey {
+    /// When the presented version stops, where a successor is claimed.
+    pub rotate_by: Option<String>,
+    /// `stable`, `offered` or `overlapping`.
+    pub rotation: String,
+    /// When the next version is due.
+    pub due_at: Option<String>,
+    /// Whether a renewal token of it holds.
+    pub self_renewal: bool,
 }
 
 /// The key of a taken claim.
@@ -356,6 +434,9 @@ pub struct ClaimedKey {
     pub version: u32,
     /// RFC 3339; never where absent.
     pub expires_at: Option<String>,
+    /// RFC 3339; when the version before it stops, where there is one.
+    #[serde(default)]
+    pub others_end_at: Option<String>,
 }
 
 /// `POST /v1/keys/{id}/revoke`.
@@ -471,6 +552,9 @@ pub struct VerdictKey {
     pub version: u32,
     /// RFC 3339; never where absent.
     pub expires_at: Option<String>,
+    /// RFC 3339; when the version before it stops, where there is one.
+    #[serde(default)]
+    pub others_end_at: Option<String>,
 }
 
 /// An event of the audit log.

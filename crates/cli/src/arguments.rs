@@ -97,6 +97,8 @@ pub enum Command {
     Webhook(WebhookCommand),
     /// Ask whether a token is valid; exits with 1 when it is not
     Verify(Verify),
+    /// Renew a key by itself when it is due, and put the new token into the place of the old: for a cron job beside its user
+    Renew(Renew),
     /// The audit log
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -115,6 +117,35 @@ pub enum AppCommand {
     Create(AppCreate),
     /// List applications
     List(Paging),
+    /// Have a slot of an application, such as `payments-primary`, served by one of its keys
+    Route(AppRoute),
+    /// Show which keys serve an application's slots
+    Routes(AppRoutes),
+}
+
+/// `keyward app route`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("whom").required(true).args(["key", "none"]))]
+pub struct AppRoute {
+    /// Whose slot
+    #[arg(value_name = "APP_ID")]
+    pub id: ApplicationId,
+    /// Which slot
+    pub slot: String,
+    /// The key that serves it from now on
+    #[arg(long, value_name = "KEY_ID")]
+    pub key: Option<KeyId>,
+    /// No key serves it any more
+    #[arg(long)]
+    pub none: bool,
+}
+
+/// `keyward app routes`.
+#[derive(Debug, Args)]
+pub struct AppRoutes {
+    /// Whose
+    #[arg(value_name = "APP_ID")]
+    pub id: ApplicationId,
 }
 
 /// `keyward app create`.
@@ -370,6 +401,12 @@ pub enum KeyCommand {
     List(KeyList),
     /// Tell whose a token is: for a token that was found
     Lookup(KeyLookup),
+    /// Offer a successor of a key's version: prints the link that its holder claims it with
+    Rotate(KeyRotate),
+    /// End the overlap of a rotation: every version but the newest dies
+    FinishRotation(KeyRevoke),
+    /// Take the offer of a successor back
+    CancelRotation(KeyRevoke),
     /// Revoke a key, at once and for good
     Revoke(KeyRevoke),
 }
@@ -426,6 +463,9 @@ pub struct KeyCreate {
     /// Claim the token at once, into this new file
     #[arg(long, value_name = "FILE")]
     pub claim_out: Option<PathBuf>,
+    /// With --claim-out: the renewal token that came with it, into this new file
+    #[arg(long, value_name = "FILE", requires = "claim_out")]
+    pub renewal_out: Option<PathBuf>,
 }
 
 /// `keyward key claim`.
@@ -438,6 +478,9 @@ pub struct KeyClaim {
     /// Write the token into this new file, readable by its owner alone
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Write the renewal token that came with it into this new file, for `keyward renew`
+    #[arg(long, value_name = "FILE", requires = "out")]
+    pub renewal_out: Option<PathBuf>,
     /// Print the token on standard output
     #[arg(long)]
     pub print: bool,
@@ -479,7 +522,47 @@ pub struct KeyLookup {
     pub token: Option<PathBuf>,
 }
 
-/// `keyward key revoke`.
+/// `keyward key rotate`.
+#[derive(Debug, Args)]
+pub struct KeyRotate {
+    /// Which
+    #[arg(value_name = "KEY_ID")]
+    pub id: KeyId,
+    /// Why, for the audit log
+    #[arg(long)]
+    pub reason: String,
+    /// A secret may be in the wrong hands: every version so far dies at once
+    #[arg(long, conflicts_with = "grace")]
+    pub incident: bool,
+    /// How long the version in use goes on once its successor was claimed, such as `7d` or `12h`; what its policy says unless given
+    #[arg(long, value_name = "TIME", value_parser = duration_s)]
+    pub grace: Option<i64>,
+    /// The version to rotate away from: where the key has another by then, nothing is done
+    #[arg(long, value_name = "NUMBER")]
+    pub version: Option<u16>,
+}
+
+/// `keyward renew`.
+#[derive(Debug, Args)]
+pub struct Renew {
+    /// The file with the token in use; the new one takes its place
+    #[arg(long, value_name = "FILE")]
+    pub token_file: PathBuf,
+    /// The file with the renewal token; the next one takes its place. What a renewal under way needs lies beside it, in FILE.pending
+    #[arg(long, value_name = "FILE")]
+    pub renewal_file: PathBuf,
+    /// A URL of your own gateway that must accept the new token, in `Authorization: Bearer`, before it takes the old one's place
+    #[arg(long, value_name = "URL")]
+    pub probe: Option<String>,
+    /// Renew although it is not due
+    #[arg(long)]
+    pub force: bool,
+    /// The thumbprint of the key that must have signed the answer
+    #[arg(long, value_name = "KID", allow_hyphen_values = true)]
+    pub signer: Option<String>,
+}
+
+/// `keyward key revoke|finish-rotation|cancel-rotation`.
 #[derive(Debug, Args)]
 pub struct KeyRevoke {
     /// Which

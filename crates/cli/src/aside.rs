@@ -62,6 +62,21 @@ impl Drop for Aside {
     }
 }
 
+/// Puts `content` into the place of a file at once: readers see the old or the new, whole. Its owner alone can read it, or whoever
+/// could read the one before.
+///
+/// # Errors
+/// The file system refuses.
+pub fn replace_private(path: &Path, content: &str) -> Result<()> {
+    let aside = Aside::of(path);
+    write_private(aside.path(), content)?;
+    if let Ok(before) = std::fs::metadata(path) {
+        std::fs::set_permissions(aside.path(), before.permissions())
+            .map_err(|error| Failure::file("file", aside.path(), &error))?;
+    }
+    aside.put_into_place()
+}
+
 /// Writes a new file that its owner alone can read.
 ///
 /// # Errors

@@ -304,6 +304,26 @@ impl Client {
         Ok(Self { agent: config.build().new_agent(), base, credential: None })
     }
 
+    /// A client for whatever answers at a URL, and the route that it names there.
+    ///
+    /// # Errors
+    /// The URL or the certificates cannot be used.
+    pub fn of_url(global: &Global, url: &str) -> Result<(Self, String)> {
+        let base = Base::parse(url, "--probe")?;
+        let route = if base.path.is_empty() { "/".to_owned() } else { base.path.clone() };
+        let client = Self::public(global, Some(Base { path: String::new(), ..base }))?;
+        Ok((client, route))
+    }
+
+    /// What `work` does with this server while it presents `token`.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub fn presenting<T>(&self, token: &SecretText, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        let credential = Some(SecretText::new(token.expose().to_owned()));
+        work(&Self { agent: self.agent.clone(), base: self.base.clone(), credential })
+    }
+
     /// The same server, asked without a credential.
     #[must_use]
     pub fn without_credential(self) -> Self {

@@ -168,6 +168,11 @@ impl Failure {
         self.0.code == Some(Code::InsufficientScope)
     }
 
+    /// What was wrong, in words.
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     /// Who can mend it; `None` for the command line.
     pub fn blame(&self) -> Option<Blame> {
         self.0.blame

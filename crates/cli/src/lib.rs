@@ -12,6 +12,7 @@ pub mod failure;
 pub mod progress;
 pub mod secret_file;
 pub mod secret_source;
+pub mod signed;
 pub mod table;
 pub mod terminal;
 

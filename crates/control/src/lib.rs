@@ -5,10 +5,12 @@
 
 mod answer;
 mod plane;
+mod signed;
 mod store;
 mod tick;
 
 pub use answer::{created, fresh_or_replayed};
 pub use plane::{Plane, PlaneService};
+pub use signed::signed;
 pub use store::ControlKv;
 pub use tick::Tick;

@@ -6,12 +6,13 @@ use base64::engine::general_purpose::STANDARD;
 use keyward_domain::event::{Action, Event, Target};
 use keyward_domain::ports::{Clock, EventSink};
 use keyward_domain::{Code, Error, RequestId, Result, token};
-use keyward_guest::admin::Trust;
+use keyward_guest::admin::{Trust, present};
 use keyward_guest::refusals::{AnonymousRefusals, DUE_AFTER_MS, Noted};
 use keyward_guest::variables::{self, Control};
 use keyward_guest::{Incoming, Response, WasiClock, WasiRng, authenticate};
 use keyward_ledger::{Receipt, Witness};
 use keyward_service::{Attempt, Caller, Service};
+use keyward_verify::Verified;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -172,6 +173,14 @@ impl Plane {
         let attempt =
             Attempt::to_change(Caller::holder(source, incoming.id(), key), action, Target::default());
         self.run(attempt, fault, work).await
+    }
+
+    /// Whoever presents a token that passes, of whichever key.
+    ///
+    /// # Errors
+    /// [`Code::Unauthenticated`] for none or one that does not pass; where the store is silent or a ring not up to date.
+    pub async fn present(&self, incoming: &Incoming) -> Result<Verified> {
+        present(incoming, &self.kv, Trust::from(&*self.control), &self.clock).await
     }
 
     async fn run(

@@ -7,7 +7,7 @@ use keyward_domain::network::NetworkRule;
 use keyward_domain::ports::Clock;
 use keyward_domain::{ApplicationId, Code, Error, Result};
 use keyward_records::KvRead;
-use keyward_verify::{Administrator, ApplicationCache, Demand, RefusalCode, Verdict, Verifier};
+use keyward_verify::{Administrator, ApplicationCache, Demand, RefusalCode, Verdict, Verified, Verifier};
 use std::rc::Rc;
 
 /// What is needed to verify a token, of whichever component.
@@ -82,17 +82,43 @@ pub async fn authenticate<K: KvRead, C: Clock>(
         application: Some(ApplicationId::KEYWARD),
         client_address: incoming.client_address(trust.trusted_proxies),
     };
-    match verify(token.expose(), &demand, kv, trust, clock).await? {
-        Verdict::Accepted(verified) => Administrator::of(verified, kv, trust.records).await,
-        Verdict::Refused(refusal) => {
-            let detail = match refusal.code {
-                RefusalCode::Expired => "the key has expired",
-                RefusalCode::Disabled => "the key is disabled",
-                RefusalCode::Revoked => "the key is revoked",
-                RefusalCode::Forbidden => "the key is of another application, or may not be used from here",
-                _ => "the credential is no key of this service",
-            };
-            Err(Error::new(Code::Unauthenticated, detail))
-        }
-    }
+    let verified = accepted(verify(token.expose(), &demand, kv, trust, clock).await?)?;
+    Administrator::of(verified, kv, trust.records).await
+}
+
+/// Whoever presents a token that passes, of whichever key.
+///
+/// # Errors
+/// [`Code::Unauthenticated`] for none or one that does not pass, and those of [`Incoming::credential`] and of the store.
+pub async fn present<K: KvRead, C: Clock>(
+    incoming: &Incoming,
+    kv: &K,
+    trust: Trust<'_>,
+    clock: &C,
+) -> Result<Verified> {
+    let Some(token) = incoming.credential()? else {
+        return Err(Error::new(
+            Code::Unauthenticated,
+            "a token is needed, in `Authorization: Bearer` or `X-API-Key`",
+        ));
+    };
+    let client_address = incoming.client_address(trust.trusted_proxies);
+    let demand = Demand { client_address, ..Demand::default() };
+    accepted(verify(token.expose(), &demand, kv, trust, clock).await?)
+}
+
+/// The key whose token passed; else why it did not.
+fn accepted(verdict: Verdict) -> Result<Verified> {
+    let refusal = match verdict {
+        Verdict::Accepted(verified) => return Ok(verified),
+        Verdict::Refused(refusal) => refusal,
+    };
+    let detail = match refusal.code {
+        RefusalCode::Expired => "the key, or this version of it, has expired",
+        RefusalCode::Disabled => "the key is disabled",
+        RefusalCode::Revoked => "the key, or this version of it, is revoked",
+        RefusalCode::Forbidden => "the key is of another application, or may not be used from here",
+        _ => "the credential is no key of this service",
+    };
+    Err(Error::new(Code::Unauthenticated, detail))
 }

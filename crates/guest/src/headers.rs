@@ -21,6 +21,8 @@ pub enum Field {
     IdempotencyKey,
     /// The revision that a change was made for.
     IfMatch,
+    /// The revision that the client has already.
+    IfNoneMatch,
     /// How long the body is said to be.
     ContentLength,
     /// What the body is said to be.
@@ -31,7 +33,7 @@ pub enum Field {
 
 impl Field {
     /// How many there are.
-    const COUNT: usize = 10;
+    const COUNT: usize = 11;
 
     /// Its name, in lowercase.
     pub const fn name(self) -> &'static str {
@@ -43,6 +45,7 @@ impl Field {
             Self::UserAgent => "user-agent",
             Self::IdempotencyKey => "idempotency-key",
             Self::IfMatch => "if-match",
+            Self::IfNoneMatch => "if-none-match",
             Self::ContentLength => "content-length",
             Self::ContentType => "content-type",
             Self::ContentDigest => "content-digest",

@@ -249,6 +249,14 @@ impl Incoming {
         }
     }
 
+    /// The tag that the client has already; none where it has none that could be ours: then it is answered in full.
+    pub fn if_none_match(&self) -> Option<u64> {
+        let value = self.headers.single(Field::IfNoneMatch).ok()??;
+        let text = std::str::from_utf8(value).ok()?.trim();
+        let text = text.strip_prefix("W/").unwrap_or(text);
+        text.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
+    }
+
     /// The body, at most [`BODY_BYTES_MAX`]; reading stops there. It can be had once.
     ///
     /// # Errors

@@ -42,9 +42,9 @@ pub struct Control {
     pub witness_store: Option<String>,
 }
 
-/// What issuance is handed beyond [`Control`].
-pub struct Issuance {
-    /// Signs what a claim answers.
+/// What the components that mint are handed beyond [`Control`].
+pub struct Minting {
+    /// Signs the answers that carry a token.
     pub signing_keys: SigningKeys,
     /// Where the outside reaches Keyward, without a slash at the end.
     pub public_url: String,
@@ -61,7 +61,7 @@ pub struct Delivery {
 thread_local! {
     static VALIDATION: OnceCell<Rc<Validation>> = const { OnceCell::new() };
     static CONTROL: OnceCell<Rc<Control>> = const { OnceCell::new() };
-    static ISSUANCE: OnceCell<Rc<Issuance>> = const { OnceCell::new() };
+    static MINTING: OnceCell<Rc<Minting>> = const { OnceCell::new() };
     static DELIVERY: OnceCell<Rc<Delivery>> = const { OnceCell::new() };
 }
 
@@ -105,20 +105,20 @@ pub async fn control() -> Result<Rc<Control>> {
     Ok(hold(&CONTROL, fresh))
 }
 
-/// The variables of issuance beyond those of the control plane.
+/// The variables of the components that mint, beyond those of the control plane.
 ///
 /// # Errors
 /// [`Code::Misconfigured`] names the variable and the rule.
-pub async fn issuance() -> Result<Rc<Issuance>> {
-    if let Some(held) = held(&ISSUANCE) {
+pub async fn minting() -> Result<Rc<Minting>> {
+    if let Some(held) = held(&MINTING) {
         return Ok(held);
     }
     let signing_keys = required("signing_keys").await?;
-    let fresh = Issuance {
+    let fresh = Minting {
         signing_keys: ring_rule(SigningKeys::parse("signing_keys", signing_keys.expose()))?,
         public_url: parse_public_url(required("public_url").await?.expose())?,
     };
-    Ok(hold(&ISSUANCE, fresh))
+    Ok(hold(&MINTING, fresh))
 }
 
 /// The variables of delivery beyond those of the control plane.

@@ -31,6 +31,20 @@ const CHANGES: &[(&str, Prepare)] = &[
         let id = keyward.issue(&keyward.application("to reissue for"), &["a:b"]).id;
         Request::post(&format!("/v1/keys/{id}/claims"), &json!({}))
     }),
+    ("rotateKey", |keyward| {
+        let id = key(keyward, "to rotate a key of").id;
+        Request::post(&format!("/v1/keys/{id}/rotate"), &reason())
+    }),
+    ("finishRotation", |keyward| {
+        let id = key(keyward, "to finish a rotation of").id;
+        keyward.claim(&keyward.rotate(&id, &reason()));
+        Request::post(&format!("/v1/keys/{id}/rotation/finish"), &reason())
+    }),
+    ("cancelRotation", |keyward| {
+        let id = key(keyward, "to cancel a rotation of").id;
+        keyward.rotate(&id, &reason());
+        Request::post(&format!("/v1/keys/{id}/rotation/cancel"), &reason())
+    }),
     ("revokeKey", |keyward| {
         let id = key(keyward, "to revoke a key of").id;
         Request::post(&format!("/v1/keys/{id}/revoke"), &reason())
@@ -92,7 +106,7 @@ const CHANGES: &[(&str, Prepare)] = &[
 ];
 
 /// Operations that take no credential: what the request carries is one.
-const BY_HOLDERS: &[&str] = &["takeClaim", "reportToken"];
+const BY_HOLDERS: &[&str] = &["takeClaim", "reportToken", "renewSelf"];
 
 /// Operations that a POST asks for and that change nothing.
 const LOOKS: &[&str] = &["checkKey", "digestState"];
@@ -185,6 +199,13 @@ fn every_route_that_changes_something_leaves_one_event_when_done_and_when_refuse
     assert_eq!(one("takeClaim", &reply, &events, "done")["actor"]["kind"], "holder");
     let (reply, events) = watched(&keyward, || keyward.send(claim(&issued.ticket)));
     one("takeClaim", &reply.expect(410), &events, "alarm");
+    // A renewal: done, and tried again.
+    let holder = key(&keyward, "to renew a key of");
+    let renew = || keyward.send(Request::post("/v1/self/renew", &json!({ "renewal_token": holder.renewal })));
+    let (reply, events) = watched(&keyward, renew);
+    assert_eq!(one("renewSelf", &reply.expect(200), &events, "done")["actor"]["kind"], "holder");
+    let (reply, events) = watched(&keyward, renew);
+    one("renewSelf", &reply.expect(410), &events, "alarm");
     // A token that somebody found: reported. Whoever has none is nobody, and counted with the anonymous.
     let (reply, events) =
         watched(&keyward, || keyward.send(Request::post("/v1/revocations", &json!({ "token": token }))));

@@ -108,7 +108,7 @@ fn write_until_cut(keyward: &Keyward, acknowledged: &Mutex<Acknowledged>, applic
             acknowledged.issued.push(issued.clone());
         }
         let Some(reply) = ask(claim(&issued.ticket)) else { return };
-        let holder = Holder { id: issued.id, token: reply.clone().expect(200).text_at("/token") };
+        let holder = Holder::of(&reply.clone().expect(200));
         {
             let mut acknowledged = acknowledged.lock().unwrap();
             acknowledged.events.push(reply.text_at("/event"));

@@ -46,6 +46,7 @@ mod revocation_is_at_once;
 mod ring_rollover;
 mod roles;
 mod rolled_back;
+mod rotation;
 mod schemathesis;
 mod second_sink;
 mod secrets;

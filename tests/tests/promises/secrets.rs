@@ -36,7 +36,7 @@ fn tour(keyward: &Keyward) -> Vec<String> {
         let reply = keyward.send(claim(&issued.ticket).field("idempotency-key", "once")).expect(200);
         keyward.send(claim(&issued.ticket).field("idempotency-key", "once")).expect(200);
         keyward.send(claim(&issued.ticket)).expect(410);
-        Holder { id: issued.id.clone(), token: reply.text_at("/token") }
+        Holder::of(&reply)
     };
     let keys: Vec<Holder> = ["one", "two", "three"]
         .map(|name| {

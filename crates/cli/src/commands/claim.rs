@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use keyward_crypto::SecretText;
-use keyward_crypto::sign::{PublishedKeys, ReceivedResponse, verify_response};
 use keyward_domain::claim::CLAIM_REPLAY_S;
 use keyward_domain::error::Blame;
 use serde::Serialize;
@@ -17,10 +16,10 @@ use crate::escape::shown_json;
 use crate::failure::{Ending, Failure, Result};
 use crate::secret_file::NewSecretFile;
 use crate::secret_source;
+use crate::signed;
 use crate::table::{Card, Cell};
 
 const ROUTE: &str = "/v1/claims";
-const JWKS_ROUTE: &str = "/.well-known/keyward/jwks.json";
 /// The path of the page that a claim's link leads to.
 const PAGE_ROUTE: &str = "/claim";
 
@@ -35,18 +34,34 @@ struct Taken {
     idempotency_key: String,
 }
 
+/// Where the tokens go; made before the claim is taken, since one that cannot be written would be lost.
+pub(super) struct Files<'a> {
+    token: NewSecretFile,
+    token_path: &'a Path,
+    renewal: Option<(NewSecretFile, &'a Path)>,
+}
+
+impl<'a> Files<'a> {
+    /// Makes the files.
+    pub(super) fn create(token: &'a Path, renewal: Option<&'a Path>) -> Result<Self> {
+        let file = NewSecretFile::create(token)?;
+        let renewal = renewal.map(|path| NewSecretFile::create(path).map(|file| (file, path))).transpose()?;
+        Ok(Self { token: file, token_path: token, renewal })
+    }
+}
+
 impl Run<'_> {
     pub(super) fn claim_key(&self, options: &KeyClaim) -> Result<Ending> {
         let given = secret_source::read(options.ticket.as_deref(), "ticket", "Ticket or claim link: ")?;
         let (base, ticket) = split(given)?;
         let client = self.holder(base)?;
-        // Before the claim is taken: a token that cannot be written would be lost.
-        let file = options.out.as_deref().map(NewSecretFile::create).transpose()?;
+        let files = options.out.as_deref().map(|out| Files::create(out, options.renewal_out.as_deref()));
+        let files = files.transpose()?;
         let key = options.idempotency_key.clone().map_or_else(fresh_idempotency_key, Ok)?;
         let taken = take(&client, &ticket, key, options.signer.as_deref())?;
-        match (file, &options.out) {
-            (Some(file), Some(path)) => self.store(&taken, file, path),
-            _ => self.print_token(&taken),
+        match files {
+            Some(files) => self.store(&taken, files),
+            None => self.print_token(&taken),
         }
     }
 
@@ -55,11 +70,10 @@ impl Run<'_> {
         &self,
         client: &Client,
         ticket: &SecretText,
-        file: NewSecretFile,
-        path: &Path,
+        files: Files<'_>,
     ) -> Result<Ending> {
         let taken = take(client, ticket, fresh_idempotency_key()?, None)?;
-        self.store(&taken, file, path)
+        self.store(&taken, files)
     }
 
     /// The client of whoever holds a claim: a link says itself where it leads, unless the command line says otherwise.
@@ -68,22 +82,35 @@ impl Run<'_> {
         Client::anonymous(self.global, base, self.terminal)
     }
 
-    fn store(&self, taken: &Taken, file: NewSecretFile, path: &Path) -> Result<Ending> {
-        let (key, raw, token) = read(&taken.answer)?;
-        file.fill(&token).map_err(|failure| failure.advise(repeat_advice(&taken.idempotency_key)))?;
+    fn store(&self, taken: &Taken, files: Files<'_>) -> Result<Ending> {
+        let Read { key, raw, token, renewal } = read(&taken.answer)?;
+        let advise = |failure: Failure| failure.advise(repeat_advice(&taken.idempotency_key));
+        let mut card = card(&key).field("token in", Cell::new(files.token_path.display().to_string()));
+        files.token.fill(&token).map_err(advise)?;
+        match (files.renewal, &renewal) {
+            (Some((file, path)), Some(renewal)) => {
+                file.fill(renewal).map_err(advise)?;
+                card = card.field("renewal token in", Cell::new(path.display().to_string()));
+            }
+            (Some(_), None) => {
+                self.terminal.note("The key's policy does not let its holder renew it: there is no renewal token.");
+            }
+            (None, Some(_)) => self.terminal.note(
+                "The renewal token that came with it was thrown away: --renewal-out FILE keeps it, for `keyward renew`.",
+            ),
+            (None, None) => {}
+        }
         if self.global.json {
-            // The server's JSON without the token, which went into the file.
+            // The server's JSON without the tokens, which went into the files.
             self.terminal.print(&shown_json(&format!(r#"{{"key":{raw}}}"#)))?;
         } else {
-            let path = path.display().to_string();
-            self.terminal
-                .print(&card(&key).field("token in", Cell::new(path)).render(self.terminal.styles()))?;
+            self.terminal.print(&card.render(self.terminal.styles()))?;
         }
         Ok(Ending::Done)
     }
 
     fn print_token(&self, taken: &Taken) -> Result<Ending> {
-        let (key, _, token) = read(&taken.answer)?;
+        let Read { key, token, .. } = read(&taken.answer)?;
         let printed = if self.global.json {
             self.terminal.print(&shown_json(taken.answer.text()?))
         } else {
@@ -108,7 +135,7 @@ fn split(given: SecretText) -> Result<(Option<Base>, SecretText)> {
     Ok((Some(Base::parse(base, "the claim's link")?), SecretText::new(ticket.to_owned())))
 }
 
-/// Takes the claim and verifies the answer.
+/// Takes the claim; the answer is authentic.
 fn take(
     client: &Client,
     ticket: &SecretText,
@@ -125,80 +152,28 @@ fn take(
     if let Some(fault) = fault {
         return Err(Failure::new(Blame::Caller, "The ticket cannot be used", fault));
     }
-    let published = published_keys(client, signer)?;
-    let call = Call::post(ROUTE, &Ticket { ticket: ticket.expose() })?
-        .creating_as(idempotency_key.clone())
-        .digested();
-    let answer = client.call(&call).map_err(|failure| match failure.blame() {
+    let call = Call::post(ROUTE, &Ticket { ticket: ticket.expose() })?.creating_as(idempotency_key.clone());
+    let answer = signed::ask(client, call, ROUTE, signer).map_err(|failure| match failure.blame() {
         Some(Blame::Store) => failure.advise(repeat_advice(&idempotency_key)),
         _ => failure,
     })?;
-    verify(client, &call, &answer, &published, signer)?;
     Ok(Taken { answer, idempotency_key })
 }
 
-fn published_keys(client: &Client, signer: Option<&str>) -> Result<PublishedKeys> {
-    let answer = client.call(&Call::get(JWKS_ROUTE))?;
-    let keys = PublishedKeys::parse(answer.text()?)
-        .map_err(|fault| Failure::not_keyward(&answer, &fault.to_string()))?;
-    if let Some(signer) = signer
-        && !keys.kids().any(|kid| kid == signer)
-    {
-        let detail =
-            format!("{} does not publish the key that --signer names; nothing was claimed", client.base());
-        return Err(Failure::new(Blame::Integrity, "The signer is another one", detail));
-    }
-    Ok(keys)
+/// A claim's answer, taken apart.
+struct Read<'a> {
+    key: ClaimedKey,
+    raw: &'a str,
+    token: SecretText,
+    renewal: Option<SecretText>,
 }
 
-fn verify(
-    client: &Client,
-    call: &Call,
-    answer: &Answer,
-    keys: &PublishedKeys,
-    signer: Option<&str>,
-) -> Result<()> {
-    let header = |name| answer.header(name).unwrap_or_default();
-    let (content_digest, signature_input, signature) =
-        (header("content-digest"), header("signature-input"), header("signature"));
-    let path = client.path_of(ROUTE);
-    let received = ReceivedResponse {
-        method: "POST",
-        path: &path,
-        request_content_digest: call.content_digest(),
-        status: answer.status,
-        body: &answer.body,
-        content_digest: &content_digest,
-        signature_input: &signature_input,
-        signature: &signature,
-    };
-    let fault = match verify_response(keys, &received, now_unix_s()?) {
-        Ok(verified) => match signer {
-            Some(signer) if signer != verified.kid => {
-                format!("signed by the key `{}`, not the expected one", verified.kid)
-            }
-            _ => return Ok(()),
-        },
-        Err(fault) => fault.to_string(),
-    };
-    Err(Failure::new(Blame::Integrity, "The answer is not authentic", fault)
-        .advise("The token that came with it was thrown away. The claim is taken: have the key revoked."))
-}
-
-fn now_unix_s() -> Result<i64> {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_err(|_| Failure::system("clock", "stands before 1970"))?;
-    i64::try_from(since.as_secs()).map_err(|error| Failure::system("clock", error))
-}
-
-fn read(answer: &Answer) -> Result<(ClaimedKey, &str, SecretText)> {
-    let Claimed { key, token } = answer.read()?;
-    let token = SecretText::new(token);
+fn read(answer: &Answer) -> Result<Read<'_>> {
+    let Claimed { key, token, renewal_token } = answer.read()?;
     let raw = key.get();
     let key = serde_json::from_str(raw)
         .map_err(|_| Failure::not_keyward(answer, "its `key` is of another shape"))?;
-    Ok((key, raw, token))
+    Ok(Read { key, raw, token: SecretText::new(token), renewal: renewal_token.map(SecretText::new) })
 }
 
 fn repeat_advice(idempotency_key: &str) -> String {

@@ -1,15 +1,15 @@
-//! `keyward key create|show|list|lookup|revoke`.
+//! `keyward key create|show|list|lookup|revoke`; what rotates one is in `rotation`.
 
 use serde::Serialize;
 use serde_json::json;
 
 use super::Run;
 use super::application::joined;
+use super::claim::Files;
 use crate::answers::{Issued, Key, LookedUp, Revocation};
 use crate::arguments::{KeyCreate, KeyList, KeyLookup, KeyRevoke, KeyShow};
-use crate::client::Call;
+use crate::client::{Answer, Call};
 use crate::failure::{Ending, Result};
-use crate::secret_file::NewSecretFile;
 use crate::table::{Card, Cell};
 use keyward_crypto::SecretText;
 
@@ -42,15 +42,22 @@ impl Run<'_> {
         }
         let client = self.client()?;
         // Before the key exists: one that nobody can store is better not issued.
-        let file = options.claim_out.as_deref().map(NewSecretFile::create).transpose()?;
+        let files =
+            options.claim_out.as_deref().map(|out| Files::create(out, options.renewal_out.as_deref()));
+        let files = files.transpose()?;
         let answer = client.call(&Call::post(ROUTE, &body)?.creating()?)?;
         let issued: Issued = answer.read()?;
-        if let (Some(file), Some(path)) = (file, &options.claim_out) {
+        if let Some(files) = files {
             let ticket = SecretText::new(issued.claim.ticket);
-            return self.claim_into(&client.without_credential(), &ticket, file, path);
+            return self.claim_into(&client.without_credential(), &ticket, files);
         }
+        self.show_issued(&answer, &issued)
+    }
+
+    /// A key, and the claim that its holder is to be handed.
+    pub(super) fn show_issued(&self, answer: &Answer, issued: &Issued) -> Result<Ending> {
         let styles = self.terminal.styles();
-        self.show(&answer, || {
+        self.show(answer, || {
             Ok(card(&issued.key)
                 .field("claim ticket", Cell::new(&issued.claim.ticket))
                 .field("claim link", Cell::new(&issued.claim.url))
@@ -120,7 +127,7 @@ impl Run<'_> {
     }
 }
 
-fn card(key: &Key) -> Card {
+pub(super) fn card(key: &Key) -> Card {
     let mut card = Card::new()
         .field("key", Cell::new(&key.id))
         .field("application", Cell::new(&key.application))
@@ -143,8 +150,18 @@ fn card(key: &Key) -> Card {
         .field("created", Cell::new(&key.created_at))
         .field("expires", key.expires_at.as_deref().map_or_else(|| Cell::new("never"), Cell::new));
     for version in &key.versions {
-        card =
-            card.field("version", Cell::new(format!("{}, claimed {}", version.version, version.claimed_at)));
+        let mut text = format!("{}, claimed {}", version.version, version.claimed_at);
+        match (version.state.as_str(), &version.ends_at) {
+            ("retiring", Some(end)) => text.push_str(&format!(", passes until {end}")),
+            ("retired", Some(end)) => text.push_str(&format!(", ended {end}")),
+            ("revoked", _) => text.push_str(", revoked"),
+            _ => {}
+        }
+        card = card.field("version", Cell::new(text));
+    }
+    if let ("offered", Some(successor)) = (key.rotation.state.as_str(), key.rotation.successor) {
+        let why = key.rotation.mode.as_deref().unwrap_or_default();
+        card = card.field("successor", Cell::new(format!("{successor}, offered ({why}), not claimed yet")));
     }
     if let Some(claim) = &key.claim {
         card = card.field("claim", Cell::new(format!("{}, open until {}", claim.id, claim.expires_at)));

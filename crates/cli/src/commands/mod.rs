@@ -12,7 +12,10 @@ pub mod context;
 mod emergency;
 mod key;
 mod maintenance;
+mod renew;
 mod role;
+mod rotation;
+mod routing;
 mod verify;
 mod webhook;
 
@@ -42,6 +45,8 @@ pub fn run(global: &Global, command: &Command, terminal: &Terminal) -> Result<En
     match command {
         Command::App(AppCommand::Create(options)) => run.create_application(options),
         Command::App(AppCommand::List(paging)) => run.list_applications(paging),
+        Command::App(AppCommand::Route(options)) => run.assign_slot(options),
+        Command::App(AppCommand::Routes(options)) => run.show_routes(options),
         Command::Role(RoleCommand::Create(options)) => run.create_role(options),
         Command::Role(RoleCommand::List(paging)) => run.list_roles(paging),
         Command::Role(RoleCommand::Show(options)) => run.show_role(options),
@@ -62,7 +67,11 @@ pub fn run(global: &Global, command: &Command, terminal: &Terminal) -> Result<En
         Command::Key(KeyCommand::Show(options)) => run.show_key(options),
         Command::Key(KeyCommand::List(options)) => run.list_keys(options),
         Command::Key(KeyCommand::Lookup(options)) => run.look_up_key(options),
+        Command::Key(KeyCommand::Rotate(options)) => run.rotate_key(options),
+        Command::Key(KeyCommand::FinishRotation(options)) => run.end_rotation(options, "finish"),
+        Command::Key(KeyCommand::CancelRotation(options)) => run.end_rotation(options, "cancel"),
         Command::Key(KeyCommand::Revoke(options)) => run.revoke_key(options),
+        Command::Renew(options) => run.renew(options),
         Command::Verify(options) => run.verify(options),
         Command::Audit(command) => run_audit(global, command, terminal),
         Command::Maintenance(MaintenanceCommand::Run) => run.run_maintenance(),

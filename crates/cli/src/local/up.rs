@@ -27,7 +27,7 @@ const WITNESS_STORE: &str = "witness_store";
 /// What the witness in a file is called.
 const WITNESS_LABEL: &str = "witness";
 /// The components that write: each asks the witness before.
-const WITNESSED: [&str; 5] = ["issuance", "revocation", "audit", "delivery", "scheduler"];
+const WITNESSED: [&str; 6] = ["issuance", "revocation", "rotation", "audit", "delivery", "scheduler"];
 
 /// The variable that allows webhooks to lead to private addresses.
 const PRIVATE_TARGETS: &str = "webhook_private_targets";

@@ -1,0 +1,69 @@
+//! Rotation: successors of keys, by an admin's hand or by their holders'.
+
+use crate::Endpoint;
+use crate::components::optional;
+use crate::problems::OF_CREDENTIALS;
+use keyward_domain::scope::administration as scope;
+use keyward_domain::{ApplicationId, Code, KeyId};
+use keyward_service::{
+    ClaimedKeyBody, IssuedKeyBody, KeyView, Reason, RenewKey, RotateKey, RoutingTableView, SelfView,
+    WAIT_S_MAX,
+};
+use utoipa::openapi::ResponseBuilder;
+use utoipa::openapi::path::ParameterIn;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+
+const SUBJECT: &str = "Rotation";
+
+pub fn endpoints() -> Vec<Endpoint> {
+    let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(WAIT_S_MAX));
+    let tag = ObjectBuilder::new().schema_type(Type::String);
+    vec![
+        Endpoint::post(SUBJECT, "/v1/keys/{id}/rotate", "rotateKey", "Offer a successor of the version in use, with a claim for it")
+            .says("`scheduled`: the version in use goes on until `grace_s` after the successor's claim, and for as long as nobody claims it. `incident`: every version so far dies at once, one that is only offered included, and no renewal token of the key holds any more. A new claim for a successor that is offered is had with `/v1/keys/{id}/claims`.")
+            .scope(scope::KEYS_ROTATE)
+            .id::<KeyId>("id")
+            .takes::<RotateKey>()
+            .answers::<IssuedKeyBody<'_>>(201, "The key, and the successor's claim to be taken.")
+            .creates()
+            .refuses(&[Code::StateConflict, Code::Revoked, Code::LastRoot, Code::IssuingFrozen]),
+        Endpoint::post(SUBJECT, "/v1/keys/{id}/rotation/finish", "finishRotation", "End an overlap: every version but the newest dies")
+            .scope(scope::KEYS_ROTATE)
+            .id::<KeyId>("id")
+            .takes::<Reason>()
+            .answers::<KeyView>(200, "The key, with one version.")
+            .changes()
+            .shows_revision()
+            .refuses(&[Code::StateConflict, Code::Revoked]),
+        Endpoint::post(SUBJECT, "/v1/keys/{id}/rotation/cancel", "cancelRotation", "Take the offer of a successor back, until it is claimed")
+            .scope(scope::KEYS_ROTATE)
+            .id::<KeyId>("id")
+            .takes::<Reason>()
+            .answers::<KeyView>(200, "The key, without an offer.")
+            .changes()
+            .shows_revision()
+            .refuses(&[Code::StateConflict, Code::Revoked]),
+        Endpoint::get(SUBJECT, "/v1/self", "getSelf", "What the holder of a token sees of its key")
+            .says("For any token that passes. It says when the next version is due and whether the holder can renew the key by itself.")
+            .credential([])
+            .refuses(OF_CREDENTIALS)
+            .answers::<SelfView>(200, "The key.")
+            .reads(),
+        Endpoint::post(SUBJECT, "/v1/self/renew", "renewSelf", "Have the next version minted with a renewal token, without an admin")
+            .says("The answer is signed as that of a claim. The version before goes on for the grace. A renewal token works once: used again it is 410, an alarm, and the end of self-renewal until an admin rotates the key; the same Idempotency-Key has the same answer for 24 h.")
+            .takes::<RenewKey>()
+            .answers::<ClaimedKeyBody<'_>>(200, "The token, the next renewal token, and whose they are.")
+            .creates()
+            .refuses(&[Code::MisplacedCredential, Code::NotFound, Code::RenewalUsed, Code::RenewalGone, Code::StateConflict, Code::Revoked, Code::IssuingFrozen]),
+        Endpoint::get(SUBJECT, "/v1/routes/{id}", "getRoutes", "Which keys serve an application's slots, and their versions")
+            .says("Slots are given keys by changing the application. With `If-None-Match`, the answer is 304 where nothing has changed; with `wait_s` as well, as soon as something has, or 304 after that time.")
+            .scope(scope::KEYS_READ)
+            .id::<ApplicationId>("id")
+            .query(optional(ParameterIn::Query, "wait_s", "How long to wait for a change, in seconds.", seconds))
+            .query(optional(ParameterIn::Header, "If-None-Match", "The `ETag` that the client has already.", tag))
+            .answers::<RoutingTableView>(200, "The table.")
+            .shows_revision()
+            .answers_with(304, ResponseBuilder::new().description("It is still the one of `If-None-Match`."))
+            .reads(),
+    ]
+}
