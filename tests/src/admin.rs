@@ -95,6 +95,13 @@ impl Keyward {
         created.expect(201).text_at("/webhook/id")
     }
 
+    /// Creates a policy with these terms; its id.
+    pub fn policy(&self, name: &str, terms: &Value) -> String {
+        let mut policy = terms.clone();
+        policy["name"] = name.into();
+        self.as_root(Request::post("/v1/policies", &policy)).expect(201).text_at("/id")
+    }
+
     /// Issues a live key.
     pub fn issue(&self, application: &str, scopes: &[&str]) -> Issued {
         Issued::of(&self.as_root(Request::post("/v1/keys", &new_key(application, scopes))).expect(201))

@@ -1,4 +1,4 @@
-//! Applications, roles, keys and claims: how a key comes to be and reaches whoever it is for.
+//! Applications, roles, policies, keys and claims: how a key comes to be and reaches whoever it is for.
 //!
 //! A route, the use case behind it, its answer: nothing is decided here.
 
@@ -7,10 +7,11 @@ mod claim_page;
 mod claims;
 mod health;
 mod keys;
+mod policies;
 mod roles;
 
 use keyward_control::Plane;
-use keyward_domain::{ApplicationId, ClaimId, KeyId, Result, RoleId};
+use keyward_domain::{ApplicationId, ClaimId, KeyId, PolicyId, Result, RoleId};
 use keyward_guest::{Incoming, Params, Response, Route, route, variables};
 
 keyward_guest::serve!(handle);
@@ -26,6 +27,12 @@ enum Op {
     ShowRole,
     ChangeRole,
     RetireRole,
+    CreatePolicy,
+    ListPolicies,
+    ListPresets,
+    ShowPolicy,
+    ChangePolicy,
+    RetirePolicy,
     IssueKey,
     ListKeys,
     ShowKey,
@@ -50,6 +57,12 @@ const ROUTES: &[Route<Op>] = &[
     Route::get("/v1/roles/{id}", Op::ShowRole),
     Route::patch("/v1/roles/{id}", Op::ChangeRole),
     Route::post("/v1/roles/{id}/retire", Op::RetireRole),
+    Route::post("/v1/policies", Op::CreatePolicy),
+    Route::get("/v1/policies", Op::ListPolicies),
+    Route::get("/v1/policies/presets", Op::ListPresets),
+    Route::get("/v1/policies/{id}", Op::ShowPolicy),
+    Route::patch("/v1/policies/{id}", Op::ChangePolicy),
+    Route::post("/v1/policies/{id}/retire", Op::RetirePolicy),
     Route::post("/v1/keys", Op::IssueKey),
     Route::get("/v1/keys", Op::ListKeys),
     Route::get("/v1/keys/{id}", Op::ShowKey),
@@ -100,6 +113,12 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
         Op::ShowRole => roles::show(&plane, incoming, params.id::<RoleId>(0, "role")).await,
         Op::ChangeRole => roles::change(&plane, incoming, params.id::<RoleId>(0, "role")).await,
         Op::RetireRole => roles::retire(&plane, incoming, params.id::<RoleId>(0, "role")).await,
+        Op::CreatePolicy => policies::create(&plane, incoming).await,
+        Op::ListPolicies => policies::list(&plane, incoming).await,
+        Op::ListPresets => policies::presets(&plane, incoming).await,
+        Op::ShowPolicy => policies::show(&plane, incoming, params.id::<PolicyId>(0, "policy")).await,
+        Op::ChangePolicy => policies::change(&plane, incoming, params.id::<PolicyId>(0, "policy")).await,
+        Op::RetirePolicy => policies::retire(&plane, incoming, params.id::<PolicyId>(0, "policy")).await,
         Op::IssueKey => keys::issue(&plane, incoming).await,
         Op::ListKeys => keys::list(&plane, incoming).await,
         Op::ShowKey => keys::show(&plane, incoming, params.id::<KeyId>(0, "key")).await,

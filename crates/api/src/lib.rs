@@ -14,6 +14,7 @@ mod emergency;
 mod endpoint;
 mod health;
 mod keys;
+mod policies;
 mod problems;
 mod rings;
 mod roles;
@@ -30,6 +31,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     [
         applications::endpoints(),
         roles::endpoints(),
+        policies::endpoints(),
         keys::endpoints(),
         rotation::endpoints(),
         claims::endpoints(),

@@ -380,6 +380,7 @@ fn is_shared(one: Target, other: Target) -> bool {
     let same = |same: bool, both: bool| if both { Some(same) } else { None };
     same(one.key == other.key, one.key.is_some() && other.key.is_some())
         .or_else(|| same(one.role == other.role, one.role.is_some() && other.role.is_some()))
+        .or_else(|| same(one.policy == other.policy, one.policy.is_some() && other.policy.is_some()))
         .or_else(|| {
             same(
                 one.application == other.application,

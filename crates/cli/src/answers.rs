@@ -18,6 +18,8 @@ pub struct Application {
     /// Whom to reach.
     #[serde(default)]
     pub contacts: Vec<String>,
+    /// The id of the policy of its keys that have none of their own.
+    pub policy: Option<String>,
     /// `active` or `suspended`.
     pub status: String,
     /// RFC 3339.
@@ -176,6 +178,63 @@ pub struct DeadLettersLeft {
     pub left: u64,
 }
 
+/// A policy.
+#[derive(Debug, Deserialize)]
+pub struct Policy {
+    /// Its id.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// What it is for.
+    #[serde(default)]
+    pub description: String,
+    /// What it says.
+    #[serde(flatten)]
+    pub terms: PolicyTerms,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339; where it is retired.
+    pub retired_at: Option<String>,
+}
+
+/// The presets that a policy may start from.
+#[derive(Debug, Deserialize)]
+pub struct Presets {
+    /// All of them.
+    pub items: Vec<Preset>,
+}
+
+/// A preset that a policy may start from.
+#[derive(Debug, Deserialize)]
+pub struct Preset {
+    /// Its name.
+    pub preset: String,
+    /// What it sets, and why.
+    pub why: String,
+    /// What it says.
+    #[serde(flatten)]
+    pub terms: PolicyTerms,
+}
+
+/// What a policy says.
+#[derive(Debug, Deserialize)]
+pub struct PolicyTerms {
+    /// How long after a version was claimed its successor is due; never where it is absent.
+    pub rotate_every_s: Option<u64>,
+    /// How long a version goes on after its successor was claimed.
+    pub grace_s: u64,
+    /// The longest life of a key; without bound where it is absent.
+    pub lifetime_s_max: Option<u64>,
+    /// How long a key may go unused; for ever where it is absent.
+    pub idle_after_s: Option<u64>,
+    /// Whether its holder renews it by itself.
+    pub self_renewal: bool,
+    /// `stop` or `incident`.
+    pub on_renewal_reuse: String,
+    /// `warn` or `retire`.
+    pub on_breach: String,
+}
+
 /// How far a run of what is due came.
 #[derive(Debug, Deserialize)]
 pub struct Maintenance {
@@ -300,6 +359,10 @@ pub struct Key {
     /// From where.
     #[serde(default)]
     pub rules: Rules,
+    /// The id of its own policy.
+    pub policy: Option<String>,
+    /// RFC 3339; when its next version is due.
+    pub due_at: Option<String>,
     /// `unclaimed`, `active`, `disabled`, `expired` or `revoked`.
     pub state: String,
     /// RFC 3339.
@@ -589,12 +652,15 @@ pub struct Target {
     pub key: Option<String>,
     /// A role.
     pub role: Option<String>,
+    /// A policy.
+    pub policy: Option<String>,
 }
 
 impl Target {
     /// What it was done to, as closely as is known.
     pub fn shown(&self) -> Option<&str> {
-        self.key.as_deref().or(self.role.as_deref()).or(self.application.as_deref())
+        let things = [&self.key, &self.role, &self.policy, &self.application];
+        things.into_iter().find_map(|thing| thing.as_deref())
     }
 }
 

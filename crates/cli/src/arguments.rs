@@ -9,9 +9,11 @@ use keyward_crypto::note::VerifierKey;
 use keyward_domain::announcement::{MessageId, Type};
 use keyward_domain::event::Action;
 use keyward_domain::key::EXPIRES_IN_S_MAX;
+use keyward_domain::policy::Preset;
+use keyward_domain::rotation::GRACE_S_MAX;
 use keyward_domain::scope::Scope;
 use keyward_domain::webhook::Importance;
-use keyward_domain::{ApplicationId, KeyId, RoleId, Timestamp, WebhookId};
+use keyward_domain::{ApplicationId, KeyId, PolicyId, RoleId, Timestamp, WebhookId};
 
 /// Where Keyward is unless told.
 pub const URL_DEFAULT: &str = "http://127.0.0.1:3000";
@@ -89,7 +91,10 @@ pub enum Command {
     /// Roles: bundles of scopes that keys of the application `keyward` hold by reference
     #[command(subcommand)]
     Role(RoleCommand),
-    /// Keys: issue, claim, look at, revoke
+    /// Policies: how often keys rotate, how long they live, and what becomes of those that do not keep to it
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Keys: issue, claim, look at, change, revoke
     #[command(subcommand)]
     Key(KeyCommand),
     /// Webhooks: where events are told, and what could not be
@@ -117,6 +122,8 @@ pub enum AppCommand {
     Create(AppCreate),
     /// List applications
     List(Paging),
+    /// Change an application
+    Change(AppChange),
     /// Have a slot of an application, such as `payments-primary`, served by one of its keys
     Route(AppRoute),
     /// Show which keys serve an application's slots
@@ -159,6 +166,38 @@ pub struct AppCreate {
     /// Whom to reach about its keys; may repeat
     #[arg(long = "contact", value_name = "TEXT")]
     pub contacts: Vec<String>,
+    /// The policy of its keys that are given none of their own
+    #[arg(long, value_name = "POLICY_ID")]
+    pub policy: Option<PolicyId>,
+}
+
+/// `keyward app change`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("change").required(true).multiple(true).args(["name", "contacts", "policy", "no_policy"]))]
+pub struct AppChange {
+    /// Which
+    #[arg(value_name = "APP_ID")]
+    pub id: ApplicationId,
+    /// Another name
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Whom to reach about its keys; may repeat: these are all
+    #[arg(long = "contact", value_name = "TEXT")]
+    pub contacts: Vec<String>,
+    /// The policy of its keys that have none of their own
+    #[command(flatten)]
+    pub policy: PolicyChoice,
+}
+
+/// Another policy, or none any more.
+#[derive(Debug, Args)]
+pub struct PolicyChoice {
+    /// The policy from now on
+    #[arg(long, value_name = "POLICY_ID")]
+    pub policy: Option<PolicyId>,
+    /// No policy of its own from now on
+    #[arg(long, conflicts_with = "policy")]
+    pub no_policy: bool,
 }
 
 /// `keyward role`.
@@ -387,6 +426,107 @@ pub struct DeadLetterDrop {
     pub reason: String,
 }
 
+/// `keyward policy`.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Create a policy, out of a preset or out of terms of your own
+    Create(PolicyCreate),
+    /// List policies
+    List(Paging),
+    /// Show a policy
+    Show(PolicyShow),
+    /// Change a policy, for every key that has it at once
+    Change(PolicyChange),
+    /// Retire a policy: nobody is given it any more, whoever has it keeps its terms
+    Retire(PolicyRetire),
+    /// Show the presets: what each sets, and why
+    Presets,
+}
+
+/// `keyward policy create`.
+#[derive(Debug, Args)]
+pub struct PolicyCreate {
+    /// Its name, unique among policies
+    pub name: String,
+    /// What it is for
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+    /// The preset whose terms hold where no others are given
+    #[arg(long, value_parser = Preset::ALL.map(Preset::as_str))]
+    pub preset: Option<String>,
+    /// What it says
+    #[command(flatten)]
+    pub terms: PolicyTerms,
+}
+
+/// Terms of a policy.
+#[derive(Debug, Args)]
+pub struct PolicyTerms {
+    /// How long after a version was claimed its successor is due, such as `90d`, from `5m` up, or `never`
+    #[arg(long, value_name = "TIME", value_parser = term)]
+    pub rotate_every: Option<Term>,
+    /// How long a version goes on after its successor was claimed, such as `7d` or `0s`
+    #[arg(long, value_name = "TIME", value_parser = grace_s)]
+    pub grace: Option<u32>,
+    /// The longest life of a key that is issued, such as `365d`, or `never` for a life without bound
+    #[arg(long, value_name = "TIME", value_parser = term)]
+    pub lifetime_max: Option<Term>,
+    /// How long a key may go unused before that is told, such as `30d`, or `never`
+    #[arg(long, value_name = "TIME", value_parser = term)]
+    pub idle_after: Option<Term>,
+    /// Whether whoever claims a version is given a renewal token with it
+    #[arg(long, value_name = "BOOL")]
+    pub self_renewal: Option<bool>,
+    /// What a renewal token does that is used twice, beside the alarm
+    #[arg(long, value_name = "WHAT", value_parser = ["stop", "incident"])]
+    pub on_renewal_reuse: Option<String>,
+    /// What becomes of a key that breaks its policy, beside the warning
+    #[arg(long, value_name = "WHAT", value_parser = ["warn", "retire"])]
+    pub on_breach: Option<String>,
+}
+
+/// A time that a policy names in seconds, or never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Term(pub Option<i64>);
+
+/// `keyward policy show`.
+#[derive(Debug, Args)]
+pub struct PolicyShow {
+    /// Which
+    #[arg(value_name = "POLICY_ID")]
+    pub id: PolicyId,
+}
+
+/// `keyward policy change`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("change").required(true).multiple(true).args(["name", "description", "rotate_every", "grace",
+    "lifetime_max", "idle_after", "self_renewal", "on_renewal_reuse", "on_breach"]))]
+pub struct PolicyChange {
+    /// Which
+    #[arg(value_name = "POLICY_ID")]
+    pub id: PolicyId,
+    /// Another name
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Another description
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+    /// What it says from now on; what is not given stays
+    #[command(flatten)]
+    pub terms: PolicyTerms,
+}
+
+/// `keyward policy retire`.
+#[derive(Debug, Args)]
+pub struct PolicyRetire {
+    /// Which
+    #[arg(value_name = "POLICY_ID")]
+    pub id: PolicyId,
+    /// Why, for the audit log
+    #[arg(long)]
+    pub reason: String,
+}
+
 /// `keyward key`.
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
@@ -399,6 +539,8 @@ pub enum KeyCommand {
     Show(KeyShow),
     /// List an application's keys
     List(KeyList),
+    /// Change a key
+    Change(KeyChange),
     /// Tell whose a token is: for a token that was found
     Lookup(KeyLookup),
     /// Offer a successor of a key's version: prints the link that its holder claims it with
@@ -460,6 +602,9 @@ pub struct KeyCreate {
     /// A word by which it is found together with others, in any case; may repeat
     #[arg(long = "tag", value_name = "TAG")]
     pub tags: Vec<String>,
+    /// Its own policy, in the place of its application's
+    #[arg(long, value_name = "POLICY_ID")]
+    pub policy: Option<PolicyId>,
     /// Claim the token at once, into this new file
     #[arg(long, value_name = "FILE")]
     pub claim_out: Option<PathBuf>,
@@ -512,6 +657,21 @@ pub struct KeyList {
     /// How many
     #[command(flatten)]
     pub paging: Paging,
+}
+
+/// `keyward key change`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("change").required(true).multiple(true).args(["name", "policy", "no_policy"]))]
+pub struct KeyChange {
+    /// Which
+    #[arg(value_name = "KEY_ID")]
+    pub id: KeyId,
+    /// Another name
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Its own policy, in the place of its application's
+    #[command(flatten)]
+    pub policy: PolicyChoice,
 }
 
 /// `keyward key lookup`.
@@ -897,28 +1057,40 @@ fn idempotency_key(text: &str) -> Result<String, String> {
 }
 
 /// Seconds out of a number and its unit.
-fn duration_s(text: &str) -> Result<i64, String> {
-    let seconds = || {
-        let split = text.len().checked_sub(1)?;
-        let (number, unit) = (text.get(..split)?, text.get(split..)?);
-        let factor = match unit {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3600,
-            "d" => 24 * 3600,
-            _ => return None,
-        };
-        if !number.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
-        }
-        number
-            .parse::<i64>()
-            .ok()?
-            .checked_mul(factor)
-            .filter(|seconds| (1..=EXPIRES_IN_S_MAX).contains(seconds))
+fn seconds(text: &str) -> Option<i64> {
+    let split = text.len().checked_sub(1)?;
+    let (number, unit) = (text.get(..split)?, text.get(split..)?);
+    let factor = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 24 * 3600,
+        _ => return None,
     };
-    seconds().ok_or_else(|| {
+    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    number.parse::<i64>().ok()?.checked_mul(factor)
+}
+
+/// A duration, of one second at least.
+fn duration_s(text: &str) -> Result<i64, String> {
+    seconds(text).filter(|seconds| (1..=EXPIRES_IN_S_MAX).contains(seconds)).ok_or_else(|| {
         "is no duration; expected a number and one of s, m, h, d, such as `90d`, of at most ten years"
+            .to_owned()
+    })
+}
+
+/// A duration or `never`.
+fn term(text: &str) -> Result<Term, String> {
+    if text == "never" { Ok(Term(None)) } else { duration_s(text).map(|seconds| Term(Some(seconds))) }
+}
+
+/// A duration of at most ninety days, which may be none.
+fn grace_s(text: &str) -> Result<u32, String> {
+    let seconds = seconds(text).and_then(|seconds| u32::try_from(seconds).ok());
+    seconds.filter(|seconds| *seconds <= GRACE_S_MAX).ok_or_else(|| {
+        "is no grace; expected a number and one of s, m, h, d, such as `7d`, of at most ninety days"
             .to_owned()
     })
 }

@@ -127,6 +127,9 @@ impl Type {
             | Action::RoleCreated
             | Action::RoleChanged
             | Action::RoleRetired
+            | Action::PolicyCreated
+            | Action::PolicyChanged
+            | Action::PolicyRetired
             | Action::WebhookCreated
             | Action::WebhookChanged
             | Action::WebhookSecretRotated
@@ -144,6 +147,7 @@ impl Type {
             Action::ApplicationRead
             | Action::KeyRead
             | Action::RoleRead
+            | Action::PolicyRead
             | Action::WebhookRead
             | Action::AuditRead
             | Action::IssuingRead

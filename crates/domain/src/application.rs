@@ -68,6 +68,8 @@ pub enum NameHolder {
     Application(ApplicationId),
     /// A role.
     Role(RoleId),
+    /// A policy.
+    Policy(PolicyId),
 }
 
 /// Who holds a name: the record `n:{digest of kind and name}`. A name given up stays as a record without a holder.
@@ -77,6 +79,8 @@ pub struct NameOwner {
     application: Option<ApplicationId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     role: Option<RoleId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    policy: Option<PolicyId>,
     /// Counts the writes of this record.
     pub revision: u64,
 }
@@ -84,15 +88,19 @@ pub struct NameOwner {
 impl NameOwner {
     /// Who holds it.
     pub fn holder(&self) -> Option<NameHolder> {
-        self.application.map(NameHolder::Application).or(self.role.map(NameHolder::Role))
+        self.application
+            .map(NameHolder::Application)
+            .or(self.role.map(NameHolder::Role))
+            .or(self.policy.map(NameHolder::Policy))
     }
 
     /// The name changes hands, or nobody has it any more.
     pub const fn give(&mut self, holder: Option<NameHolder>) {
-        (self.application, self.role) = match holder {
-            None => (None, None),
-            Some(NameHolder::Application(id)) => (Some(id), None),
-            Some(NameHolder::Role(id)) => (None, Some(id)),
+        (self.application, self.role, self.policy) = match holder {
+            None => (None, None, None),
+            Some(NameHolder::Application(id)) => (Some(id), None, None),
+            Some(NameHolder::Role(id)) => (None, Some(id), None),
+            Some(NameHolder::Policy(id)) => (None, None, Some(id)),
         };
     }
 }

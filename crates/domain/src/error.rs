@@ -78,7 +78,7 @@ codes! {
     UnsupportedMediaType = ("unsupported-media-type", 415, Caller, "The request's body is not JSON"),
     /// So many bad credentials came from this source that the next ones are told to wait.
     TooManyAttempts = ("too-many-attempts", 429, Caller, "Too many bad credentials from this source"),
-    /// The name belongs to another application or role.
+    /// The name belongs to another application, role or policy.
     NameTaken = ("name-taken", 409, Conflict, "The name is taken"),
     /// Nobody could administer everything any more.
     LastRoot = ("last-root", 409, Conflict, "The last root key must stay"),

@@ -2,7 +2,7 @@
 //!
 //! INVARIANT: an event names digests of what was written, never its content; no secret, token or ticket has a place here.
 
-use crate::id::{ApplicationId, KeyId, RequestId, RoleId, WebhookId};
+use crate::id::{ApplicationId, KeyId, PolicyId, RequestId, RoleId, WebhookId};
 use crate::schema::{impl_schema, text};
 use crate::timestamp::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -158,6 +158,12 @@ actions! {
     WebhookReplayed = "webhook.replay",
     /// What could not be delivered to it was given up, for good.
     WebhookDropped = "webhook.drop",
+    /// A policy came to be.
+    PolicyCreated = "policy.create",
+    /// Its name, description or terms changed.
+    PolicyChanged = "policy.change",
+    /// It was given up: nobody is given it any more.
+    PolicyRetired = "policy.retire",
     /// Calls without a valid credential were refused; counted per source and minute.
     AnonymousRefused = "admin.refuse",
     /// Issuing was frozen.
@@ -172,6 +178,8 @@ actions! {
     RoleRead = "role.read",
     /// Webhooks were looked at; in the log only where it was refused.
     WebhookRead = "webhook.read",
+    /// Policies were looked at; in the log only where it was refused.
+    PolicyRead = "policy.read",
     /// The log was looked at; in the log only where it was refused.
     AuditRead = "audit.read",
     /// How issuing stands was looked at; in the log only where it was refused.
@@ -311,6 +319,10 @@ pub struct Target {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub webhook: Option<WebhookId>,
+    /// Which policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub policy: Option<PolicyId>,
 }
 
 impl Target {
@@ -332,6 +344,11 @@ impl Target {
     /// A webhook, where its id is known; whose it is may turn out later.
     pub fn webhook(id: Option<WebhookId>) -> Self {
         Self { webhook: id, ..Self::default() }
+    }
+
+    /// A policy, where its id is known.
+    pub fn policy(id: Option<PolicyId>) -> Self {
+        Self { policy: id, ..Self::default() }
     }
 }
 

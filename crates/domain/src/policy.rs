@@ -1,5 +1,6 @@
 //! A policy: how often keys rotate, how long versions overlap, and what becomes of a key that does not keep to it.
 
+use crate::error::FieldError;
 use crate::event::EventId;
 use crate::id::PolicyId;
 use crate::key::Key;
@@ -9,7 +10,16 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// The shortest time between two rotations, in seconds: five minutes.
+///
+/// The number of a version has two digits of base62 in a token, so a key has at most 3843 of them: rotated as often as this, it has
+/// used them up in 13 days and is to be issued anew. At an hour that is 160 days, at a day ten years.
 pub const ROTATE_EVERY_S_MIN: u32 = 5 * 60;
+/// The longest time that a policy can name, in seconds: ten years, as for the life of a key.
+pub const TERM_S_MAX: u32 = 315_360_000;
+/// The shortest life that a policy can bound keys by, in seconds.
+pub const LIFETIME_S_MIN: u32 = 60;
+/// The shortest time without use that is told, in seconds: when a key was used last is known by the hour.
+pub const IDLE_AFTER_S_MIN: u32 = 3600;
 
 const DAY_S: u32 = 24 * 3600;
 
@@ -35,16 +45,40 @@ pub enum OnBreach {
     Retire,
 }
 
+impl OnRenewalReuse {
+    /// `stop` or `incident`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Incident => "incident",
+        }
+    }
+}
+
+impl OnBreach {
+    /// `warn` or `retire`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Warn => "warn",
+            Self::Retire => "retire",
+        }
+    }
+}
+
 /// The terms of a policy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = PolicyTerms)]
 pub struct Terms {
-    /// How long after a version was claimed its successor is offered, in seconds; never where it is absent.
+    /// How long after a version was claimed its successor is due, in seconds; never where it is null.
+    #[schema(required = true)]
     pub rotate_every_s: Option<u32>,
     /// How long a version goes on after its successor was claimed, in seconds.
     pub grace_s: u32,
-    /// The longest life of a key, in seconds; without bound where it is absent.
+    /// The longest life of a key that is issued, in seconds; without bound where it is null.
+    #[schema(required = true)]
     pub lifetime_s_max: Option<u32>,
-    /// How long a key may go unused before that is told, in seconds; never told where it is absent.
+    /// How long a key may go unused before that is told, in seconds; never told where it is null.
+    #[schema(required = true)]
     pub idle_after_s: Option<u32>,
     /// Whether whoever claims a version is given a renewal token with it.
     pub self_renewal: bool,
@@ -66,10 +100,132 @@ impl Terms {
         on_breach: OnBreach::Warn,
     };
 
+    /// What is wrong with them, field by field.
+    pub fn check(&self) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        let mut bound = |field: &str, value: Option<u32>, min: u32, expected: &str| match value {
+            Some(value) if value < min => errors.push(FieldError::new(field, "is too short", expected)),
+            Some(value) if value > TERM_S_MAX => {
+                errors.push(FieldError::new(field, "is more than ten years", expected));
+            }
+            _ => {}
+        };
+        let interval = "300 to 315360000 seconds, or null for never";
+        bound("rotate_every_s", self.rotate_every_s, ROTATE_EVERY_S_MIN, interval);
+        let life = "60 to 315360000 seconds, or null for a life without bound";
+        bound("lifetime_s_max", self.lifetime_s_max, LIFETIME_S_MIN, life);
+        let idle = "3600 to 315360000 seconds, or null for never";
+        bound("idle_after_s", self.idle_after_s, IDLE_AFTER_S_MIN, idle);
+        if self.grace_s > GRACE_S_MAX {
+            errors.push(FieldError::new("grace_s", "is more than ninety days", "0 to 7776000 seconds"));
+        } else if self.rotate_every_s.is_some_and(|every_s| self.grace_s > every_s) {
+            // Otherwise the next successor would be due while the last but one still goes on.
+            errors.push(FieldError::new(
+                "grace_s",
+                format!("is {} seconds, longer than the interval", self.grace_s),
+                "at most `rotate_every_s`",
+            ));
+        }
+        errors
+    }
+
+    /// Each of them as an event tells it.
+    pub fn facts(&self) -> [String; 7] {
+        let seconds =
+            |name: &str, value: Option<u32>| value.map_or(format!("{name} none"), |s| format!("{name} {s}"));
+        [
+            seconds("rotate_every_s", self.rotate_every_s),
+            seconds("grace_s", Some(self.grace_s)),
+            seconds("lifetime_s_max", self.lifetime_s_max),
+            seconds("idle_after_s", self.idle_after_s),
+            format!("self_renewal {}", self.self_renewal),
+            format!("on_renewal_reuse {}", self.on_renewal_reuse.as_str()),
+            format!("on_breach {}", self.on_breach.as_str()),
+        ]
+    }
+
     /// When the successor of a key's newest version is due; `None` where it never is, or nothing was claimed yet.
     pub fn due_at(&self, key: &Key) -> Option<Timestamp> {
         let every_s = self.rotate_every_s?;
         Some(key.newest()?.claimed_at.plus_s(i64::from(every_s)))
+    }
+}
+
+/// Terms to start from, by the regime that they were made with in mind. What a preset sets is all that it is: no text of these regimes
+/// names these figures, and having them makes nobody compliant with anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = PolicyPresetName)]
+pub enum Preset {
+    /// SOC 2, the Trust Services Criteria.
+    Soc2,
+    /// HIPAA, the Security Rule.
+    Hipaa,
+    /// The GDPR.
+    Gdpr,
+    /// PCI DSS.
+    Pci,
+}
+
+impl Preset {
+    /// Every preset.
+    pub const ALL: [Self; 4] = [Self::Soc2, Self::Hipaa, Self::Gdpr, Self::Pci];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Soc2 => "soc2",
+            Self::Hipaa => "hipaa",
+            Self::Gdpr => "gdpr",
+            Self::Pci => "pci",
+        }
+    }
+
+    /// What it sets, and why.
+    pub const fn why(self) -> &'static str {
+        match self {
+            Self::Soc2 => {
+                "Sets a rotation each quarter, a life of one year and a warning after a quarter without use, so that reviews of access \
+                 (CC6.1 to CC6.3 of the Trust Services Criteria) find no credential that nobody looked at for longer."
+            }
+            Self::Hipaa => {
+                "Sets a rotation every 60 days, a short overlap and the end of every version where a renewal token is used twice, since the \
+                 Security Rule (45 CFR 164.308 and 164.312) names no interval and asks to limit what one lost credential opens."
+            }
+            Self::Gdpr => {
+                "Sets a life of one year and the end of keys that break it, and a warning after a month without use, so that access to \
+                 personal data does not outlast its purpose (Articles 5 and 32)."
+            }
+            Self::Pci => {
+                "Sets a rotation each quarter, a short overlap and a warning after a quarter without use, for the periodic change of \
+                 credentials of applications and the removal of inactive ones that PCI DSS 4 asks for (8.2.6 and 8.6.3)."
+            }
+        }
+    }
+
+    /// What it sets.
+    pub const fn terms(self) -> Terms {
+        let quarterly = Terms {
+            rotate_every_s: Some(90 * DAY_S),
+            grace_s: 7 * DAY_S,
+            lifetime_s_max: Some(365 * DAY_S),
+            idle_after_s: Some(90 * DAY_S),
+            ..Terms::DEFAULT
+        };
+        match self {
+            Self::Soc2 => quarterly,
+            Self::Hipaa => Terms {
+                rotate_every_s: Some(60 * DAY_S),
+                grace_s: 3 * DAY_S,
+                idle_after_s: Some(30 * DAY_S),
+                on_renewal_reuse: OnRenewalReuse::Incident,
+                ..quarterly
+            },
+            Self::Gdpr => Terms { idle_after_s: Some(30 * DAY_S), on_breach: OnBreach::Retire, ..quarterly },
+            Self::Pci => {
+                Terms { grace_s: 3 * DAY_S, on_renewal_reuse: OnRenewalReuse::Incident, ..quarterly }
+            }
+        }
     }
 }
 
@@ -97,3 +253,55 @@ pub struct Policy {
 }
 
 const _: () = assert!(Terms::DEFAULT.grace_s <= GRACE_S_MAX);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(terms: &Terms) -> Vec<String> {
+        terms.check().into_iter().map(|error| error.field).collect()
+    }
+
+    #[test]
+    fn what_is_set_without_a_choice_is_within_the_bounds() {
+        assert_eq!(fields(&Terms::DEFAULT), [""; 0]);
+        for preset in Preset::ALL {
+            assert_eq!(fields(&preset.terms()), [""; 0], "{preset:?}");
+            assert_eq!(serde_json::to_value(preset).unwrap(), preset.as_str());
+            let claims = ["compliant", "complies", "certif"];
+            assert!(claims.iter().all(|claim| !preset.why().contains(claim)), "{preset:?}");
+        }
+    }
+
+    #[test]
+    fn each_bound_is_the_last_value_that_is_taken() {
+        let base = Terms { grace_s: 0, ..Terms::DEFAULT };
+        type Change = fn(&mut Terms, u32);
+        let with = |change: Change, value: u32| {
+            let mut terms = base.clone();
+            change(&mut terms, value);
+            fields(&terms)
+        };
+        let rows: [(&str, Change, u32, u32); 4] = [
+            ("rotate_every_s", |terms, value| terms.rotate_every_s = Some(value), 300, 315_360_000),
+            ("lifetime_s_max", |terms, value| terms.lifetime_s_max = Some(value), 60, 315_360_000),
+            ("idle_after_s", |terms, value| terms.idle_after_s = Some(value), 3600, 315_360_000),
+            ("grace_s", |terms, value| terms.grace_s = value, 0, 7_776_000),
+        ];
+        for (field, change, min, max) in rows {
+            assert_eq!([with(change, min), with(change, max)], [[""; 0], [""; 0]], "{field}");
+            assert_eq!(with(change, max + 1), [field]);
+            if min > 0 {
+                assert_eq!(with(change, min - 1), [field]);
+            }
+        }
+        let short = Terms { rotate_every_s: Some(300), grace_s: 301, ..Terms::DEFAULT };
+        assert_eq!(fields(&short), ["grace_s"]);
+        assert_eq!(fields(&Terms { grace_s: 300, ..short.clone() }), [""; 0]);
+        assert_eq!(
+            fields(&Terms { rotate_every_s: None, ..short }),
+            [""; 0],
+            "no interval to be longer than"
+        );
+    }
+}

@@ -39,6 +39,10 @@ pub mod administration {
     pub const WEBHOOKS_READ: &str = "webhooks:read";
     /// Create, change, test and retire webhooks, rotate their secrets, replay and drop what could not be delivered.
     pub const WEBHOOKS_WRITE: &str = "webhooks:write";
+    /// See policies.
+    pub const POLICIES_READ: &str = "policies:read";
+    /// Create, change and retire policies.
+    pub const POLICIES_WRITE: &str = "policies:write";
     /// See the log.
     pub const AUDIT_READ: &str = "audit:read";
     /// Freeze and thaw issuing.

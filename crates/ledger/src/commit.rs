@@ -12,6 +12,7 @@ use keyward_domain::delivery::Queue;
 use keyward_domain::event::{Action, Actor, Event, EventId, Outcome, Source, Target, WriteDigest};
 use keyward_domain::issuing::Issuing;
 use keyward_domain::key::Key;
+use keyward_domain::policy::Policy;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::renewal::Renewal;
 use keyward_domain::role::Role;
@@ -206,6 +207,17 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Writes<'_, K, C, R> {
             Ok(value) => self.entries.push(Entry { event: None, store_key: record.store_key(), value }),
             Err(error) => self.failed = Some(error),
         }
+    }
+
+    /// A policy is born.
+    pub fn new_policy(&mut self, policy: &Policy) {
+        self.record(policy);
+    }
+
+    /// A policy changes or is retired, in its turn.
+    pub fn policy(&mut self, policy: &Policy, turn: Turn) {
+        self.record(policy);
+        self.turns.push(turn);
     }
 
     /// A name changes hands, in its turn.

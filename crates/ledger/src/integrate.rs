@@ -403,6 +403,11 @@ pub fn things(event: &Event) -> Vec<(String, String)> {
         things.push((lists::WEBHOOKS.to_owned(), webhook.to_string()));
         things.push((lists::webhooks_of(application), webhook.to_string()));
     }
+    if action == Action::PolicyCreated
+        && let Some(policy) = event.target.policy
+    {
+        things.push((lists::POLICIES.to_owned(), policy.to_string()));
+    }
     if matches!(action, Action::KeyIssued | Action::Initialised | Action::RootRecovered)
         && let (Some(application), Some(key)) = (event.target.application, event.target.key)
     {

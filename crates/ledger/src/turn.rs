@@ -10,10 +10,11 @@ use crate::ledger::Ledger;
 use keyward_domain::application::{Application, Details, NameOwner};
 use keyward_domain::issuing::Issuing;
 use keyward_domain::key::Key;
+use keyward_domain::policy::Policy;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::role::Role;
 use keyward_domain::webhook::Webhook;
-use keyward_domain::{ApplicationId, Code, Error, KeyId, Result, RoleId, WebhookId};
+use keyward_domain::{ApplicationId, Code, Error, KeyId, PolicyId, Result, RoleId, WebhookId};
 use keyward_records::{KvCount, KvRead, NameRecord, names};
 
 /// How long a writer waits for each of up to [`SILENT_COUNT`] predecessors that have not written, in milliseconds of the
@@ -163,6 +164,14 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         self.webhook_turn_after(id, 0).await
     }
 
+    /// A turn at a policy's record, and the record as it stands.
+    ///
+    /// # Errors
+    /// Where the store does not answer, the record does not open, or there is none.
+    pub async fn policy_turn(&self, id: PolicyId) -> Result<(Turn, Policy)> {
+        self.policy_turn_after(id, 0).await
+    }
+
     /// Another turn in the place of one that grew old, and the record as it stands now.
     ///
     /// # Errors
@@ -177,6 +186,20 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         let revision_of = |webhook: &Webhook| webhook.revision;
         let (turn, webhook) = self.turn(&names::webhook(id), 1, given_up, read, revision_of, never).await?;
         webhook.map(|webhook| (turn, webhook)).ok_or_else(|| Error::not_found("webhook"))
+    }
+
+    /// As [`Ledger::policy_turn`].
+    pub async fn policy_turn_again(&self, id: PolicyId, old: Turn) -> Result<(Turn, Policy)> {
+        self.policy_turn_after(id, old.give_up()).await
+    }
+
+    async fn policy_turn_after(&self, id: PolicyId, given_up: u64) -> Result<(Turn, Policy)> {
+        let reader = self.read();
+        let read = async || reader.policy(id).await;
+        let (turn, policy) = self
+            .turn(&names::policy(id), 1, given_up, read, |policy: &Policy| policy.revision, never)
+            .await?;
+        policy.map(|policy| (turn, policy)).ok_or_else(|| Error::not_found("policy"))
     }
 
     /// A turn at the record `store_key` that says who holds a name, and the record as it stands. An unknown name stands at

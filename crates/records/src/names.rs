@@ -67,6 +67,11 @@ pub fn role_name(name: &str) -> String {
     of_name("keyward/role-name", name)
 }
 
+/// Who holds a policy's name.
+pub fn policy_name(name: &str) -> String {
+    of_name("keyward/policy-name", name)
+}
+
 fn of_name(kind: &str, name: &str) -> String {
     format!("n:{}", keyward_domain::id::hex(&digest::framed(kind, &[name.as_bytes()])))
 }
@@ -284,6 +289,7 @@ mod tests {
             webhook(WebhookId::from_bytes([255; 16])),
             application_name("Zoë \u{1b} 'DROP"),
             role_name("Zoë \u{1b} 'DROP"),
+            policy_name("Zoë \u{1b} 'DROP"),
             claim(claim_id),
             renewal(RenewalId::from_bytes([255; 16])),
             renewal_used(RenewalId::from_bytes([255; 16])),

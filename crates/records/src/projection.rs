@@ -147,6 +147,8 @@ pub mod lists {
     pub fn webhooks_of(application: ApplicationId) -> String {
         format!("hooks:{}", application.hex())
     }
+    /// All policies.
+    pub const POLICIES: &str = "policies";
 
     /// All keys.
     pub const KEYS: &str = "keys";

@@ -224,7 +224,7 @@ impl Record for Webhook {
 /// A [`NameOwner`] together with the store key that its name has.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameRecord {
-    /// Its store key: [`names::application_name`] or [`names::role_name`].
+    /// Its store key: [`names::application_name`], [`names::role_name`] or [`names::policy_name`].
     pub at: String,
     /// Who holds it.
     #[serde(flatten)]

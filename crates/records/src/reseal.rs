@@ -96,6 +96,11 @@ pub enum Place {
         /// Its place, from 0.
         at: u64,
     },
+    /// At a policy, by its place in the list of policies.
+    Policies {
+        /// Its place, from 0.
+        at: u64,
+    },
     /// At an application or one of its keys.
     Applications {
         /// The application's place in the list of applications, from 0.
@@ -103,7 +108,7 @@ pub enum Place {
         /// The key's place in the list of its keys, from 0; the application itself comes before its first key.
         key: u64,
     },
-    /// At the names that an event wrote: those given up lie where no application or role leads.
+    /// At the names that an event wrote: those given up lie where no holder leads.
     Names {
         /// The list: events of this action.
         of: Action,

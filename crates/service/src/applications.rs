@@ -3,6 +3,8 @@
 use crate::answer::Answer;
 use crate::attempt::{Attempt, keep_outcome};
 use crate::list::{List, Page};
+use crate::nullable;
+use crate::policies::{parse_policy, policy_given};
 use crate::service::{REPLAY_S, Service};
 use crate::view::ApplicationView;
 use keyward_domain::application::{Application, Details, NameHolder, Status};
@@ -13,7 +15,7 @@ use keyward_domain::routing::{Route, SLOTS_MAX, check_slot};
 use keyward_domain::scope::Reach;
 use keyward_domain::scope::administration as scope;
 use keyward_domain::text::{self, Name, check_name, check_reason};
-use keyward_domain::{ApplicationId, Code, Error, KeyId, Result, token};
+use keyward_domain::{ApplicationId, Code, Error, KeyId, PolicyId, Result, token};
 use keyward_ledger::KvWrite;
 use keyward_records::projection::lists;
 use keyward_records::{KvCount, KvRead};
@@ -40,6 +42,10 @@ pub struct NewApplication {
     #[serde(default)]
     #[schema(value_type = Vec<Name>, max_items = 16)]
     pub contacts: Vec<String>,
+    /// The policy of its keys that are given none of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<PolicyId>)]
+    pub policy: Option<String>,
 }
 
 /// What changes; what is absent stays.
@@ -55,6 +61,10 @@ pub struct ApplicationChange {
     #[serde(default)]
     #[schema(value_type = Option<Vec<Name>>, max_items = 16)]
     pub contacts: Option<Vec<String>>,
+    /// The policy of its keys that have none of their own; null for none.
+    #[serde(default, deserialize_with = "nullable::given")]
+    #[schema(value_type = Option<PolicyId>)]
+    pub policy: Option<Option<String>>,
     /// Whether its keys work.
     #[serde(default)]
     pub status: Option<Status>,
@@ -69,17 +79,24 @@ pub struct ApplicationChange {
 }
 
 impl NewApplication {
-    fn check(&self) -> Result<()> {
+    /// The policy that it names.
+    fn check(&self) -> Result<Option<PolicyId>> {
         let mut errors: Vec<FieldError> = Vec::new();
         errors.extend(check_name("name", &self.name).err());
         errors.extend(self.prefix.as_deref().and_then(|prefix| check_prefix(prefix).err()));
         errors.extend(check_contacts(&self.contacts));
-        if errors.is_empty() { Ok(()) } else { Err(errors.into()) }
+        match self.policy.as_deref().map(parse_policy).transpose() {
+            Ok(policy) if errors.is_empty() => return Ok(policy),
+            Ok(_) => {}
+            Err(found) => errors.push(found),
+        }
+        Err(errors.into())
     }
 }
 
 impl ApplicationChange {
-    fn check(&self) -> Result<()> {
+    /// The policy that it names: none where it says nothing of it, `Some(None)` where there is to be none.
+    fn check(&self) -> Result<Option<Option<PolicyId>>> {
         let mut errors: Vec<FieldError> = Vec::new();
         errors.extend(self.name.as_deref().and_then(|name| check_name("name", name).err()));
         errors.extend(self.contacts.as_deref().map(check_contacts).unwrap_or_default());
@@ -89,16 +106,23 @@ impl ApplicationChange {
             errors.push(FieldError::new(
                 "",
                 "changes nothing",
-                "at least one of `name`, `contacts`, `status`, `routes`",
+                "at least one of `name`, `contacts`, `policy`, `status`, `routes`",
             ));
         }
-        if errors.is_empty() { Ok(()) } else { Err(errors.into()) }
+        let parse = |policy: &Option<String>| policy.as_deref().map(parse_policy).transpose();
+        match self.policy.as_ref().map(parse).transpose() {
+            Ok(policy) if errors.is_empty() => return Ok(policy),
+            Ok(_) => {}
+            Err(found) => errors.push(found),
+        }
+        Err(errors.into())
     }
 
     fn names(&self) -> Vec<String> {
         let given = [
             ("name", self.name.is_some()),
             ("contacts", self.contacts.is_some()),
+            ("policy", self.policy.is_some()),
             ("status", self.status.is_some()),
             ("routes", self.routes.is_some()),
         ];
@@ -176,9 +200,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         new: NewApplication,
     ) -> Result<Answer<ApplicationView>> {
         attempt.caller.require(scope::APPS_WRITE)?;
-        new.check()?;
+        let policy = new.check()?;
         if let Some(text) = self.begin(attempt, "applications.create", &new, REPLAY_S).await? {
             return Ok(Answer::Replayed(text));
+        }
+        if let Some(policy) = policy {
+            self.require_living_policy(policy).await?;
         }
         let id = ApplicationId::from_bytes(self.rng.bytes());
         let holder = NameHolder::Application(id);
@@ -199,14 +226,16 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             name: new.name,
             prefix: new.prefix.unwrap_or_else(|| token::PREFIX_DEFAULT.to_owned()),
             contacts: new.contacts,
-            policy: None,
+            policy,
             routes: Vec::new(),
             created_at: now,
             revision: 1,
         };
         let reservation = attempt.take_reservation();
+        let mut draft = attempt.draft(Outcome::Done, None, None);
+        draft.detail.extend(policy.map(|policy| policy_given(Some(policy))));
         let view = self
-            .commit(attempt, vec![attempt.draft(Outcome::Done, None, None)], |tickets, writes| {
+            .commit(attempt, vec![draft], |tickets, writes| {
                 application.event = tickets.event(0);
                 writes.new_application(&application, &details);
                 writes.name(&name, turn);
@@ -263,7 +292,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     ) -> Result<ApplicationView> {
         attempt.act(change.action(None));
         self.require_at(attempt, scope::APPS_WRITE, id, "application").await?;
-        change.check()?;
+        let policy = change.check()?;
         if id == ApplicationId::KEYWARD && (change.name.is_some() || change.status.is_some()) {
             return Err(Error::new(
                 Code::Forbidden,
@@ -273,6 +302,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         // Looked at before a turn is taken: there is no turn at what does not exist.
         let known = self.read().application(id).await?.ok_or_else(|| Error::not_found("application"))?;
         check_revision(if_match, known.revision)?;
+        if let Some(policy) = policy.flatten() {
+            self.require_living_policy(policy).await?;
+        }
         let (mut turn, mut application, mut details) = self.ledger.application_turn(id).await?;
         if let Err(error) = check_revision(if_match, application.revision) {
             attempt.unused_application(application, details, turn);
@@ -310,12 +342,14 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let generation = self.living_generation(&application).await?;
         let mut draft = attempt.draft(Outcome::Done, change.reason.clone(), Some(application.event));
         draft.detail = change.names();
+        draft.detail.extend(policy.map(policy_given));
         (application.revision, details.revision) = (turn.revision(), turn.revision());
         application.generation = generation;
         application.status = change.status.unwrap_or(application.status);
         details.name = change.name.unwrap_or(details.name);
         details.contacts = change.contacts.unwrap_or(details.contacts);
         details.routes = routes;
+        details.policy = policy.unwrap_or(details.policy);
         self.commit(attempt, vec![draft], |tickets, writes| {
             application.event = tickets.event(0);
             writes.application(&application, &details, turn);

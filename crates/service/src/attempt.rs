@@ -9,10 +9,11 @@ use keyward_domain::application::{Application, Details};
 use keyward_domain::error::Blame;
 use keyward_domain::event::{Action, EventId, Outcome, Target};
 use keyward_domain::key::Key;
+use keyward_domain::policy::Policy;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::role::Role;
 use keyward_domain::webhook::Webhook;
-use keyward_domain::{ApplicationId, Error, KeyId, Result, RoleId, Timestamp, WebhookId};
+use keyward_domain::{ApplicationId, Error, KeyId, PolicyId, Result, RoleId, Timestamp, WebhookId};
 use keyward_ledger::{Begun, Draft, IdempotentRequest, KvWrite, Receipt, Replay, Reservation, Turn, Writes};
 use keyward_records::{Delivery, KvCount, KvRead, NameRecord};
 use std::cell::{Cell, RefCell};
@@ -96,6 +97,11 @@ impl Attempt {
         self.target.set(Target { application: Some(application), ..Target::webhook(Some(id)) });
     }
 
+    /// The attempt turned out to be about this policy.
+    pub(crate) fn aim_at_policy(&self, id: PolicyId) {
+        self.target.set(Target::policy(Some(id)));
+    }
+
     pub(crate) fn act(&self, action: Action) {
         self.action.set(action);
     }
@@ -132,6 +138,10 @@ impl Attempt {
 
     pub(crate) fn unused_delivery(&self, delivery: Delivery, turn: Turn) {
         self.unused.borrow_mut().push(Held::Delivery(Box::new(delivery), turn));
+    }
+
+    pub(crate) fn unused_policy(&self, policy: Policy, turn: Turn) {
+        self.unused.borrow_mut().push(Held::Policy(Box::new(policy), turn));
     }
 
     pub(crate) fn unused_name(&self, name: NameRecord, turn: Turn) {

@@ -6,8 +6,10 @@ use crate::service::Service;
 use crate::view::{Deaths, KeyView};
 use keyward_crypto::{SecretText, digest};
 use keyward_domain::claim::{CLAIM_LIFETIME_S, Claim};
+use keyward_domain::due::{Duty, due_at};
 use keyward_domain::event::EventId;
 use keyward_domain::key::{Key, OpenClaim};
+use keyward_domain::policy::Terms;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::{ClaimId, KeyId, Result, Timestamp, token};
 use keyward_ledger::{Draft, KvWrite, Turn};
@@ -117,7 +119,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         claim: FreshClaim,
         dying: &[u16],
     ) -> Result<IssuedKey> {
-        draft.detail.extend(self.due_fact(&key).await?);
+        let terms = self.terms_of(&key).await?;
+        draft.detail.extend(Duty::next(&key, &terms).map(due_at));
         let mut versions_killed = self.read().killed_versions(&key).await?;
         versions_killed.extend_from_slice(dying);
         let deaths = Deaths { versions_killed, ..Deaths::default() };
@@ -130,7 +133,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             for version in dying {
                 writes.version_kill(key.id, *version, key.event);
             }
-            let issued = self.issued(&key, &deaths, claim);
+            let issued = self.issued(&key, &deaths, &terms, claim);
             keep_outcome(reservation, &issued, self.clock.now(), writes);
             Ok(issued)
         })
@@ -138,9 +141,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     }
 
     /// What is answered to whoever asked for the claim.
-    pub(crate) fn issued(&self, key: &Key, deaths: &Deaths, claim: FreshClaim) -> IssuedKey {
+    pub(crate) fn issued(&self, key: &Key, deaths: &Deaths, terms: &Terms, claim: FreshClaim) -> IssuedKey {
         IssuedKey {
-            key: self.view_of(key, deaths),
+            key: self.view_of(key, deaths, terms),
             claim: claim.record.id,
             expires_at: claim.record.expires_at,
             ticket: claim.ticket,

@@ -5,6 +5,7 @@ use keyward_domain::claim::Claim;
 use keyward_domain::event::EventId;
 use keyward_domain::issuing::Issuing;
 use keyward_domain::key::Key;
+use keyward_domain::policy::Policy;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::renewal::Renewal;
 use keyward_domain::role::Role;
@@ -19,6 +20,7 @@ pub(crate) enum Held {
     Webhook(Box<Webhook>, Turn),
     /// Kept beside the log: written where its turn stays unused, never sealed anew.
     Delivery(Box<Delivery>, Turn),
+    Policy(Box<Policy>, Turn),
     Application(Box<(Application, Details)>, Turn),
     Key(Box<Key>, Turn),
     Name(NameRecord, Turn),
@@ -36,6 +38,7 @@ impl Held {
             | Self::Role(_, turn)
             | Self::Webhook(_, turn)
             | Self::Delivery(_, turn)
+            | Self::Policy(_, turn)
             | Self::Application(_, turn)
             | Self::Key(_, turn)
             | Self::Name(_, turn) => Some(turn),
@@ -50,6 +53,7 @@ impl Held {
             | Self::Role(_, turn)
             | Self::Webhook(_, turn)
             | Self::Delivery(_, turn)
+            | Self::Policy(_, turn)
             | Self::Application(_, turn)
             | Self::Key(_, turn)
             | Self::Name(_, turn) => Some(turn),
@@ -71,6 +75,7 @@ impl Held {
             Self::Key(key, _) => Some(key.event),
             Self::Application(records, _) => Some(records.0.event),
             Self::Role(role, _) => Some(role.event),
+            Self::Policy(policy, _) => Some(policy.event),
             Self::Webhook(webhook, _) => Some(webhook.event),
             Self::Delivery(..) | Self::Issuing(..) | Self::Name(..) | Self::Claim(_) | Self::Renewal(_) => {
                 None
@@ -98,6 +103,10 @@ impl Held {
                 writes.webhook(&webhook, turn);
             }
             Self::Delivery(delivery, turn) => writes.delivery(*delivery, None, turn),
+            Self::Policy(mut policy, turn) => {
+                (policy.revision, policy.event) = (turn.revision(), event);
+                writes.policy(&policy, turn);
+            }
             Self::Application(records, turn) => {
                 let (mut application, mut details) = *records;
                 (application.revision, application.event) = (turn.revision(), event);

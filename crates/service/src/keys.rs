@@ -5,22 +5,27 @@ use crate::applications::check_revision;
 use crate::attempt::{Attempt, keep_outcome};
 use crate::fresh_claim::IssuedKey;
 use crate::list::{List, Page};
+use crate::nullable;
+use crate::policies::{parse_policy, policy_given};
 use crate::roles::parse_roles;
 use crate::service::{REPLAY_S, Service};
+use crate::terms::holding;
 use crate::view::{Deaths, KeyView, LookupView};
 use keyward_crypto::SecretText;
 use keyward_domain::application::Application;
+use keyward_domain::due::{Duty, due_at};
 use keyward_domain::error::{Blame, FieldError};
 use keyward_domain::event::{Outcome, tag_given};
 use keyward_domain::key::{EXPIRES_IN_S_MAX, Environment, Key, Rules};
 use keyward_domain::network::NetworkRule;
+use keyward_domain::policy::{Policy, Terms};
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::rotation::Rotation;
 use keyward_domain::scope::administration as scope;
 use keyward_domain::scope::{Scope, ScopeSet};
 use keyward_domain::tag::Tag;
 use keyward_domain::text::{Name, check_name};
-use keyward_domain::{ApplicationId, Code, Error, KeyId, Result, RoleId, tag, token};
+use keyward_domain::{ApplicationId, Code, Error, KeyId, PolicyId, Result, RoleId, tag, token};
 use keyward_ledger::KvWrite;
 use keyward_records::projection::lists;
 use keyward_records::{KvCount, KvRead};
@@ -107,6 +112,10 @@ pub struct NewKey {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<Tag>, max_items = 16)]
     pub tags: Vec<String>,
+    /// Its own policy, in the place of its application's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<PolicyId>)]
+    pub policy: Option<String>,
 }
 
 /// What changes; what is absent stays.
@@ -136,6 +145,10 @@ pub struct KeyChange {
     #[serde(default)]
     #[schema(value_type = Option<Vec<Tag>>, max_items = 16)]
     pub tags: Option<Vec<String>>,
+    /// Its own policy; null for that of its application.
+    #[serde(default, deserialize_with = "nullable::given")]
+    #[schema(value_type = Option<PolicyId>)]
+    pub policy: Option<Option<String>>,
 }
 
 /// A checked [`NewKey`].
@@ -145,6 +158,7 @@ struct Checked {
     rules: Rules,
     roles: Vec<RoleId>,
     tags: Vec<String>,
+    policy: Option<PolicyId>,
 }
 
 impl NewKey {
@@ -166,6 +180,7 @@ impl NewKey {
         let roles = check_roles(&self.roles, administrative, &mut errors);
         let rules = check_rules(&self.rules, &mut errors);
         let tags = check_tags(&self.tags, &mut errors);
+        let policy = check_policy(self.policy.as_deref(), &mut errors);
         match self.expires_in_s {
             Some(seconds) if seconds <= 0 => errors.push(FieldError::new(
                 "expires_in_s",
@@ -203,7 +218,9 @@ impl NewKey {
             ));
         }
         match application {
-            Ok(application) if errors.is_empty() => Ok(Checked { application, scopes, rules, roles, tags }),
+            Ok(application) if errors.is_empty() => {
+                Ok(Checked { application, scopes, rules, roles, tags, policy })
+            }
             _ => Err(errors.into()),
         }
     }
@@ -218,6 +235,7 @@ impl KeyChange {
             ("rules", self.rules.is_some()),
             ("disabled", self.disabled.is_some()),
             ("tags", self.tags.is_some()),
+            ("policy", self.policy.is_some()),
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name.to_owned()).collect()
     }
@@ -230,7 +248,7 @@ impl KeyChange {
             errors.push(FieldError::new(
                 "",
                 "changes nothing",
-                "at least one of `name`, `scopes`, `roles`, `rules`, `disabled`, `tags`",
+                "at least one of `name`, `scopes`, `roles`, `rules`, `disabled`, `tags`, `policy`",
             ));
         }
         if let Some(name) = &self.name {
@@ -255,6 +273,9 @@ impl KeyChange {
         changed.disabled = self.disabled.unwrap_or(key.disabled);
         if let Some(tags) = &self.tags {
             changed.tags = check_tags(tags, &mut errors);
+        }
+        if let Some(policy) = &self.policy {
+            changed.policy = check_policy(policy.as_deref(), &mut errors);
         }
         if errors.is_empty() { Ok(changed) } else { Err(errors.into()) }
     }
@@ -304,6 +325,26 @@ fn check_tags(tags: &[String], errors: &mut Vec<FieldError>) -> Vec<String> {
     })
 }
 
+fn check_policy(policy: Option<&str>, errors: &mut Vec<FieldError>) -> Option<PolicyId> {
+    let parsed = parse_policy(policy?);
+    parsed.map_err(|found| errors.push(found)).ok()
+}
+
+/// How long a key lives under a policy: what was asked for, within the policy's bound, or the bound itself.
+fn bounded_life(asked_s: Option<i64>, policy: Option<&Policy>) -> Result<Option<i64>> {
+    let Some((policy, max_s)) = policy.and_then(|policy| Some((policy, policy.terms.lifetime_s_max?))) else {
+        return Ok(asked_s);
+    };
+    match asked_s {
+        Some(asked_s) if asked_s > i64::from(max_s) => Err(Error::field(
+            "expires_in_s",
+            format!("is longer than the policy `{}` (`{}`) allows", policy.name, policy.id),
+            format!("1 to {max_s} seconds, or nothing for as long as it allows"),
+        )),
+        asked_s => Ok(asked_s.or(Some(i64::from(max_s)))),
+    }
+}
+
 impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// Issues a key, with a claim for its first version. No secret exists yet.
     ///
@@ -330,6 +371,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let (application, details) =
             application?.zip(details?).ok_or_else(|| Error::not_found("application"))?;
         self.require_living_roles(&checked.roles).await?;
+        let policy = match (checked.policy, details.policy) {
+            (Some(own), _) => Some(self.require_living_policy(own).await?),
+            (None, Some(default)) => reader.policy(default).await?,
+            (None, None) => None,
+        };
+        let expires_in_s = bounded_life(new.expires_in_s, policy.as_ref())?;
+        let terms = holding(application.id, policy.as_ref());
         let generation = self.living_generation(&application).await?;
 
         let now = self.clock.now();
@@ -345,7 +393,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             principal: new.principal,
             scopes: checked.scopes,
             rules: checked.rules,
-            expires_at: new.expires_in_s.map(|seconds| now.plus_s(seconds)),
+            expires_at: expires_in_s.map(|seconds| now.plus_s(seconds)),
             disabled: false,
             created_at: now,
             versions: Vec::new(),
@@ -354,20 +402,21 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             event: application.event,
             tags: checked.tags,
             roles: checked.roles,
-            policy: None,
+            policy: checked.policy,
             rotation: Rotation::default(),
         };
         let claim = self.fresh_claim(&mut key, FIRST_VERSION, now);
         let reservation = attempt.take_reservation();
         let mut draft = attempt.draft(Outcome::Done, None, None);
         draft.detail = key.tags.iter().map(|tag| tag_given(tag)).chain(roles_given(&key.roles)).collect();
-        draft.detail.extend(self.due_fact(&key).await?);
+        draft.detail.extend(key.policy.map(|policy| policy_given(Some(policy))));
+        draft.detail.extend(Duty::next(&key, &terms).map(due_at));
         let issued = self
             .commit(attempt, vec![draft], |tickets, writes| {
                 key.event = tickets.event(0);
                 writes.new_key(&key);
                 writes.claim(&claim.record);
-                let issued = self.issued(&key, &Deaths::default(), claim);
+                let issued = self.issued(&key, &Deaths::default(), &terms, claim);
                 keep_outcome(reservation, &issued, now, writes);
                 Ok(issued)
             })
@@ -390,7 +439,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// A missing scope, no such key; where the store does not answer.
     pub async fn key(&self, attempt: &Attempt, id: KeyId) -> Result<KeyView> {
         let key = self.visible_key(attempt, scope::KEYS_READ, id).await?;
-        self.key_view(&key).await
+        let terms = self.terms_of(&key).await?;
+        self.key_view(&key, &terms).await
     }
 
     /// The key, where the caller holds `pattern` for its application.
@@ -407,8 +457,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         Ok(key)
     }
 
-    pub(crate) async fn key_view(&self, key: &Key) -> Result<KeyView> {
-        Ok(self.view_of(key, &self.deaths_of(key).await?))
+    pub(crate) async fn key_view(&self, key: &Key, terms: &Terms) -> Result<KeyView> {
+        Ok(self.view_of(key, &self.deaths_of(key).await?, terms))
     }
 
     /// Of what a key is dead, as far as it is.
@@ -428,8 +478,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     }
 
     /// What the outside sees of a key that lives, without a look at the store.
-    pub(crate) fn view_of(&self, key: &Key, deaths: &Deaths) -> KeyView {
-        KeyView::of(key, deaths, self.rings.peppers.active(), self.clock.now())
+    pub(crate) fn view_of(&self, key: &Key, deaths: &Deaths, terms: &Terms) -> KeyView {
+        KeyView::of(key, deaths, terms, self.rings.peppers.active(), self.clock.now())
     }
 
     /// The keys of one application, all or those with a tag, newest first.
@@ -453,16 +503,14 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             Some(tag) => lists::keys_tagged(Some(application), tag),
         };
         let (ids, next_cursor) = self.things::<KeyId>(&list, page).await?;
-        let views =
-            futures::future::join_all(ids.into_iter().map(async |id| match self.read().key(id).await? {
-                // Its place on the list stays where a tag was taken away.
-                Some(key) if tag.as_ref().is_none_or(|tag| key.tags.contains(tag)) => {
-                    self.key_view(&key).await.map(Some)
-                }
-                _ => Ok(None),
-            }))
-            .await;
-        let items = views.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
+        let reader = self.read();
+        let keys = futures::future::try_join_all(ids.into_iter().map(|id| reader.key(id))).await?;
+        let mut keys: Vec<Key> = keys.into_iter().flatten().collect();
+        // Its place on the list stays where a tag was taken away.
+        keys.retain(|key| tag.as_ref().is_none_or(|tag| key.tags.contains(tag)));
+        let terms = self.terms_of_each(&keys).await?;
+        let views = keys.iter().zip(&terms).map(|(key, terms)| self.key_view(key, terms));
+        let items = futures::future::try_join_all(views).await?;
         Ok(List { items, next_cursor })
     }
 
@@ -513,19 +561,23 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         if change.roles.is_some() {
             draft.detail.extend(roles_given(&changed.roles));
         }
+        if change.policy.is_some() {
+            draft.detail.push(policy_given(changed.policy));
+        }
         draft.detail.extend(
             new_tags
                 .iter()
                 .filter(|tag| changed.tags.contains(tag) && !key.tags.contains(tag))
                 .map(|tag| tag_given(tag)),
         );
-        draft.detail.extend(self.due_fact(&changed).await?);
+        let terms = self.terms_of(&changed).await?;
+        draft.detail.extend(Duty::next(&changed, &terms).map(due_at));
         let versions_killed = self.read().killed_versions(&key).await?;
         let deaths = Deaths { versions_killed, ..Deaths::default() };
         self.commit(attempt, vec![draft], |tickets, writes| {
             changed.event = tickets.event(0);
             writes.key(&changed, turn);
-            Ok(self.view_of(&changed, &deaths))
+            Ok(self.view_of(&changed, &deaths, &terms))
         })
         .await
     }
@@ -544,6 +596,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         self.require_alive(key).await?;
         if change.roles.is_some() {
             self.require_living_roles(&changed.roles).await?;
+        }
+        if let Some(policy) = changed.policy.filter(|_| change.policy.is_some()) {
+            self.require_living_policy(policy).await?;
         }
         self.keep_a_root_beside(key, Some(&changed)).await?;
         Ok(changed)
@@ -622,7 +677,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let (key, version) = self.key_of_token(text).await?;
         attempt.aim(Some(key.application), Some(key.id));
         attempt.caller.require_at(scope::KEYS_READ, key.application, "token")?;
-        let view = self.key_view(&key).await?;
+        let terms = self.terms_of(&key).await?;
+        let view = self.key_view(&key, &terms).await?;
         let draft = attempt.draft(Outcome::Done, None, Some(key.event));
         self.commit(attempt, vec![draft], |_, _| Ok(LookupView { key: view, version })).await
     }

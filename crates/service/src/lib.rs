@@ -23,6 +23,8 @@ mod keys;
 mod list;
 mod maintenance;
 mod mint;
+mod nullable;
+mod policies;
 mod proof;
 mod renewals;
 mod revocations;
@@ -53,6 +55,7 @@ pub use keys::{KeyChange, NewKey};
 pub use list::{List, Page};
 pub use maintenance::MaintenanceView;
 pub use mint::{ClaimedKey, ClaimedKeyBody};
+pub use policies::{NewPolicy, PolicyChange};
 pub use proof::{HeadView, ProofView, STATE_RECORDS_MAX, StateDigest, StateDigests, StateQuery};
 pub use renewals::RenewKey;
 pub use revocations::Reason;
@@ -63,6 +66,6 @@ pub use routing::WAIT_S_MAX;
 pub use service::Service;
 pub use view::{
     ApplicationView, BulkRevocationView, ClaimView, EmergencyView, GenerationRevocation, KeyRevocation,
-    KeyView, LookupView, RevocationView, RoleView, RoutingTableView, SelfView,
+    KeyView, LookupView, PolicyView, PresetView, RevocationView, RoleView, RoutingTableView, SelfView,
 };
 pub use webhooks::{NewWebhook, WebhookChange, WebhookView, WebhookWithSecret, WebhookWithSecretBody};

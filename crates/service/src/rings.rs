@@ -12,12 +12,15 @@ use keyward_domain::claim::Claim;
 use keyward_domain::event::{Action, Actor, ActorKind, EventId, Outcome, Source, Target};
 use keyward_domain::issuing::Issuing;
 use keyward_domain::key::Key;
+use keyward_domain::policy::Policy;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::renewal::Renewal;
 use keyward_domain::role::Role;
 use keyward_domain::scope::administration as scope;
 use keyward_domain::webhook::Webhook;
-use keyward_domain::{ApplicationId, ClaimId, KeyId, RenewalId, Result, RoleId, Timestamp, WebhookId};
+use keyward_domain::{
+    ApplicationId, ClaimId, KeyId, PolicyId, RenewalId, Result, RoleId, Timestamp, WebhookId,
+};
 use keyward_ledger::{Draft, KvWrite, Turn};
 use keyward_records::projection::{Entry, PAGE_ENTRIES, lists};
 use keyward_records::{
@@ -41,7 +44,7 @@ const INTEGRATE_ROUNDS: u32 = 64;
 /// How long a whole pass counts as recent, in seconds: a day.
 const PASS_EVERY_S: i64 = 24 * 3600;
 /// The actions whose events write names.
-const NAMING: [Action; 8] = [
+const NAMING: [Action; 11] = [
     Action::Initialised,
     Action::ApplicationCreated,
     Action::ApplicationChanged,
@@ -50,6 +53,9 @@ const NAMING: [Action; 8] = [
     Action::RoleCreated,
     Action::RoleChanged,
     Action::RoleRetired,
+    Action::PolicyCreated,
+    Action::PolicyChanged,
+    Action::PolicyRetired,
 ];
 
 /// How to go on with sealing anew.
@@ -210,6 +216,7 @@ enum Thing {
     Switches,
     Role(RoleId),
     Webhook(WebhookId),
+    Policy(PolicyId),
     Application(ApplicationId),
     Key(KeyId),
     Name(String),
@@ -221,6 +228,7 @@ enum Old {
     Issuing,
     Role(RoleId),
     Webhook(WebhookId),
+    Policy(PolicyId),
     Application(ApplicationId),
     Key(KeyId),
     Claim(ClaimId),
@@ -416,8 +424,15 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                     followed += entries.len();
                     things
                         .extend(entries.iter().filter_map(|entry| entry.id.parse().ok()).map(Thing::Webhook));
+                    after(at, &entries).map_or(Place::Policies { at: 0 }, |at| Place::Webhooks { at })
+                }
+                Place::Policies { at } => {
+                    let entries = self.entries(lists::POLICIES, at, room).await?;
+                    followed += entries.len();
+                    things
+                        .extend(entries.iter().filter_map(|entry| entry.id.parse().ok()).map(Thing::Policy));
                     after(at, &entries)
-                        .map_or(Place::Applications { at: 0, key: 0 }, |at| Place::Webhooks { at })
+                        .map_or(Place::Applications { at: 0, key: 0 }, |at| Place::Policies { at })
                 }
                 Place::Applications { at, key } => {
                     let Some(entry) = self.entries(lists::APPLICATIONS, at, 1).await?.pop() else {
@@ -498,6 +513,15 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 let value = self.kv.get(&store_key).await?;
                 let (_, is_old) = found.look::<Webhook>(sealer, &store_key, value);
                 found.old.extend(is_old.then_some(Old::Webhook(*id)));
+            }
+            Thing::Policy(id) => {
+                let store_key = names::policy(*id);
+                let value = self.kv.get(&store_key).await?;
+                let (policy, is_old) = found.look::<Policy>(sealer, &store_key, value);
+                found.old.extend(is_old.then_some(Old::Policy(*id)));
+                if let Some(policy) = policy.filter(|policy| policy.retired_at.is_none()) {
+                    self.look_at_name(&mut found, names::policy_name(&policy.name)).await?;
+                }
             }
             Thing::Application(id) => self.look_at_application(&mut found, *id).await?,
             Thing::Key(id) => self.look_at_key(&mut found, *id).await?,
@@ -645,6 +669,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                     Some(old) => ledger.webhook_turn_again(*id, old).await?,
                 };
                 Some(Held::Webhook(Box::new(webhook), turn))
+            }
+            Old::Policy(id) => {
+                let (turn, policy) = match old {
+                    None => ledger.policy_turn(*id).await?,
+                    Some(old) => ledger.policy_turn_again(*id, old).await?,
+                };
+                Some(Held::Policy(Box::new(policy), turn))
             }
             Old::Application(id) => {
                 let (turn, application, details) = match old {

@@ -6,6 +6,7 @@ use crate::attempt::Attempt;
 use crate::fresh_claim::IssuedKey;
 use crate::service::{REPLAY_S, Service};
 use crate::view::{Deaths, KeyView};
+use keyward_domain::due::{Duty, due_at};
 use keyward_domain::error::FieldError;
 use keyward_domain::event::{Action, Outcome};
 use keyward_domain::key::Key;
@@ -271,7 +272,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     ) -> Result<KeyView> {
         let mut draft = attempt.draft(Outcome::Done, Some(reason.to_owned()), Some(key.event));
         draft.detail = dying.iter().map(|version| format!("version {version}")).collect();
-        draft.detail.extend(self.due_fact(&key).await?);
+        let terms = self.terms_of(&key).await?;
+        draft.detail.extend(Duty::next(&key, &terms).map(due_at));
         key.revision = turn.revision();
         let deaths = Deaths { versions_killed: dying, ..Deaths::default() };
         self.commit(attempt, vec![draft], |tickets, writes| {
@@ -280,7 +282,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             for version in &deaths.versions_killed {
                 writes.version_kill(key.id, *version, key.event);
             }
-            Ok(self.view_of(&key, &deaths))
+            Ok(self.view_of(&key, &deaths, &terms))
         })
         .await
     }

@@ -13,6 +13,7 @@ fn store_key(holder: NameHolder, name: &str) -> String {
     match holder {
         NameHolder::Application(_) => names::application_name(name),
         NameHolder::Role(_) => names::role_name(name),
+        NameHolder::Policy(_) => names::policy_name(name),
     }
 }
 
@@ -34,6 +35,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             }
             NameHolder::Application(_) => "application",
             NameHolder::Role(_) => "role",
+            NameHolder::Policy(_) => "policy",
         };
         let store_key = store_key(holder, name);
         let (turn, mut record) = match old {

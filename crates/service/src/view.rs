@@ -4,12 +4,12 @@ use keyward_domain::application::{Application, Details, Status};
 use keyward_domain::event::{Actor, EventId};
 use keyward_domain::issuing::{self, Issuing};
 use keyward_domain::key::{Environment, Key, Rules, Version};
-use keyward_domain::policy::Terms;
+use keyward_domain::policy::{Policy, Preset, Terms};
 use keyward_domain::role::Role;
 use keyward_domain::rotation::{Mode, Phase};
 use keyward_domain::routing::Slot;
 use keyward_domain::scope::{Scope, ScopeSet};
-use keyward_domain::{ApplicationId, ClaimId, KeyId, RoleId, Timestamp};
+use keyward_domain::{ApplicationId, ClaimId, KeyId, PolicyId, RoleId, Timestamp};
 use keyward_records::Tombstone;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -22,6 +22,9 @@ pub struct ApplicationView {
     name: String,
     prefix: String,
     contacts: Vec<String>,
+    /// The policy of its keys that have none of their own; null where nobody chose one.
+    #[schema(required = true)]
+    policy: Option<PolicyId>,
     status: Status,
     generation: u32,
     /// Which of its keys serves which slot, by the slots' names.
@@ -40,6 +43,7 @@ impl ApplicationView {
             name: details.name.clone(),
             prefix: details.prefix.clone(),
             contacts: details.contacts.clone(),
+            policy: details.policy,
             status: application.status,
             generation: application.generation,
             routes: details
@@ -82,6 +86,56 @@ impl RoleView {
             revision: role.revision,
             event: role.event,
         }
+    }
+}
+
+/// A policy.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Policy)]
+pub struct PolicyView {
+    id: PolicyId,
+    name: String,
+    description: String,
+    #[serde(flatten)]
+    terms: Terms,
+    created_at: Timestamp,
+    /// Since when nobody is given it any more; whoever has it keeps its terms.
+    #[schema(required = true)]
+    retired_at: Option<Timestamp>,
+    /// Also its ETag.
+    pub revision: u64,
+    event: EventId,
+}
+
+impl PolicyView {
+    pub(crate) fn of(policy: &Policy) -> Self {
+        Self {
+            id: policy.id,
+            name: policy.name.clone(),
+            description: policy.description.clone(),
+            terms: policy.terms.clone(),
+            created_at: policy.created_at,
+            retired_at: policy.retired_at,
+            revision: policy.revision,
+            event: policy.event,
+        }
+    }
+}
+
+/// Terms that a policy may start from.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PolicyPreset)]
+pub struct PresetView {
+    preset: Preset,
+    /// What it sets, and why. Having it makes nobody compliant with anything.
+    why: &'static str,
+    #[serde(flatten)]
+    terms: Terms,
+}
+
+impl PresetView {
+    pub(crate) const fn of(preset: Preset) -> Self {
+        Self { preset, why: preset.why(), terms: preset.terms() }
     }
 }
 
@@ -129,6 +183,12 @@ pub struct KeyView {
     roles: Vec<RoleId>,
     tags: Vec<String>,
     rules: Rules,
+    /// Its own policy; null where that of its application holds, or none.
+    #[schema(required = true)]
+    policy: Option<PolicyId>,
+    /// When the next version is due by the terms that hold for it; null where never, or before the first was claimed.
+    #[schema(required = true)]
+    due_at: Option<Timestamp>,
     state: State,
     disabled: bool,
     created_at: Timestamp,
@@ -308,7 +368,7 @@ pub(crate) struct Deaths {
 
 impl KeyView {
     /// What was made under another pepper than `pepper`, the active one, is told so.
-    pub(crate) fn of(key: &Key, deaths: &Deaths, pepper: u32, now: Timestamp) -> Self {
+    pub(crate) fn of(key: &Key, deaths: &Deaths, terms: &Terms, pepper: u32, now: Timestamp) -> Self {
         let tombstone = deaths.tombstone.as_ref();
         Self {
             id: key.id,
@@ -321,6 +381,8 @@ impl KeyView {
             roles: key.roles.clone(),
             tags: key.tags.clone(),
             rules: key.rules.clone(),
+            policy: key.policy,
+            due_at: terms.due_at(key),
             state: State::of(key, deaths, now),
             disabled: key.disabled,
             created_at: key.created_at,

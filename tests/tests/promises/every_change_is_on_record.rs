@@ -96,6 +96,15 @@ const CHANGES: &[(&str, Prepare)] = &[
         Request::post(&format!("/v1/webhooks/{id}/drop"), &reason())
     }),
     ("runDelivery", |_| Request::post("/v1/delivery/run", &json!({}))),
+    ("createPolicy", |_| Request::post("/v1/policies", &json!({ "name": "created", "preset": "soc2" }))),
+    ("changePolicy", |keyward| {
+        let id = keyward.policy("to change", &json!({}));
+        Request::patch(&format!("/v1/policies/{id}"), &json!({ "idle_after_s": 86_400 }))
+    }),
+    ("retirePolicy", |keyward| {
+        let id = keyward.policy("to retire", &json!({}));
+        Request::post(&format!("/v1/policies/{id}/retire"), &reason())
+    }),
     ("freezeIssuing", |_| Request::post("/v1/emergency/freeze", &reason())),
     ("thawIssuing", |_| Request::post("/v1/emergency/thaw", &reason())),
     ("shredPersonalData", |_| {

@@ -37,6 +37,7 @@ mod moved_records;
 mod narrowed_admin;
 mod network_rules;
 mod patience;
+mod policies;
 mod preconditions;
 mod readme_tour;
 mod recovery_drills;

@@ -40,6 +40,7 @@ fn head_is_get_without_a_body() {
     let role =
         keyward.as_root(Request::post("/v1/roles", &json!({ "name": "clerks", "scopes": ["keys:read"] })));
     let role = role.expect(201).text_at("/id");
+    let policy = keyward.policy("quarterly", &json!({}));
     let event = keyward.events("action=key.issue")[0]["id"].as_str().unwrap().to_owned();
     // The tree is extended before anything about it is asked.
     keyward.as_root(Request::get("/v1/audit/checkpoint")).expect(200);
@@ -49,6 +50,7 @@ fn head_is_get_without_a_body() {
         ("ClaimId", &issued.claim),
         ("RoleId", &role),
         ("WebhookId", &keyward.webhook(&application)),
+        ("PolicyId", &policy),
         ("EventId", &event),
         ("tile", "0/000.p/1"),
     ]);

@@ -25,6 +25,7 @@ fn sees_nothing_of_others_at_any_route() {
     let (mine, theirs) = (of("mine"), of("theirs"));
     let role = keyward.as_root(Request::post("/v1/roles", &keyward_e2e::json!({"name": "r", "scopes": []})));
     let role = role.expect(201).text_at("/id");
+    let policy = keyward.policy("p", &keyward_e2e::json!({}));
     let things = |application: &str, key: &str, event: &str, token: &str, webhook: &str| {
         let claim = ClaimId::from_bytes([9; 16]).to_string();
         let known = [
@@ -34,6 +35,7 @@ fn sees_nothing_of_others_at_any_route() {
             ("ClaimId", &claim),
             ("RoleId", &role),
             ("WebhookId", webhook),
+            ("PolicyId", &policy),
         ];
         let fields = [("token", token), ("event", event), ("Month", "2020-01"), ("tile", "0/000")];
         Things::new(&[&known[..], &fields[..]].concat())

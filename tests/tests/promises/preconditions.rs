@@ -13,6 +13,7 @@ fn changes(keyward: &Keyward) -> Vec<(&'static str, String, Value)> {
     let role =
         keyward.as_root(Request::post("/v1/roles", &json!({ "name": "clerks", "scopes": ["keys:read"] })));
     let role = role.expect(201).text_at("/id");
+    let policy = keyward.policy("quarterly", &json!({}));
     vec![
         ("changeApplication", format!("/v1/applications/{application}"), json!({ "contacts": ["ops"] })),
         ("changeKey", format!("/v1/keys/{key}"), json!({ "disabled": false })),
@@ -22,6 +23,7 @@ fn changes(keyward: &Keyward) -> Vec<(&'static str, String, Value)> {
             json!({ "importance": "high" }),
         ),
         ("changeRole", format!("/v1/roles/{role}"), json!({ "scopes": ["keys:read"] })),
+        ("changePolicy", format!("/v1/policies/{policy}"), json!({ "grace_s": 3600 })),
     ]
 }
 

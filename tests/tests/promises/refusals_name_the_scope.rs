@@ -1,6 +1,6 @@
 //! Every administrative route refuses whoever lacks its scope, says which one that is, and leaves one event that says so too.
 
-use keyward_domain::{RoleId, WebhookId};
+use keyward_domain::{PolicyId, RoleId, WebhookId};
 use keyward_e2e::document::{Document, Things};
 use keyward_e2e::{Keyward, json};
 
@@ -12,6 +12,7 @@ fn at_every_route_of_the_document() {
     let event = keyward.events(&format!("key={}", key.id))[0]["id"].as_str().unwrap().to_owned();
     let role = RoleId::from_bytes([9; 16]).to_string();
     let webhook = WebhookId::from_bytes([9; 16]).to_string();
+    let policy = PolicyId::from_bytes([9; 16]).to_string();
     let poor = keyward.admin("someone", &["metrics:read"]);
     let things = Things::new(&[
         ("ApplicationId", &application),
@@ -19,6 +20,7 @@ fn at_every_route_of_the_document() {
         ("EventId", &event),
         ("RoleId", &role),
         ("WebhookId", &webhook),
+        ("PolicyId", &policy),
         ("Month", "2020-01"),
         ("token", &key.token),
         ("tile", "0/000"),

@@ -13,8 +13,15 @@ use keyward_e2e::{Keyward, Request, Setup, Value, json, programs};
 /// What the configuration is made of, in `tests/python`.
 const CONFIGURATION: [&str; 2] = ["schemathesis.toml", "schemathesis_hooks.py"];
 /// What ends things: tried after all the rest, which else would have nothing alive to be about.
-const ENDINGS: [&str; 6] =
-    ["revokeApplication", "retireRole", "retireWebhook", "revokeKey", "reportToken", "revokeKeys"];
+const ENDINGS: [&str; 6] = [
+    "revokeApplication",
+    "retireRole",
+    "retirePolicy",
+    "retireWebhook",
+    "revokeKey",
+    "reportToken",
+    "revokeKeys",
+];
 /// A webhook's target that refuses a connection at once: a name would have to be resolved, again and again.
 const NOBODY_LISTENS: &str = "http://127.0.0.1:9/";
 /// Of this one it has refusals alone: it makes up no path parameter with a slash in it. `api_document` fetches a tile.
@@ -34,6 +41,7 @@ fn write_things(keyward: &Keyward, folder: &Path) {
     let webhook = json!({ "application": application, "url": NOBODY_LISTENS, "events": ["*"] });
     let webhook = keyward.as_root(Request::post("/v1/webhooks", &webhook)).expect(201);
     write("webhook", &webhook.text_at("/webhook/id"));
+    write("policy", &keyward.policy("quarterly", &json!({})));
     write("key", &holder.id);
     write("token", &holder.token);
     write("unclaimed-key", &unclaimed.id);

@@ -1,11 +1,12 @@
-//! `keyward app`: create and list applications.
+//! `keyward app create|list|change`.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::Run;
+use super::policy::policy_chosen;
 use crate::answers::Application;
-use crate::arguments::{AppCreate, Paging};
-use crate::client::Call;
+use crate::arguments::{AppChange, AppCreate, Paging};
+use crate::client::{Answer, Call};
 use crate::failure::{Ending, Result};
 use crate::table::{Card, Cell};
 
@@ -21,15 +22,39 @@ impl Run<'_> {
             if !options.contacts.is_empty() {
                 members.insert("contacts".to_owned(), json!(options.contacts));
             }
+            if let Some(policy) = &options.policy {
+                members.insert("policy".to_owned(), json!(policy));
+            }
         }
         let answer = self.client()?.call(&Call::post(ROUTE, &body)?.creating()?)?;
-        self.show(&answer, || {
+        self.show_one_application(&answer)
+    }
+
+    pub(super) fn change_application(&self, options: &AppChange) -> Result<Ending> {
+        let given = [
+            ("name", options.name.as_ref().map(|text| json!(text))),
+            ("contacts", (!options.contacts.is_empty()).then(|| json!(options.contacts))),
+            ("policy", policy_chosen(&options.policy)),
+        ];
+        let body: Map<String, Value> =
+            given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+        let call = Call::patch(format!("{ROUTE}/{}", options.id), &Value::Object(body))?;
+        let answer = self.client()?.call(&call)?;
+        self.show_one_application(&answer)
+    }
+
+    fn show_one_application(&self, answer: &Answer) -> Result<Ending> {
+        self.show(answer, || {
             let application: Application = answer.read()?;
-            Ok(Card::new()
+            let mut card = Card::new()
                 .field("application", Cell::new(&application.id))
                 .field("name", Cell::new(&application.name))
                 .field("prefix", Cell::new(&application.prefix))
-                .field("contacts", Cell::or_dash(joined(&application.contacts)))
+                .field("contacts", Cell::or_dash(joined(&application.contacts)));
+            if let Some(policy) = &application.policy {
+                card = card.field("policy", Cell::new(policy));
+            }
+            Ok(card
                 .field("status", Cell::state(&application.status))
                 .field("created", Cell::new(&application.created_at))
                 .render(self.terminal.styles()))

@@ -22,7 +22,7 @@ const PAGE_EVENTS: u32 = 500;
 pub(super) const BEGINNING: EventId = EventId { epoch: 1, seq: 0 };
 
 /// The columns of a table.
-const COLUMNS: &str = "id,at,action,outcome,application,key,role,actor_kind,actor_key,actor_principal,client_addr,user_agent,\
+const COLUMNS: &str = "id,at,action,outcome,application,key,role,policy,actor_kind,actor_key,actor_principal,client_addr,user_agent,\
                        request,reason,detail,previous,writes";
 
 impl Run<'_> {
@@ -151,6 +151,7 @@ fn row(event: &Event) -> String {
         text(target.application.map(|id| id.to_string())),
         text(target.key.map(|id| id.to_string())),
         text(target.role.map(|id| id.to_string())),
+        text(target.policy.map(|id| id.to_string())),
         match actor.kind {
             ActorKind::Admin => "admin",
             ActorKind::Holder => "holder",

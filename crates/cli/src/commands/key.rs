@@ -1,13 +1,14 @@
-//! `keyward key create|show|list|lookup|revoke`; what rotates one is in `rotation`.
+//! `keyward key create|show|list|change|lookup|revoke`; what rotates one is in `rotation`.
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::Run;
 use super::application::joined;
 use super::claim::Files;
+use super::policy::policy_chosen;
 use crate::answers::{Issued, Key, LookedUp, Revocation};
-use crate::arguments::{KeyCreate, KeyList, KeyLookup, KeyRevoke, KeyShow};
+use crate::arguments::{KeyChange, KeyCreate, KeyList, KeyLookup, KeyRevoke, KeyShow};
 use crate::client::{Answer, Call};
 use crate::failure::{Ending, Result};
 use crate::table::{Card, Cell};
@@ -38,6 +39,9 @@ impl Run<'_> {
             }
             if !options.tags.is_empty() {
                 members.insert("tags".to_owned(), json!(options.tags));
+            }
+            if let Some(policy) = &options.policy {
+                members.insert("policy".to_owned(), json!(policy));
             }
         }
         let client = self.client()?;
@@ -97,6 +101,18 @@ impl Run<'_> {
         })
     }
 
+    pub(super) fn change_key(&self, options: &KeyChange) -> Result<Ending> {
+        let given = [
+            ("name", options.name.as_ref().map(|text| json!(text))),
+            ("policy", policy_chosen(&options.policy)),
+        ];
+        let body: Map<String, Value> =
+            given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+        let call = Call::patch(format!("{ROUTE}/{}", options.id), &Value::Object(body))?;
+        let answer = self.client()?.call(&call)?;
+        self.show(&answer, || Ok(card(&answer.read()?).render(self.terminal.styles())))
+    }
+
     pub(super) fn look_up_key(&self, options: &KeyLookup) -> Result<Ending> {
         #[derive(Serialize)]
         struct Presented<'a> {
@@ -144,11 +160,17 @@ pub(super) fn card(key: &Key) -> Card {
     if let Some(tags) = joined(&key.tags) {
         card = card.field("tags", Cell::new(tags));
     }
+    if let Some(policy) = &key.policy {
+        card = card.field("policy", Cell::new(policy));
+    }
     card = card
         .field("networks", joined(&key.rules.network).map_or_else(|| Cell::new("any"), Cell::new))
         .field("state", Cell::state(&key.state))
         .field("created", Cell::new(&key.created_at))
         .field("expires", key.expires_at.as_deref().map_or_else(|| Cell::new("never"), Cell::new));
+    if let Some(due_at) = &key.due_at {
+        card = card.field("rotation due", Cell::new(due_at));
+    }
     for version in &key.versions {
         let mut text = format!("{}, claimed {}", version.version, version.claimed_at);
         match (version.state.as_str(), &version.ends_at) {

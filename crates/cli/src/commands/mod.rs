@@ -12,6 +12,7 @@ pub mod context;
 mod emergency;
 mod key;
 mod maintenance;
+mod policy;
 mod renew;
 mod role;
 mod rotation;
@@ -26,8 +27,8 @@ use serde_json::value::RawValue;
 
 use crate::answers::Page;
 use crate::arguments::{
-    AppCommand, AuditCommand, Command, EmergencyCommand, Global, KeyCommand, MaintenanceCommand, RoleCommand,
-    WebhookCommand,
+    AppCommand, AuditCommand, Command, EmergencyCommand, Global, KeyCommand, MaintenanceCommand,
+    PolicyCommand, RoleCommand, WebhookCommand,
 };
 use crate::client::{Answer, Client};
 use crate::escape::shown_json;
@@ -45,6 +46,7 @@ pub fn run(global: &Global, command: &Command, terminal: &Terminal) -> Result<En
     match command {
         Command::App(AppCommand::Create(options)) => run.create_application(options),
         Command::App(AppCommand::List(paging)) => run.list_applications(paging),
+        Command::App(AppCommand::Change(options)) => run.change_application(options),
         Command::App(AppCommand::Route(options)) => run.assign_slot(options),
         Command::App(AppCommand::Routes(options)) => run.show_routes(options),
         Command::Role(RoleCommand::Create(options)) => run.create_role(options),
@@ -62,10 +64,17 @@ pub fn run(global: &Global, command: &Command, terminal: &Terminal) -> Result<En
         Command::Webhook(WebhookCommand::DeadLetters(options)) => run.list_dead_letters(options),
         Command::Webhook(WebhookCommand::Replay(options)) => run.replay_dead_letters(options),
         Command::Webhook(WebhookCommand::Drop(options)) => run.drop_dead_letters(options),
+        Command::Policy(PolicyCommand::Create(options)) => run.create_policy(options),
+        Command::Policy(PolicyCommand::List(paging)) => run.list_policies(paging),
+        Command::Policy(PolicyCommand::Show(options)) => run.show_policy(options),
+        Command::Policy(PolicyCommand::Change(options)) => run.change_policy(options),
+        Command::Policy(PolicyCommand::Retire(options)) => run.retire_policy(options),
+        Command::Policy(PolicyCommand::Presets) => run.list_policy_presets(),
         Command::Key(KeyCommand::Create(options)) => run.create_key(options),
         Command::Key(KeyCommand::Claim(options)) => run.claim_key(options),
         Command::Key(KeyCommand::Show(options)) => run.show_key(options),
         Command::Key(KeyCommand::List(options)) => run.list_keys(options),
+        Command::Key(KeyCommand::Change(options)) => run.change_key(options),
         Command::Key(KeyCommand::Lookup(options)) => run.look_up_key(options),
         Command::Key(KeyCommand::Rotate(options)) => run.rotate_key(options),
         Command::Key(KeyCommand::FinishRotation(options)) => run.end_rotation(options, "finish"),

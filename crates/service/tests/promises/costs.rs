@@ -13,6 +13,7 @@ async fn one_batch_and_the_documented_increments() {
     let other = world.held(&new_key(app, "other")).await;
     let (unclaimed, _) = world.issue(&new_key(app, "unclaimed")).await;
     let role = world.role("role", &["keys:read"]).await;
+    let policy = world.policy(&json!({})).await;
     for tag in ["a", "a", "b"] {
         let mut tagged = new_key(app, "tagged");
         tagged["tags"] = json!([tag]);
@@ -37,6 +38,9 @@ async fn one_batch_and_the_documented_increments() {
         ("create a role", Do::CreateRole(json!({"name": "r", "scopes": ["keys:read"]})), false, 2),
         ("create a role with a key", Do::CreateRole(json!({"name": "s", "scopes": []})), true, 3),
         ("change a role", Do::ChangeRole(role, json!({"scopes": ["keys:read"]}), None), false, 2),
+        ("create a policy", Do::CreatePolicy(json!({"name": "r"})), false, 2),
+        ("create a policy with a key", Do::CreatePolicy(json!({"name": "s"})), true, 3),
+        ("change a policy", Do::ChangePolicy(policy, json!({"grace_s": 60}), None), false, 2),
         ("edit", Do::ChangeKey(held.id, json!({"name": "a"}), None), false, 2),
         ("reissue", Do::Reissue(unclaimed), false, 2),
         ("reissue with a key", Do::Reissue(unclaimed), true, 3),

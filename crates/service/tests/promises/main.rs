@@ -26,6 +26,7 @@ mod last_root;
 mod lists;
 mod merkle_log;
 mod personal_data;
+mod policies;
 mod projections;
 mod renewal;
 mod revocation_races;

@@ -78,6 +78,52 @@ async fn used_twice_it_is_an_alarm_and_a_stop_and_both_versions_stay() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn used_twice_it_is_an_incident_where_the_policy_says_so() {
+    let world = World::new(726).await;
+    let app = world.application("shop").await;
+    let policy = world.policy(&json!({ "on_renewal_reuse": "incident" })).await;
+    let mut new = new_key(app, "k");
+    new["policy"] = json!(policy);
+    let held = world.held(&new).await;
+    let renewed = world.run(&Do::Renew(held.renewal.clone())).await.expect("renewed");
+    for _ in 0..2 {
+        assert_eq!(code(&world, &Do::Renew(held.renewal.clone())).await, Some(Code::RenewalUsed));
+    }
+    assert_eq!(alarms(&world).await.len(), 1);
+    for token in [&held.token, &renewed.at("/token")] {
+        assert_eq!(passes(&world, token).await, "REVOKED", "every version is dead, at once");
+    }
+    assert_eq!(code(&world, &Do::Renew(renewed.at("/renewal_token"))).await, Some(Code::RenewalGone));
+    let shown = world.run(&Do::ReadKey(held.id)).await.expect("shown");
+    assert_eq!(
+        (shown.at("/rotation/state"), shown.at("/rotation/mode"), shown.at("/rotation/successor")),
+        ("offered".to_owned(), "incident".to_owned(), "3".to_owned())
+    );
+    // Whoever an admin hands the claim to has the key again.
+    let ticket = world.run(&Do::Reissue(held.id)).await.expect("a claim").at("/claim/ticket");
+    let claimed = world.run(&Do::TakeClaim(ticket)).await.expect("claimed");
+    assert_eq!(passes(&world, &claimed.at("/token")).await, "VALID");
+    for token in [&held.token, &renewed.at("/token")] {
+        assert_eq!(passes(&world, token).await, "REVOKED");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_may_not_allow_it() {
+    let world = World::new(727).await;
+    let app = world.application("shop").await;
+    let before = world.held(&new_key(app, "before")).await;
+    let policy = world.policy(&json!({ "self_renewal": false })).await;
+    let change = Do::ChangeApplication(app, json!({ "policy": policy }), None);
+    world.run(&change).await.expect("given");
+    assert_eq!(world.held(&new_key(app, "after")).await.renewal, "");
+    let error = world.run(&Do::Renew(before.renewal.clone())).await.expect_err("not any more");
+    assert_eq!(error.code, Code::RenewalGone);
+    world.run(&Do::ChangePolicy(policy, json!({ "self_renewal": true }), None)).await.expect("changed");
+    world.run(&Do::Renew(before.renewal)).await.expect("allowed again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_answer_is_had_again_for_a_day() {
     let world = World::new(722).await;
     let app = world.application("shop").await;

@@ -39,7 +39,7 @@ fn under(world: &World, prefixes: &[&str]) -> BTreeMap<String, u32> {
 
 /// All that a pass has to move but claims.
 fn state(world: &World) -> BTreeMap<String, u32> {
-    under(world, &["a:", "d:", "n:", "m:", "r:", names::ISSUING])
+    under(world, &["a:", "d:", "n:", "m:", "r:", "g:", names::ISSUING])
 }
 
 fn all_under(found: &BTreeMap<String, u32>, version: u32) {
@@ -74,6 +74,9 @@ async fn cast(world: &World, keys: usize) -> Cast {
     world.run(&change).await.expect("renamed");
     // A name that only a refused attempt wrote.
     assert!(world.run(&Do::ChangeApplication(renamed, json!({"name": "shop"}), None)).await.is_err());
+    world.role("clerks", &["keys:read"]).await;
+    let policy = world.policy(&json!({ "rotate_every_s": null })).await;
+    world.run(&Do::ChangeApplication(app, json!({ "policy": policy }), None)).await.expect("given");
     world.run(&Do::Freeze("drill")).await.expect("frozen");
     world.run(&Do::Thaw("over")).await.expect("thawed");
     let mut kept = Vec::new();

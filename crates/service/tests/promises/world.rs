@@ -7,13 +7,14 @@ use keyward_crypto::note::LogKeys;
 use keyward_crypto::{Peppers, Ring, Sealer, SecretText};
 use keyward_domain::event::{Action, Event, EventId, Source, Target};
 use keyward_domain::ports::{Clock, NoSink, Rng};
-use keyward_domain::{ApplicationId, Code, KeyId, RequestId, Result, RoleId, Timestamp};
+use keyward_domain::{ApplicationId, Code, KeyId, PolicyId, RequestId, Result, RoleId, Timestamp};
 use keyward_ledger::memory::{Call, Fault, MemoryKv};
 use keyward_ledger::{KvWrite, Ledger, Receipt};
 use keyward_records::{CurrentMonth, KvCount, KvRead, Reader, Rings};
 use keyward_service::{
     ApplicationChange, Attempt, Body, BulkRevocation, Caller, EventFilter, KeyChange, NewApplication, NewKey,
-    NewRole, Page, Presented, RenewKey, ResealRequest, RoleChange, RotateKey, Service, TakeClaim, bootstrap,
+    NewPolicy, NewRole, Page, PolicyChange, Presented, RenewKey, ResealRequest, RoleChange, RotateKey,
+    Service, TakeClaim, bootstrap,
 };
 use keyward_verify::{Administrator, ApplicationCache, Demand, Verdict, Verifier};
 use serde_json::{Value, json};
@@ -211,6 +212,12 @@ pub enum Do {
     RetireRole(RoleId, &'static str),
     ReadRole(RoleId),
     ListRoles,
+    CreatePolicy(Value),
+    ChangePolicy(PolicyId, Value, Option<u64>),
+    RetirePolicy(PolicyId, &'static str),
+    ReadPolicy(PolicyId),
+    ListPolicies,
+    ListPresets,
 }
 
 impl Do {
@@ -260,6 +267,15 @@ impl Do {
             }
             Self::ReadRole(id) => Attempt::to_read(caller, Action::RoleRead, Target::role(Some(*id))),
             Self::ListRoles => Attempt::to_read(caller, Action::RoleRead, nothing),
+            Self::CreatePolicy(_) => Attempt::to_change(caller, Action::PolicyCreated, nothing),
+            Self::ChangePolicy(id, ..) => {
+                Attempt::to_change(caller, Action::PolicyChanged, Target::policy(Some(*id)))
+            }
+            Self::RetirePolicy(id, _) => {
+                Attempt::to_change(caller, Action::PolicyRetired, Target::policy(Some(*id)))
+            }
+            Self::ReadPolicy(id) => Attempt::to_read(caller, Action::PolicyRead, Target::policy(Some(*id))),
+            Self::ListPolicies | Self::ListPresets => Attempt::to_read(caller, Action::PolicyRead, nothing),
             Self::ReadEvent(_) | Self::ListEvents(_) => Attempt::to_read(caller, Action::AuditRead, nothing),
         }
     }
@@ -353,6 +369,16 @@ async fn execute<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         Do::RetireRole(id, reason) => Reply::of(&service.retire_role(attempt, *id, reason).await?),
         Do::ReadRole(id) => Reply::of(&service.role(attempt, *id).await?),
         Do::ListRoles => Reply::of(&service.roles(attempt, &first_page()).await?),
+        Do::CreatePolicy(new) => {
+            Reply::answer(&service.create_policy(attempt, body::<NewPolicy>(new)).await?)
+        }
+        Do::ChangePolicy(id, change, if_match) => {
+            Reply::of(&service.change_policy(attempt, *id, body::<PolicyChange>(change), *if_match).await?)
+        }
+        Do::RetirePolicy(id, reason) => Reply::of(&service.retire_policy(attempt, *id, reason).await?),
+        Do::ReadPolicy(id) => Reply::of(&service.policy(attempt, *id).await?),
+        Do::ListPolicies => Reply::of(&service.policies(attempt, &first_page()).await?),
+        Do::ListPresets => Reply::of(&service.policy_presets(attempt)?),
     })
 }
 
@@ -558,6 +584,13 @@ impl World {
     pub async fn role(&self, name: &str, scopes: &[&str]) -> RoleId {
         let new = json!({ "name": name, "scopes": scopes });
         self.run(&Do::CreateRole(new)).await.expect("a role").at("/id").parse().expect("an id")
+    }
+
+    /// A policy with these terms, named after them.
+    pub async fn policy(&self, terms: &Value) -> PolicyId {
+        let mut new = terms.clone();
+        new["name"] = json!(terms.to_string());
+        self.run(&Do::CreatePolicy(new)).await.expect("a policy").at("/id").parse().expect("an id")
     }
 
     /// An admin who holds roles alone.
