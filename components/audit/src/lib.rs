@@ -1,7 +1,8 @@
-//! The log: as people look at it, as an auditor proves it, and what is done to it from time to time. Nothing here changes an event.
+//! The log: as people look at it, as an auditor proves it, as it is reported on, and what is done to it from time to time. Nothing here changes an event.
 
 mod events;
 mod proofs;
+mod reports;
 mod rings;
 
 use keyward_control::Plane;
@@ -23,6 +24,7 @@ enum Op {
     Consistency,
     State,
     Shred,
+    Compliance,
     Rings,
     Reseal,
     Maintain,
@@ -38,6 +40,7 @@ const ROUTES: &[Route<Op>] = &[
     Route::get("/v1/audit/proof/consistency", Op::Consistency),
     Route::post("/v1/audit/state", Op::State),
     Route::post("/v1/audit/shred", Op::Shred),
+    Route::get("/v1/reports/compliance", Op::Compliance),
     Route::get("/v1/rings", Op::Rings),
     Route::post("/v1/rings/reseal", Op::Reseal),
     Route::post("/v1/maintenance/run", Op::Maintain),
@@ -59,6 +62,7 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
         Op::Consistency => proofs::consistency(&plane, incoming).await,
         Op::State => proofs::state(&plane, incoming).await,
         Op::Shred => shred(&plane, incoming).await,
+        Op::Compliance => reports::compliance(&plane, incoming).await,
         Op::Rings => rings::show(&plane, incoming).await,
         Op::Reseal => rings::reseal(&plane, incoming).await,
         Op::Maintain => maintain(&plane, incoming).await,

@@ -1,11 +1,12 @@
 //! The log.
 
 use crate::Endpoint;
+use crate::problems::OF_CREDENTIALS;
 use keyward_domain::event::{Action, Event, EventId};
 use keyward_domain::scope::administration as scope;
 use keyward_domain::{ApplicationId, Code, KeyId, Timestamp};
 use keyward_service::{
-    HeadView, MaintenanceView, ProofView, ShredRequest, ShredView, StateDigests, StateQuery,
+    ComplianceView, HeadView, MaintenanceView, ProofView, ShredRequest, ShredView, StateDigests, StateQuery,
 };
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
@@ -14,6 +15,7 @@ use utoipa::openapi::{Content, Required, ResponseBuilder};
 use crate::components::optional;
 
 const SUBJECT: &str = "Audit";
+const REPORTS: &str = "Reports";
 
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
@@ -99,6 +101,19 @@ pub fn endpoints() -> Vec<Endpoint> {
             .takes::<ShredRequest>()
             .answers::<ShredView>(200, "What is gone.")
             .changes(),
+        Endpoint::get(REPORTS, "/v1/reports/compliance", "reportCompliance", "How keys comply with their policies")
+            .says(
+                "Walks the keys, newest first, a page at a time. Its figures are counts and sums over the keys of the page, so that those of \
+                 all pages add up. Takes both scopes; whoever holds them for some applications only must name one of them.",
+            )
+            .credential([scope::AUDIT_READ, scope::KEYS_READ])
+            .refuses(OF_CREDENTIALS)
+            .query_of::<ApplicationId>("application", "The keys of this application.", Required::False)
+            .query_of::<Timestamp>("since", "Rotations and revocations from then on.", Required::False)
+            .pages()
+            .answers::<ComplianceView>(200, "The figures of a page.")
+            .reads()
+            .refuses(&[Code::NotFound, Code::TooManyAttempts]),
         Endpoint::post(SUBJECT, "/v1/maintenance/run", "runMaintenance", "Do the work that is due from time to time")
             .says("Extends the log's tree and lists, and reports events that came late. For platforms without a cron trigger.")
             .scope(scope::MAINTENANCE_RUN)

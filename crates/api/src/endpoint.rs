@@ -147,14 +147,19 @@ impl Endpoint {
         self
     }
 
-    /// Answers with a page of `T`s, newest first.
+    /// Goes through something page by page.
     #[must_use]
-    pub fn lists<T: ToSchema>(mut self) -> Self {
+    pub fn pages(mut self) -> Self {
         for name in [parameter::LIMIT, parameter::CURSOR] {
             self.operation = self.operation.parameter_ref(parameter::named(name));
         }
-        self.answers::<keyward_service::List<T>>(200, "A page, newest first.")
-            .refuses(&[Code::InvalidParameter])
+        self.refuses(&[Code::InvalidParameter])
+    }
+
+    /// Answers with a page of `T`s, newest first.
+    #[must_use]
+    pub fn lists<T: ToSchema>(self) -> Self {
+        self.pages().answers::<keyward_service::List<T>>(200, "A page, newest first.")
     }
 
     /// The answer has one more header, out of [`header`].

@@ -107,6 +107,8 @@ pub enum Command {
     /// The audit log
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// How keys comply with their policies: by age, overdue with owner, how fast they are rotated and revoked
+    Report(Report),
     /// The work that is due from time to time
     #[command(subcommand)]
     Maintenance(MaintenanceCommand),
@@ -868,6 +870,34 @@ pub struct AuditExport {
     /// Into this new file, readable by its owner alone, instead of standard output
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+/// How a report is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For people
+    Table,
+    /// All figures, the sums of all pages
+    Json,
+    /// The figures for spreadsheets: a line for each application, and one for all
+    Csv,
+}
+
+/// `keyward report`.
+#[derive(Debug, Args)]
+pub struct Report {
+    /// The keys of this application alone
+    #[arg(long, value_name = "APP_ID")]
+    pub application: Option<ApplicationId>,
+    /// Rotations and revocations from then on, such as `2026-01-01T00:00:00Z`; how keys stand is always as of now
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub since: Option<String>,
+    /// How
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: ReportFormat,
+    /// With --format csv: a line for each overdue key instead
+    #[arg(long)]
+    pub overdue: bool,
 }
 
 /// `keyward audit tail`.

@@ -18,6 +18,7 @@ mod bad_requests_in_bulk;
 mod by_the_command;
 mod claim_page;
 mod claims_once;
+mod compliance;
 mod contract_loop;
 mod credentials_out_of_place;
 mod due_work;

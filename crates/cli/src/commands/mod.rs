@@ -14,6 +14,7 @@ mod key;
 mod maintenance;
 mod policy;
 mod renew;
+mod report;
 mod role;
 mod rotation;
 mod routing;
@@ -83,6 +84,7 @@ pub fn run(global: &Global, command: &Command, terminal: &Terminal) -> Result<En
         Command::Renew(options) => run.renew(options),
         Command::Verify(options) => run.verify(options),
         Command::Audit(command) => run_audit(global, command, terminal),
+        Command::Report(options) => run.report(options),
         Command::Maintenance(MaintenanceCommand::Run) => run.run_maintenance(),
         Command::Emergency(EmergencyCommand::Freeze(options)) => run.set_issuing("freeze", options),
         Command::Emergency(EmergencyCommand::Thaw(options)) => run.set_issuing("thaw", options),

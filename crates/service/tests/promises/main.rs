@@ -12,6 +12,7 @@ mod audited_commit;
 mod bulk_revocation;
 mod claims_once;
 mod clock_steps_back;
+mod compliance;
 mod costs;
 mod crashes;
 mod deliveries;

@@ -12,9 +12,9 @@ use keyward_ledger::memory::{Call, Fault, MemoryKv};
 use keyward_ledger::{KvWrite, Ledger, Receipt};
 use keyward_records::{CurrentMonth, KvCount, KvRead, Reader, Rings};
 use keyward_service::{
-    ApplicationChange, Attempt, Body, BulkRevocation, Caller, EventFilter, KeyChange, NewApplication, NewKey,
-    NewPolicy, NewRole, Page, PolicyChange, Presented, RenewKey, ResealRequest, RoleChange, RotateKey,
-    Service, TakeClaim, bootstrap,
+    ApplicationChange, Attempt, Body, BulkRevocation, Caller, ComplianceQuery, EventFilter, KeyChange,
+    NewApplication, NewKey, NewPolicy, NewRole, Page, PolicyChange, Presented, RenewKey, ResealRequest,
+    RoleChange, RotateKey, Service, TakeClaim, bootstrap,
 };
 use keyward_verify::{Administrator, ApplicationCache, Demand, Verdict, Verifier};
 use serde_json::{Value, json};
@@ -218,6 +218,8 @@ pub enum Do {
     ReadPolicy(PolicyId),
     ListPolicies,
     ListPresets,
+    /// Whose keys, since when, how many, from where on.
+    Compliance(Option<ApplicationId>, Option<Timestamp>, usize, Option<String>),
 }
 
 impl Do {
@@ -276,7 +278,9 @@ impl Do {
             }
             Self::ReadPolicy(id) => Attempt::to_read(caller, Action::PolicyRead, Target::policy(Some(*id))),
             Self::ListPolicies | Self::ListPresets => Attempt::to_read(caller, Action::PolicyRead, nothing),
-            Self::ReadEvent(_) | Self::ListEvents(_) => Attempt::to_read(caller, Action::AuditRead, nothing),
+            Self::Compliance(..) | Self::ReadEvent(_) | Self::ListEvents(_) => {
+                Attempt::to_read(caller, Action::AuditRead, nothing)
+            }
         }
     }
 }
@@ -378,6 +382,11 @@ async fn execute<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         Do::RetirePolicy(id, reason) => Reply::of(&service.retire_policy(attempt, *id, reason).await?),
         Do::ReadPolicy(id) => Reply::of(&service.policy(attempt, *id).await?),
         Do::ListPolicies => Reply::of(&service.policies(attempt, &first_page()).await?),
+        Do::Compliance(application, since, limit, cursor) => {
+            let asked = ComplianceQuery { application: *application, since: *since };
+            let page = Page::parse(Some(&limit.to_string()), cursor.as_deref())?;
+            Reply::of(&service.compliance(attempt, &asked, &page).await?)
+        }
         Do::ListPresets => Reply::of(&service.policy_presets(attempt)?),
     })
 }
