@@ -288,7 +288,7 @@ fn whoever_holds_the_scope_may_ask_about_a_token() {
     let others = world.issue(8, &["orders:read"], |key| key.application = OTHER);
     let known = serde_json::json!({
         "valid": true, "code": "VALID", "application": {"id": PARTNER}, "scopes": ["orders:read"],
-        "key": {"id": KeyId::from_bytes([7; 16]), "name": "<b>\r\n", "environment": "live", "version": 1, "expires_at": null},
+        "key": {"id": KeyId::from_bytes([7; 16]), "name": "<b>\r\n", "environment": "live", "version": 1, "expires_at": null, "rotate_by": null},
     });
     let nothing = serde_json::json!({"valid": false, "code": "NOT_FOUND", "key": null, "application": null, "scopes": []});
     for asking in [&all, &narrowed] {
