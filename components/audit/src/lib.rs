@@ -83,6 +83,7 @@ async fn maintain(plane: &Plane, incoming: &Incoming) -> Result<Response> {
         .change(incoming, Action::MaintenanceRun, Target::default(), async |service, attempt| {
             incoming.nothing().await?;
             let done = service.run_maintenance(attempt).await?;
+            service.fold_use(&plane.usage_store()).await?;
             plane.tell_witness().await?;
             Response::json(200, &done)
         })

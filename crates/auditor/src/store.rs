@@ -221,6 +221,8 @@ impl<V: Values> LogSource for StoreSource<'_, V> {
                 "p" if name == names::HEAD
                     || name == names::RESEALING
                     || name == names::DUE_WALK
+                    || name == names::FOLDING
+                    || rest.starts_with("use:")
                     || rest.starts_with("probe.") => {}
                 "p" if rest.rsplit_once('.').is_some_and(|(_, page)| page.parse::<u64>().is_ok()) => {}
                 "p" => inventory.lists.push(rest.to_owned()),

@@ -402,6 +402,9 @@ pub struct Version {
     /// RFC 3339; when it stops although its key goes on.
     #[serde(default)]
     pub ends_at: Option<String>,
+    /// RFC 3339, to the hour; when it was used last, where that is known.
+    #[serde(default)]
+    pub last_used_at: Option<String>,
 }
 
 /// Where a key stands in its rotation.

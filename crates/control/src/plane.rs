@@ -107,6 +107,11 @@ impl Plane {
         }
     }
 
+    /// The store where validators keep use.
+    pub fn usage_store(&self) -> ControlKv {
+        ControlKv::new(&self.control.usage_store)
+    }
+
     /// An admin changes something: `work` runs for whoever presents a key of `keyward`; its refusal becomes an event.
     ///
     /// # Errors

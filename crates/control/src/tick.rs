@@ -33,6 +33,8 @@ impl Tick {
     /// Those of [`Service::maintain`] and [`keyward_ledger::Ledger::tell_witness`].
     pub async fn maintain(&self) -> Result<MaintenanceView> {
         let service = Service::new(&self.kv, &self.control.rings, &self.clock, &StdRng, &EventLines, "");
+        // Before what is due, which looks at it.
+        service.fold_use(&ControlKv::new(&self.control.usage_store)).await?;
         let Some(store) = self.control.witness_store.as_deref().map(ControlKv::new) else {
             return service.maintain().await;
         };

@@ -53,6 +53,8 @@ types! {
     VersionsRevoked = "key.versions_revoked",
     /// A key's life is about to end.
     KeyExpiring = "key.expiring",
+    /// A key has not been used for long.
+    KeyIdle = "key.idle",
     /// A key's life has ended.
     KeyExpired = "key.expired",
     /// A key's life was ended, since it broke its policy.
@@ -103,6 +105,7 @@ impl Type {
             Action::RotationFinished => done(Self::RotationFinished),
             Action::VersionsKilled => done(Self::VersionsRevoked),
             Action::KeyExpiring => done(Self::KeyExpiring),
+            Action::KeyIdle => done(Self::KeyIdle),
             Action::KeyExpired => done(Self::KeyExpired),
             Action::KeyRetired => done(Self::KeyRetired),
             Action::KeyRevoked | Action::KeyReported => done(Self::KeyRevoked),

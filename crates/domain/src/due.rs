@@ -28,6 +28,8 @@ pub enum Duty {
     TellExpired,
     /// It is told that the key was not rotated in time, and its policy's word is kept.
     Breach,
+    /// It is told that the key has not been used for long.
+    TellIdle,
     /// What is stored of its secrets is given up.
     Forget,
 }
@@ -76,6 +78,15 @@ impl Duty {
             due.push(duty);
         }
         due
+    }
+
+    /// Whether it is to be told at `now` that a living key has not been used for long. It stands apart, since its use is not in its
+    /// record, and no event says when it is due.
+    pub fn is_idle(key: &Key, terms: &Terms, last_used: Option<Timestamp>, now: Timestamp) -> bool {
+        let Some((after_s, newest)) = terms.idle_after_s.zip(key.newest()) else { return false };
+        let since = last_used.map_or(newest.claimed_at, |used| used.max(newest.claimed_at));
+        let at = since.plus_s(i64::from(after_s));
+        at <= now && !key.expired(now) && !key.was_seen_to(at)
     }
 
     /// When something is due next that was not seen to.

@@ -122,6 +122,8 @@ actions! {
     RotationUnclaimed = "rotation.unclaimed",
     /// Its life is about to end.
     KeyExpiring = "key.expiring",
+    /// It has not been used for long.
+    KeyIdle = "key.idle",
     /// Its life has ended.
     KeyExpired = "key.expire",
     /// It was not rotated in time, or lives for longer than its policy allows.

@@ -40,6 +40,8 @@ pub struct Control {
     pub trusted_proxies: NetworkRule,
     /// The label of the store that remembers how far the log was, where there is one.
     pub witness_store: Option<String>,
+    /// The label of the store where use is counted, for those components that fold it.
+    pub usage_store: String,
 }
 
 /// What the components that mint are handed beyond [`Control`].
@@ -77,8 +79,7 @@ pub async fn validation() -> Result<Rc<Validation>> {
         records: sealer("records_keyring", &required("records_keyring").await?)?,
         peppers: ring_rule(Peppers::parse(required("peppers").await?.expose()))?,
         trusted_proxies: parse_proxies(optional("trusted_proxies").await?.expose())?,
-        usage_store: parse_label("usage_store", optional("usage_store").await?.expose())?
-            .unwrap_or_else(|| crate::store::LABEL_DEFAULT.to_owned()),
+        usage_store: usage_store().await?,
     };
     Ok(hold(&VALIDATION, fresh))
 }
@@ -101,6 +102,7 @@ pub async fn control() -> Result<Rc<Control>> {
         },
         trusted_proxies: parse_proxies(optional("trusted_proxies").await?.expose())?,
         witness_store: parse_label("witness_store", optional("witness_store").await?.expose())?,
+        usage_store: usage_store().await?,
     };
     Ok(hold(&CONTROL, fresh))
 }
@@ -200,6 +202,11 @@ fn parse_proxies(text: &str) -> Result<NetworkRule> {
             "at most 64 addresses or networks, separated by commas",
         )
     })
+}
+
+async fn usage_store() -> Result<String> {
+    let named = parse_label("usage_store", optional("usage_store").await?.expose())?;
+    Ok(named.unwrap_or_else(|| crate::store::LABEL_DEFAULT.to_owned()))
 }
 
 /// A store's label; none where the variable is left out or empty.

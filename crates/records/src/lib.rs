@@ -8,6 +8,7 @@ mod epoch;
 mod event;
 mod flag;
 mod kv;
+mod last_use;
 pub mod names;
 pub mod projection;
 mod read;
@@ -24,6 +25,7 @@ pub use event::{
 };
 pub use flag::{Flag, LIVE, Tombstone, tombstone_value};
 pub use kv::{KvCount, KvRead, KvUsage, StoreError};
+pub use last_use::{Folding, KeyUse, VersionUse};
 pub use read::{Reader, Rings};
 pub use record::{Codec, NameRecord, Record, RecordError, StoredOutcome, Void, open, seal};
 pub use reseal::{Counts, Pass, Place, Resealing, WholePass};

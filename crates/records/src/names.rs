@@ -147,6 +147,14 @@ pub fn delivery_queue(webhook: WebhookId) -> String {
 /// How far the walk along what is due is.
 pub const DUE_WALK: &str = "p:walk";
 
+/// How far the folding of use is.
+pub const FOLDING: &str = "p:folding";
+
+/// What is known of a key's use.
+pub fn key_use(key: KeyId) -> String {
+    of_id("p:use:", key.as_bytes())
+}
+
 /// The head of a projected list.
 pub fn list(list: &str) -> String {
     format!("p:{list}")
@@ -305,6 +313,8 @@ mod tests {
             delivery_queue(WebhookId::from_bytes([255; 16])),
             counter::revision(DELIVERY),
             DUE_WALK.to_owned(),
+            FOLDING.to_owned(),
+            key_use(key_id),
             list_page(&crate::projection::lists::due(i64::MAX), u64::MAX),
             list_page(&crate::projection::lists::events_of_key(key_id), u64::MAX),
             list_page(&crate::projection::lists::keys_tagged(Some(app), "Zoë \u{1b} 'DROP"), u64::MAX),

@@ -6,6 +6,7 @@ use crate::epoch::Epochs;
 use crate::event::{CurrentMonth, PersonalKey, StoredEvent};
 use crate::flag::{Flag, Tombstone};
 use crate::kv::KvRead;
+use crate::last_use::{Folding, KeyUse};
 use crate::names;
 use crate::projection::{Head, ListHead, ListPage};
 use crate::record::{NameRecord, Record, Void, open};
@@ -267,6 +268,23 @@ impl<'a, K: KvRead> Reader<'a, K> {
     /// Where the store does not answer or the record does not open.
     pub async fn due_walk(&self) -> Result<Option<DueWalk>> {
         self.record(&self.rings.audit, names::DUE_WALK, "the walk along what is due").await
+    }
+
+    /// How far the folding of use is.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn folding(&self) -> Result<Folding> {
+        let found = self.record(&self.rings.audit, names::FOLDING, "the folding of use").await?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// What is known of a key's use.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn key_use(&self, key: KeyId) -> Result<Option<KeyUse>> {
+        self.record(&self.rings.audit, &names::key_use(key), "a key's use").await
     }
 
     /// The head of a projected list.

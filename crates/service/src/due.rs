@@ -14,7 +14,7 @@ use keyward_domain::rotation::Mode;
 use keyward_domain::{Code, Error, KeyId, Result, Timestamp};
 use keyward_ledger::{Draft, KvWrite, Turn};
 use keyward_records::projection::{PAGE_ENTRIES, lists};
-use keyward_records::{DueWalk, KvCount, KvRead, MINUTES_PER_HOUR, minute_of};
+use keyward_records::{DueWalk, KeyUse, KvCount, KvRead, MINUTES_PER_HOUR, minute_of};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -216,7 +216,15 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let (now, terms) = (self.clock.now(), self.terms_of(key).await?);
         let forgotten = key.versions.is_empty() && key.claim.is_none();
         let duties = match self.died_at(key).await? {
-            None => Duty::due(key, &terms, now),
+            None => {
+                let mut due = Duty::due(key, &terms, now);
+                if terms.idle_after_s.is_some() {
+                    let used = self.read().key_use(key.id).await?;
+                    let last_used = used.as_ref().and_then(KeyUse::last_used);
+                    due.extend(Duty::is_idle(key, &terms, last_used, now).then_some(Duty::TellIdle));
+                }
+                due
+            }
             Some(died_at) if !forgotten && now >= died_at.plus_s(FORGOTTEN_AFTER_S) => vec![Duty::Forget],
             Some(_) => Vec::new(),
         };
@@ -259,6 +267,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                     tell(Action::RotationUnclaimed, vec![format!("version {version}")]);
                 }
                 Duty::TellExpiring => tell(Action::KeyExpiring, ends(&key)),
+                Duty::TellIdle => tell(Action::KeyIdle, Vec::new()),
                 Duty::TellExpired => tell(Action::KeyExpired, ends(&key)),
                 Duty::Breach => {
                     done.broken += 1;

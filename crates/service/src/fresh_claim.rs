@@ -3,7 +3,7 @@
 use crate::answer::Body;
 use crate::attempt::{Attempt, keep_outcome};
 use crate::service::Service;
-use crate::view::{Deaths, KeyView};
+use crate::view::{Beside, KeyView};
 use keyward_crypto::{SecretText, digest};
 use keyward_domain::claim::{CLAIM_LIFETIME_S, Claim};
 use keyward_domain::due::{Duty, due_at};
@@ -121,9 +121,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     ) -> Result<IssuedKey> {
         let terms = self.terms_of(&key).await?;
         draft.detail.extend(Duty::next(&key, &terms).map(due_at));
-        let mut versions_killed = self.read().killed_versions(&key).await?;
-        versions_killed.extend_from_slice(dying);
-        let deaths = Deaths { versions_killed, ..Deaths::default() };
+        let mut beside = self.beside(&key).await?;
+        beside.versions_killed.extend_from_slice(dying);
         let reservation = attempt.take_reservation();
         key.revision = turn.revision();
         self.commit(attempt, vec![draft], |tickets, writes| {
@@ -133,7 +132,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             for version in dying {
                 writes.version_kill(key.id, *version, key.event);
             }
-            let issued = self.issued(&key, &deaths, &terms, claim);
+            let issued = self.issued(&key, &beside, &terms, claim);
             keep_outcome(reservation, &issued, self.clock.now(), writes);
             Ok(issued)
         })
@@ -141,9 +140,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     }
 
     /// What is answered to whoever asked for the claim.
-    pub(crate) fn issued(&self, key: &Key, deaths: &Deaths, terms: &Terms, claim: FreshClaim) -> IssuedKey {
+    pub(crate) fn issued(&self, key: &Key, beside: &Beside, terms: &Terms, claim: FreshClaim) -> IssuedKey {
         IssuedKey {
-            key: self.view_of(key, deaths, terms),
+            key: self.view_of(key, beside, terms),
             claim: claim.record.id,
             expires_at: claim.record.expires_at,
             ticket: claim.ticket,

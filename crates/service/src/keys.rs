@@ -10,7 +10,7 @@ use crate::policies::{parse_policy, policy_given};
 use crate::roles::parse_roles;
 use crate::service::{REPLAY_S, Service};
 use crate::terms::holding;
-use crate::view::{Deaths, KeyView, LookupView};
+use crate::view::{Beside, KeyView, LookupView};
 use keyward_crypto::SecretText;
 use keyward_domain::application::Application;
 use keyward_domain::due::{Duty, due_at};
@@ -416,7 +416,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 key.event = tickets.event(0);
                 writes.new_key(&key);
                 writes.claim(&claim.record);
-                let issued = self.issued(&key, &Deaths::default(), &terms, claim);
+                let issued = self.issued(&key, &Beside::default(), &terms, claim);
                 keep_outcome(reservation, &issued, now, writes);
                 Ok(issued)
             })
@@ -458,28 +458,29 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     }
 
     pub(crate) async fn key_view(&self, key: &Key, terms: &Terms) -> Result<KeyView> {
-        Ok(self.view_of(key, &self.deaths_of(key).await?, terms))
+        Ok(self.view_of(key, &self.beside(key).await?, terms))
     }
 
-    /// Of what a key is dead, as far as it is.
-    pub(crate) async fn deaths_of(&self, key: &Key) -> Result<Deaths> {
+    /// What belongs to the picture of a key beside its record.
+    pub(crate) async fn beside(&self, key: &Key) -> Result<Beside> {
         let reader = self.read();
-        let (flag, generation_killed, versions_killed) = futures::join!(
+        let (flag, generation_killed, versions_killed, used) = futures::join!(
             reader.flag(key.id),
             reader.generation_killed(key.application, key.generation),
-            reader.killed_versions(key)
+            reader.killed_versions(key),
+            reader.key_use(key.id)
         );
         let (tombstone, generation_killed) = match flag {
             // Dead, whatever its tombstone says: those are never sealed anew.
             Err(error) if error.code == Code::RingVersionUnknown => (None, true),
             flag => (flag?.flatten(), generation_killed?),
         };
-        Ok(Deaths { tombstone, generation_killed, versions_killed: versions_killed? })
+        Ok(Beside { tombstone, generation_killed, versions_killed: versions_killed?, used: used? })
     }
 
-    /// What the outside sees of a key that lives, without a look at the store.
-    pub(crate) fn view_of(&self, key: &Key, deaths: &Deaths, terms: &Terms) -> KeyView {
-        KeyView::of(key, deaths, terms, self.rings.peppers.active(), self.clock.now())
+    /// What the outside sees of a key, without a look at the store.
+    pub(crate) fn view_of(&self, key: &Key, beside: &Beside, terms: &Terms) -> KeyView {
+        KeyView::of(key, beside, terms, self.rings.peppers.active(), self.clock.now())
     }
 
     /// The keys of one application, all or those with a tag, newest first.
@@ -572,12 +573,11 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         );
         let terms = self.terms_of(&changed).await?;
         draft.detail.extend(Duty::next(&changed, &terms).map(due_at));
-        let versions_killed = self.read().killed_versions(&key).await?;
-        let deaths = Deaths { versions_killed, ..Deaths::default() };
+        let beside = self.beside(&key).await?;
         self.commit(attempt, vec![draft], |tickets, writes| {
             changed.event = tickets.event(0);
             writes.key(&changed, turn);
-            Ok(self.view_of(&changed, &deaths, &terms))
+            Ok(self.view_of(&changed, &beside, &terms))
         })
         .await
     }

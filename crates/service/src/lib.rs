@@ -36,6 +36,7 @@ mod routing;
 mod service;
 mod terms;
 mod unique_name;
+mod usage;
 mod view;
 mod webhooks;
 

@@ -5,7 +5,7 @@ use crate::answer::Answer;
 use crate::attempt::Attempt;
 use crate::fresh_claim::IssuedKey;
 use crate::service::{REPLAY_S, Service};
-use crate::view::{Deaths, KeyView};
+use crate::view::KeyView;
 use keyward_domain::due::{Duty, due_at};
 use keyward_domain::error::FieldError;
 use keyward_domain::event::{Action, Outcome};
@@ -275,14 +275,15 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let terms = self.terms_of(&key).await?;
         draft.detail.extend(Duty::next(&key, &terms).map(due_at));
         key.revision = turn.revision();
-        let deaths = Deaths { versions_killed: dying, ..Deaths::default() };
+        let mut beside = self.beside(&key).await?;
+        beside.versions_killed.extend_from_slice(&dying);
         self.commit(attempt, vec![draft], |tickets, writes| {
             key.event = tickets.event(0);
             writes.key(&key, turn);
-            for version in &deaths.versions_killed {
+            for version in &dying {
                 writes.version_kill(key.id, *version, key.event);
             }
-            Ok(self.view_of(&key, &deaths, &terms))
+            Ok(self.view_of(&key, &beside, &terms))
         })
         .await
     }

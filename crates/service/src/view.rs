@@ -10,7 +10,7 @@ use keyward_domain::rotation::{Mode, Phase};
 use keyward_domain::routing::Slot;
 use keyward_domain::scope::{Scope, ScopeSet};
 use keyward_domain::{ApplicationId, ClaimId, KeyId, PolicyId, RoleId, Timestamp};
-use keyward_records::Tombstone;
+use keyward_records::{KeyUse, Tombstone};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -152,8 +152,8 @@ enum State {
 }
 
 impl State {
-    fn of(key: &Key, deaths: &Deaths, now: Timestamp) -> Self {
-        if deaths.tombstone.is_some() || deaths.generation_killed {
+    fn of(key: &Key, beside: &Beside, now: Timestamp) -> Self {
+        if beside.tombstone.is_some() || beside.generation_killed {
             Self::Revoked
         } else if key.expired(now) {
             Self::Expired
@@ -230,6 +230,10 @@ struct VersionView {
     /// When it stops although its key goes on; none for the newest.
     #[schema(required = true)]
     ends_at: Option<Timestamp>,
+    /// When it was used last, to the hour: the hour's beginning. Absent where no use is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    last_used_at: Option<Timestamp>,
     /// Kept under a pepper that is not the active one any more: to be rotated. Absent where it is not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
@@ -237,16 +241,17 @@ struct VersionView {
 }
 
 impl VersionView {
-    fn of(key: &Key, version: &Version, deaths: &Deaths, now: Timestamp) -> Self {
+    fn of(key: &Key, version: &Version, beside: &Beside, now: Timestamp) -> Self {
         let ends_at = key.rotate_by(version.number);
         let state = match ends_at {
-            _ if deaths.versions_killed.contains(&version.number) => VersionState::Revoked,
+            _ if beside.versions_killed.contains(&version.number) => VersionState::Revoked,
             None => VersionState::Live,
             Some(end) if now < end => VersionState::Retiring,
             Some(_) => VersionState::Retired,
         };
         let claimed_at = version.claimed_at;
-        Self { version: version.number, state, claimed_at, ends_at, pepper_outdated: false }
+        let last_used_at = beside.used.as_ref().and_then(|used| used.last_used_at(version.number));
+        Self { version: version.number, state, claimed_at, ends_at, last_used_at, pepper_outdated: false }
     }
 }
 
@@ -274,9 +279,9 @@ pub(crate) struct RouteView {
 }
 
 impl RouteView {
-    pub(crate) fn of(slot: &str, key: &Key, deaths: &Deaths, now: Timestamp) -> Self {
-        let state = State::of(key, deaths, now);
-        let all = key.versions.iter().map(|version| VersionView::of(key, version, deaths, now));
+    pub(crate) fn of(slot: &str, key: &Key, beside: &Beside, now: Timestamp) -> Self {
+        let state = State::of(key, beside, now);
+        let all = key.versions.iter().map(|version| VersionView::of(key, version, beside, now));
         let passes = |version: &VersionView| {
             matches!(state, State::Active)
                 && matches!(version.state, VersionState::Live | VersionState::Retiring)
@@ -355,21 +360,23 @@ struct RevokedView {
     event: EventId,
 }
 
-/// Of what a key is dead, as far as it is: none of it stands in its record.
+/// What belongs to the picture of a key and does not stand in its record: of what it is dead, as far as it is, and its use.
 #[derive(Default)]
-pub(crate) struct Deaths {
+pub(crate) struct Beside {
     /// The key was revoked.
     pub(crate) tombstone: Option<Tombstone>,
     /// The generation that it was issued in was.
     pub(crate) generation_killed: bool,
     /// These of its versions were ended by themselves.
     pub(crate) versions_killed: Vec<u16>,
+    /// What is known of its use.
+    pub(crate) used: Option<KeyUse>,
 }
 
 impl KeyView {
     /// What was made under another pepper than `pepper`, the active one, is told so.
-    pub(crate) fn of(key: &Key, deaths: &Deaths, terms: &Terms, pepper: u32, now: Timestamp) -> Self {
-        let tombstone = deaths.tombstone.as_ref();
+    pub(crate) fn of(key: &Key, beside: &Beside, terms: &Terms, pepper: u32, now: Timestamp) -> Self {
+        let tombstone = beside.tombstone.as_ref();
         Self {
             id: key.id,
             application: key.application,
@@ -383,7 +390,7 @@ impl KeyView {
             rules: key.rules.clone(),
             policy: key.policy,
             due_at: terms.due_at(key),
-            state: State::of(key, deaths, now),
+            state: State::of(key, beside, now),
             disabled: key.disabled,
             created_at: key.created_at,
             expires_at: key.expires_at,
@@ -392,7 +399,7 @@ impl KeyView {
                 .iter()
                 .map(|version| VersionView {
                     pepper_outdated: version.pepper != pepper,
-                    ..VersionView::of(key, version, deaths, now)
+                    ..VersionView::of(key, version, beside, now)
                 })
                 .collect(),
             rotation: RotationView::of(key, now),

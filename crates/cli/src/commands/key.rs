@@ -179,6 +179,9 @@ pub(super) fn card(key: &Key) -> Card {
             ("revoked", _) => text.push_str(", revoked"),
             _ => {}
         }
+        if let Some(hour) = &version.last_used_at {
+            text.push_str(&format!(", used in the hour from {hour}"));
+        }
         card = card.field("version", Cell::new(text));
     }
     if let ("offered", Some(successor)) = (key.rotation.state.as_str(), key.rotation.successor) {

@@ -41,4 +41,5 @@ mod tags;
 mod tenancy;
 mod text_as_it_is;
 mod turns;
+mod usage;
 mod world;
