@@ -99,6 +99,7 @@ fn claimed_by_a_click_in_a_browser() {
         assert_eq!(browser.text("#claim"), "");
         let token = browser.text("#token");
         assert_eq!(keyward.authorizes(&token), 204, "what is shown is the token");
+        assert!(browser.text("#renewal-token").starts_with("kwr_live_"), "and what renews it");
         browser.picture(&pictures().join(format!("{what}-token.png")));
         fits(&what);
         assert_eq!(browser.run("return window.hit === undefined"), json!(true), "a name is text");
@@ -109,7 +110,7 @@ fn claimed_by_a_click_in_a_browser() {
 
         browser.open(&format!("{}/claim", keyward.url()));
         shows("#message", "There is no ticket in this link");
-        assert!(!browser.run("return document.body.innerText").as_str().unwrap().contains("kw_live_"));
+        assert!(!browser.run("return document.body.innerText").as_str().unwrap().contains("_live_"));
 
         browser.leave();
         browser.open(&url);

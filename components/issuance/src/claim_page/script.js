@@ -105,6 +105,8 @@
     at("lead").hidden = true;
     at("claim").hidden = true;
     at("token").textContent = body.token;
+    at("renewal-token").textContent = body.renewal_token || "";
+    at("renewal").hidden = !body.renewal_token;
     at("result").hidden = false;
     at("token").focus();
   };
@@ -115,14 +117,16 @@
   };
 
   at("claim").addEventListener("click", () => take().catch(failed));
-  at("copy").addEventListener("click", async () => {
+  const copies = (button, shown, said) => at(button).addEventListener("click", async () => {
     try {
-      await navigator.clipboard.writeText(at("token").textContent);
-      at("copied").textContent = "Copied";
+      await navigator.clipboard.writeText(at(shown).textContent);
+      at(said).textContent = "Copied";
     } catch {
-      getSelection().selectAllChildren(at("token"));
-      at("copied").textContent = "Selected: press Ctrl+C";
+      getSelection().selectAllChildren(at(shown));
+      at(said).textContent = "Selected: press Ctrl+C";
     }
   });
+  copies("copy", "token", "copied");
+  copies("copy-renewal", "renewal-token", "copied-renewal");
   look().catch(failed);
 })();

@@ -115,6 +115,28 @@ async fn an_end_is_told_before_and_at_it_and_the_secrets_are_forgotten_after_a_m
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_that_breaks_its_policy_ends_where_the_policy_says_so() {
+    let world = World::new(805).await;
+    let terms = json!({"name": "strict", "rotate_every_s": 3600, "grace_s": 600, "on_breach": "retire"});
+    let policy = world.run(&Do::CreatePolicy(terms)).await.expect("a policy").at("/id");
+    let app = world.application("shop").await;
+    let mut new = new_key(app, "k");
+    new["policy"] = json!(policy);
+    let (late, in_time) = (world.held(&new).await, world.held(&new).await);
+    tick(&world).await;
+    tokio::time::advance(HOUR + TICK).await;
+    assert_eq!(tick(&world).await.offered, 2);
+    let renewed = world.run(&Do::Renew(in_time.renewal)).await.expect("renewed");
+    tokio::time::advance(Duration::from_secs(600) + TICK).await;
+    let done = tick(&world).await;
+    assert_eq!((done.broken, done.retired), (1, 1));
+    let last: Vec<_> = told(&world, late.id).await.into_iter().map(|(action, _)| action).collect();
+    assert!(last.ends_with(&[Action::PolicyBroken, Action::KeyRetired]), "{last:?}");
+    assert_eq!(world.code(&late.token, &Demand::default()).await, "EXPIRED");
+    assert_eq!(world.code(&renewed.at("/token"), &Demand::default()).await, "VALID");
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_walks_at_once_and_one_walk_twice_make_one_offer() {
     let world = World::new(802).await;
     let held = keys(&world, 70).await;
