@@ -148,7 +148,9 @@ pub async fn start(config: HostConfig) -> Result<Running, StartError> {
         engine: engine::build(&config.limits)?,
         log,
         stores,
-        blocked: config.blocked_networks.and(blocked_networks(config.runtime_config.as_deref())?),
+        blocked: config
+            .blocked_networks
+            .and(blocked_networks(config.runtime_config.as_deref(), world.is_some())?),
         clock: world.as_ref().map_or_else(|| Arc::new(Clock::real()), |world| world.clock.clone()),
         world,
         outbound: Arc::new(Semaphore::new(config.limits.outbound_in_flight_max)),

@@ -101,8 +101,11 @@ pub(crate) fn open_file(label: &str, path: &Path, limits: &Limits) -> Result<Sto
 }
 
 /// Networks that no component is connected to.
-pub(crate) fn blocked_networks(config: Option<&Path>) -> Result<BlockedNetworks, StartError> {
-    Ok(read(config, false)?.networks)
+pub(crate) fn blocked_networks(
+    config: Option<&Path>,
+    test_world: bool,
+) -> Result<BlockedNetworks, StartError> {
+    Ok(read(config, test_world)?.networks)
 }
 
 /// Where each label is kept.
