@@ -5,9 +5,7 @@ use crate::service::Service;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::{KeyId, Result};
 use keyward_ledger::KvWrite;
-use keyward_records::{
-    KeyUse, KvCount, KvRead, RecordError, UsageBatch, UsageCount, VersionUse, names, open,
-};
+use keyward_records::{KeyUse, KvCount, KvRead, UsageBatch, UsageCount, VersionUse, names, open};
 use std::collections::BTreeMap;
 
 /// Batches that one run folds at most.
@@ -72,9 +70,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let Some(value) = usage.get(&store_key).await? else { return Ok(None) };
         match open::<UsageBatch>(&self.rings.records, &store_key, &value) {
             Ok(batch) if batch.ticket == ticket => Ok(Some(batch)),
-            // Of another round, or damaged: what it said is lost.
-            Ok(_) | Err(RecordError::Damaged) => Ok(None),
-            Err(error) => Err(error.into_error("a batch of use")),
+            // Of another round, damaged, or under a ring version that is gone: what it said is lost. One under a version that is yet to
+            // come here is waited for as one that is missing.
+            Ok(_) | Err(_) => Ok(None),
         }
     }
 }

@@ -26,6 +26,14 @@ const ENDINGS: [&str; 7] = [
 const NOBODY_LISTENS: &str = "http://127.0.0.1:9/";
 /// Of this one it has refusals alone: it makes up no path parameter with a slash in it. `api_document` fetches a tile.
 const REFUSED_ALONE: &str = "GET /v1/audit/tile/{tile}";
+/// Accepted in a state of the key alone that requests made up at random seldom meet: these are refused as described, and accepted in the
+/// walk over every change.
+const BY_STATE: [&str; 4] = [
+    "POST /v1/keys/{id}/rotate",
+    "POST /v1/keys/{id}/rotation/finish",
+    "POST /v1/keys/{id}/rotation/cancel",
+    "POST /v1/self/renew",
+];
 /// As many characters of `0-9A-Za-z` in a row has what follows `kw_live_`, and nothing else.
 const SECRET_CHARACTERS: usize = 73;
 
@@ -120,5 +128,6 @@ fn every_answer_is_one_that_the_document_names() {
     assert_eq!(tried.operations, described.len() as u64, "every operation was tried");
     let lines = described.iter().map(|operation| operation.line.as_str());
     let refused = lines.filter(|line| tried.accepted.get(*line).is_none_or(|accepted| *accepted == 0));
+    let refused = refused.filter(|line| !BY_STATE.contains(line));
     assert_eq!(refused.collect::<Vec<_>>(), [REFUSED_ALONE], "accepted nothing");
 }
