@@ -121,11 +121,11 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
 
     /// Sees to these keys in one commit: each in a turn of its own, as it is stored by then.
     async fn see_to(&self, ids: &[KeyId], done: &mut DueView) -> Result<()> {
-        let looks = futures::future::join_all(ids.iter().map(|id| self.duties_of(*id))).await;
+        let looks = futures::future::join_all(ids.iter().map(|id| self.is_due(*id))).await;
         let mut due: Vec<KeyId> = Vec::new();
         for (id, look) in ids.iter().zip(looks) {
             // The same key may be on a list twice.
-            if look?.is_some() && !due.contains(id) {
+            if look? && !due.contains(id) {
                 due.push(*id);
             }
         }
@@ -197,19 +197,18 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         committed.await.map(|committed| committed.value)
     }
 
-    /// The key, where something is due for it.
-    async fn duties_of(&self, id: KeyId) -> Result<Option<Key>> {
+    /// Whether something is due for a key.
+    async fn is_due(&self, id: KeyId) -> Result<bool> {
         let key = match self.read().key(id).await {
             Ok(Some(key)) => key,
-            Ok(None) => return Ok(None),
+            Ok(None) => return Ok(false),
             // What does not open is for `audit verify` to name; it must not stop the walk.
-            Err(error) if error.code.blame() == Blame::Integrity => return Ok(None),
+            Err(error) if error.code.blame() == Blame::Integrity => return Ok(false),
             // Nor what another process can open: the sweep comes by again.
-            Err(error) if error.code == Code::RingVersionUnknown => return Ok(None),
+            Err(error) if error.code == Code::RingVersionUnknown => return Ok(false),
             Err(error) => return Err(error),
         };
-        let (duties, _) = self.duties(&key).await?;
-        Ok((!duties.is_empty()).then_some(key))
+        Ok(!self.duties(&key).await?.0.is_empty())
     }
 
     async fn duties(&self, key: &Key) -> Result<(Vec<Duty>, Terms)> {

@@ -73,7 +73,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 return Ok(Answer::Replayed(attempt.replay(replay)));
             }
         }
-        let checked = match checked {
+        let (refusal, held) = match checked {
+            Err(refusal) => (refusal, None),
             Ok(_) => {
                 let (turn, key) = match self.key_turn_once(attempt, renewal.key).await? {
                     ControlFlow::Continue(taken) => taken,
@@ -83,18 +84,16 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                     Ok(terms) => {
                         return self.renew(attempt, &renewal, key, turn, &terms).await.map(Answer::Fresh);
                     }
-                    Err(error) => {
-                        attempt.unused_key(key, turn);
-                        Err(error)
-                    }
+                    Err(refusal) => (refusal, Some((turn, key))),
                 }
             }
-            Err(error) => Err(error),
         };
-        match checked {
-            Err(error) if error.code == Code::RenewalUsed => self.used_twice(attempt, &renewal, error).await,
-            other => other,
+        if refusal.code == Code::RenewalUsed {
+            self.used_twice(attempt, &renewal, held).await?;
+        } else if let Some((turn, key)) = held {
+            attempt.unused_key(key, turn);
         }
+        Err(refusal)
     }
 
     async fn find_renewal(&self, text: &SecretText) -> Result<Renewal> {
@@ -190,11 +189,23 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
 
     /// A token that was used comes again: the first to come so raises the alarm, and no renewal token of the key holds any more. What
     /// becomes of its versions is for its policy to say.
-    async fn used_twice<T>(&self, attempt: &Attempt, renewal: &Renewal, refusal: Error) -> Result<T> {
-        if self.kv.increment(&names::counter::renewal_refused(renewal.id), 1).await? != 1 {
-            return Err(refusal);
-        }
-        let (turn, mut key) = self.ledger.key_turn(renewal.key).await?;
+    async fn used_twice(
+        &self,
+        attempt: &Attempt,
+        renewal: &Renewal,
+        held: Option<(Turn, Key)>,
+    ) -> Result<()> {
+        let first = self.kv.increment(&names::counter::renewal_refused(renewal.id), 1).await? == 1;
+        let (turn, mut key) = match held {
+            Some(held) if first => held,
+            Some((turn, key)) => {
+                attempt.unused_key(key, turn);
+                return Ok(());
+            }
+            // Not beside a turn that is held: it would wait for itself.
+            None if first => self.ledger.key_turn(renewal.key).await?,
+            None => return Ok(()),
+        };
         let terms = self.terms_of(&key).await?;
         attempt.act(Action::RenewalReplayed);
         let mut draft = attempt.draft(Outcome::Alarm, None, Some(key.event));
@@ -215,7 +226,6 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             }
             Ok(())
         })
-        .await?;
-        Err(refusal)
+        .await
     }
 }

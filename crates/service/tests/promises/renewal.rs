@@ -205,6 +205,8 @@ async fn raced_by_many_it_mints_once() {
         let ended = interleave(&world, &what, |awake| world.rng.below(awake), None).await;
         let won: Vec<_> = ended.iter().filter_map(|reply| reply.as_ref().ok()).collect();
         assert_eq!(won.len(), 1, "seed {seed}: {ended:?}");
+        let lost = ended.iter().filter_map(|reply| reply.as_ref().err());
+        assert!(lost.into_iter().all(|error| error.code == Code::RenewalUsed), "seed {seed}: {ended:?}");
         assert_eq!(passes(&world, &won[0].at("/token")).await, "VALID");
         assert_eq!(passes(&world, &held.token).await, "VALID");
         assert_eq!(alarms(&world).await.len(), 1, "seed {seed}");
