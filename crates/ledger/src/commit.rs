@@ -20,7 +20,7 @@ use keyward_domain::webhook::Webhook;
 use keyward_domain::{ApplicationId, Code, Error, KeyId, RenewalId, RequestId, Result};
 use keyward_records::projection::Head;
 use keyward_records::{
-    Delivery, Epochs, KvCount, KvRead, LIVE, MonthKey, NameRecord, PersonalKey, Record, StoredEvent,
+    Delivery, Epochs, KvCount, KvRead, LIVE, MonthKey, NameRecord, PersonalKey, Record, Revised, StoredEvent,
     Tombstone, names, seal, tombstone_value,
 };
 
@@ -135,9 +135,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Writes<'_, K, C, R> {
         self.record(key);
     }
 
-    /// A key's record changes, in its turn.
-    pub fn key(&mut self, key: &Key, turn: Turn) {
-        self.record(key);
+    /// A record changes, or stays as it is but for its revision, in its turn.
+    pub fn change<T: Revised>(&mut self, record: &T, turn: Turn) {
+        self.record(record);
         self.turns.push(turn);
     }
 
@@ -175,12 +175,6 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Writes<'_, K, C, R> {
         self.record(role);
     }
 
-    /// A role changes or is retired, in its turn.
-    pub fn role(&mut self, role: &Role, turn: Turn) {
-        self.record(role);
-        self.turns.push(turn);
-    }
-
     /// A webhook is born.
     pub fn new_webhook(&mut self, webhook: &Webhook) {
         self.record(webhook);
@@ -188,8 +182,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Writes<'_, K, C, R> {
 
     /// A webhook changes or is retired, in its turn.
     pub fn webhook(&mut self, webhook: &Webhook, turn: Turn) {
-        self.record(webhook);
-        self.turns.push(turn);
+        self.change(webhook, turn);
     }
 
     /// The progress of delivery and a queue change, in their turn. No event names them: they are kept beside the log.
@@ -212,12 +205,6 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Writes<'_, K, C, R> {
     /// A policy is born.
     pub fn new_policy(&mut self, policy: &Policy) {
         self.record(policy);
-    }
-
-    /// A policy changes or is retired, in its turn.
-    pub fn policy(&mut self, policy: &Policy, turn: Turn) {
-        self.record(policy);
-        self.turns.push(turn);
     }
 
     /// A name changes hands, in its turn.

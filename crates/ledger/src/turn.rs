@@ -9,13 +9,10 @@ use crate::batch::KvWrite;
 use crate::ledger::Ledger;
 use keyward_domain::application::{Application, Details, NameOwner};
 use keyward_domain::issuing::Issuing;
-use keyward_domain::key::Key;
-use keyward_domain::policy::Policy;
 use keyward_domain::ports::{Clock, Rng};
-use keyward_domain::role::Role;
 use keyward_domain::webhook::Webhook;
-use keyward_domain::{ApplicationId, Code, Error, KeyId, PolicyId, Result, RoleId, WebhookId};
-use keyward_records::{KvCount, KvRead, NameRecord, names};
+use keyward_domain::{ApplicationId, Code, Error, Result, WebhookId};
+use keyward_records::{KvCount, KvRead, NameRecord, Revised, names};
 
 /// How long a writer waits for each of up to [`SILENT_COUNT`] predecessors that have not written, in milliseconds of the
 /// monotonic clock.
@@ -59,20 +56,20 @@ const fn never<T>(_: &T) -> bool {
 }
 
 impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
-    /// A turn at a key's record, and the record as it stands.
+    /// A turn at the record with this id, and the record as it stands.
     ///
     /// # Errors
     /// Where the store does not answer, the record does not open, or there is none.
-    pub async fn key_turn(&self, id: KeyId) -> Result<(Turn, Key)> {
-        self.key_turn_after(id, 0).await
+    pub async fn turn_at<T: Revised>(&self, id: T::Id) -> Result<(Turn, T)> {
+        self.turn_at_after(id, 0).await
     }
 
     /// Another turn in the place of one that grew old, and the record as it stands now.
     ///
     /// # Errors
-    /// As [`Ledger::key_turn`].
-    pub async fn key_turn_again(&self, id: KeyId, old: Turn) -> Result<(Turn, Key)> {
-        self.key_turn_after(id, old.give_up()).await
+    /// As [`Ledger::turn_at`].
+    pub async fn turn_at_again<T: Revised>(&self, id: T::Id, old: Turn) -> Result<(Turn, T)> {
+        self.turn_at_after(id, old.give_up()).await
     }
 
     /// Whether so much time went by that the turn is to be taken again before anything is decided on it.
@@ -80,12 +77,11 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         self.clock.monotonic_ms().saturating_sub(turn.granted_ms) > AGAIN_MS
     }
 
-    async fn key_turn_after(&self, id: KeyId, given_up: u64) -> Result<(Turn, Key)> {
+    async fn turn_at_after<T: Revised>(&self, id: T::Id, given_up: u64) -> Result<(Turn, T)> {
         let reader = self.read();
-        let read = async || reader.key(id).await;
-        let (turn, key) =
-            self.turn(&names::key(id), 1, given_up, read, |key: &Key| key.revision, never).await?;
-        key.map(|key| (turn, key)).ok_or_else(|| Error::not_found("key"))
+        let read = async || reader.revised(id).await;
+        let (turn, found) = self.turn(&T::store_key_of(id), 1, given_up, read, T::revision, never).await?;
+        found.map(|record| (turn, record)).ok_or_else(|| Error::not_found(T::KIND))
     }
 
     /// A turn at an application's two records, and the records as they stand.
@@ -132,74 +128,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         Ok((turn, application, details))
     }
 
-    /// A turn at a role's record, and the record as it stands.
-    ///
-    /// # Errors
-    /// Where the store does not answer, the record does not open, or there is none.
-    pub async fn role_turn(&self, id: RoleId) -> Result<(Turn, Role)> {
-        self.role_turn_after(id, 0).await
-    }
-
-    /// Another turn in the place of one that grew old, and the record as it stands now.
-    ///
-    /// # Errors
-    /// As [`Ledger::role_turn`].
-    pub async fn role_turn_again(&self, id: RoleId, old: Turn) -> Result<(Turn, Role)> {
-        self.role_turn_after(id, old.give_up()).await
-    }
-
-    async fn role_turn_after(&self, id: RoleId, given_up: u64) -> Result<(Turn, Role)> {
-        let reader = self.read();
-        let read = async || reader.role(id).await;
-        let (turn, role) =
-            self.turn(&names::role(id), 1, given_up, read, |role: &Role| role.revision, never).await?;
-        role.map(|role| (turn, role)).ok_or_else(|| Error::not_found("role"))
-    }
-
     /// A turn at a webhook's record, and the record as it stands.
     ///
     /// # Errors
-    /// Where the store does not answer, the record does not open, or there is none.
+    /// As [`Ledger::turn_at`].
     pub async fn webhook_turn(&self, id: WebhookId) -> Result<(Turn, Webhook)> {
-        self.webhook_turn_after(id, 0).await
-    }
-
-    /// A turn at a policy's record, and the record as it stands.
-    ///
-    /// # Errors
-    /// Where the store does not answer, the record does not open, or there is none.
-    pub async fn policy_turn(&self, id: PolicyId) -> Result<(Turn, Policy)> {
-        self.policy_turn_after(id, 0).await
-    }
-
-    /// Another turn in the place of one that grew old, and the record as it stands now.
-    ///
-    /// # Errors
-    /// As [`Ledger::webhook_turn`].
-    pub async fn webhook_turn_again(&self, id: WebhookId, old: Turn) -> Result<(Turn, Webhook)> {
-        self.webhook_turn_after(id, old.give_up()).await
-    }
-
-    async fn webhook_turn_after(&self, id: WebhookId, given_up: u64) -> Result<(Turn, Webhook)> {
-        let reader = self.read();
-        let read = async || reader.webhook(id).await;
-        let revision_of = |webhook: &Webhook| webhook.revision;
-        let (turn, webhook) = self.turn(&names::webhook(id), 1, given_up, read, revision_of, never).await?;
-        webhook.map(|webhook| (turn, webhook)).ok_or_else(|| Error::not_found("webhook"))
-    }
-
-    /// As [`Ledger::policy_turn`].
-    pub async fn policy_turn_again(&self, id: PolicyId, old: Turn) -> Result<(Turn, Policy)> {
-        self.policy_turn_after(id, old.give_up()).await
-    }
-
-    async fn policy_turn_after(&self, id: PolicyId, given_up: u64) -> Result<(Turn, Policy)> {
-        let reader = self.read();
-        let read = async || reader.policy(id).await;
-        let (turn, policy) = self
-            .turn(&names::policy(id), 1, given_up, read, |policy: &Policy| policy.revision, never)
-            .await?;
-        policy.map(|policy| (turn, policy)).ok_or_else(|| Error::not_found("policy"))
+        self.turn_at(id).await
     }
 
     /// A turn at the record `store_key` that says who holds a name, and the record as it stands. An unknown name stands at

@@ -14,6 +14,7 @@ pub mod projection;
 mod read;
 mod record;
 mod reseal;
+mod revised;
 mod usage;
 mod witness;
 
@@ -29,5 +30,6 @@ pub use last_use::{Folding, KeyUse, VersionUse};
 pub use read::{Reader, Rings};
 pub use record::{Codec, NameRecord, Record, RecordError, StoredOutcome, Void, open, seal};
 pub use reseal::{Counts, Pass, Place, Resealing, WholePass};
+pub use revised::Revised;
 pub use usage::{SealedUsage, UsageBatch, UsageCount};
 pub use witness::Seen;

@@ -11,6 +11,7 @@ use crate::names;
 use crate::projection::{Head, ListHead, ListPage};
 use crate::record::{NameRecord, Record, Void, open};
 use crate::reseal::Resealing;
+use crate::revised::Revised;
 use crate::witness::Seen;
 use keyward_crypto::note::LogKeys;
 use keyward_crypto::{Peppers, Sealer};
@@ -60,12 +61,20 @@ impl<'a, K: KvRead> Reader<'a, K> {
         }
     }
 
+    /// A record that changes in turns, by its id.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn revised<R: Revised>(&self, id: R::Id) -> Result<Option<R>> {
+        self.record(&self.rings.records, &R::store_key_of(id), &format!("a {}", R::KIND)).await
+    }
+
     /// A key's record.
     ///
     /// # Errors
     /// Where the store does not answer or the record does not open.
     pub async fn key(&self, id: KeyId) -> Result<Option<Key>> {
-        self.record(&self.rings.records, &names::key(id), "a key").await
+        self.revised(id).await
     }
 
     /// Whether a key's flag is live, and its tombstone where it is dead. `None` where there is no flag.
@@ -104,7 +113,7 @@ impl<'a, K: KvRead> Reader<'a, K> {
     /// # Errors
     /// Where the store does not answer or the record does not open.
     pub async fn role(&self, id: RoleId) -> Result<Option<Role>> {
-        self.record(&self.rings.records, &names::role(id), "a role").await
+        self.revised(id).await
     }
 
     /// A webhook.
@@ -112,7 +121,7 @@ impl<'a, K: KvRead> Reader<'a, K> {
     /// # Errors
     /// Where the store does not answer or the record does not open.
     pub async fn webhook(&self, id: WebhookId) -> Result<Option<Webhook>> {
-        self.record(&self.rings.records, &names::webhook(id), "a webhook").await
+        self.revised(id).await
     }
 
     /// Who holds a name.
@@ -144,7 +153,7 @@ impl<'a, K: KvRead> Reader<'a, K> {
     /// # Errors
     /// Where the store does not answer or the record does not open.
     pub async fn policy(&self, id: PolicyId) -> Result<Option<Policy>> {
-        self.record(&self.rings.records, &names::policy(id), "a policy").await
+        self.revised(id).await
     }
 
     /// The versions of a key that were killed while it lives on.

@@ -2,6 +2,7 @@
 
 use crate::answer::Answer;
 use crate::attempt::{Attempt, keep_outcome};
+use crate::edit::{check_revision, overtaken};
 use crate::list::{List, Page};
 use crate::nullable;
 use crate::policies::{parse_policy, policy_given};
@@ -307,7 +308,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         }
         let (mut turn, mut application, mut details) = self.ledger.application_turn(id).await?;
         if let Err(error) = check_revision(if_match, application.revision) {
-            attempt.unused_application(application, details, turn);
+            attempt.unused((application, details), turn);
             return Err(error);
         }
         let (old, new) = (details.name.as_str(), change.name.as_deref());
@@ -315,7 +316,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let names = match self.exchange_names(attempt, holder, old, Some(new.unwrap_or(old))).await {
             Ok(names) => names,
             Err(error) => {
-                attempt.unused_application(application, details, turn);
+                attempt.unused((application, details), turn);
                 return Err(error);
             }
         };
@@ -326,7 +327,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 .and_then(|()| if details.name == name { Ok(()) } else { Err(overtaken()) });
             if let Err(error) = still {
                 // The names' turns lapse: somebody stepped over them meanwhile, or will.
-                attempt.unused_application(application, details, turn);
+                attempt.unused((application, details), turn);
                 return Err(error);
             }
         }
@@ -334,7 +335,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             Ok(routes) => routes,
             Err(error) => {
                 // The names' turns lapse, as above.
-                attempt.unused_application(application, details, turn);
+                attempt.unused((application, details), turn);
                 return Err(error);
             }
         };
@@ -385,20 +386,4 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         }
         Ok(routes)
     }
-}
-
-/// Refuses where the caller saw another revision.
-pub(crate) fn check_revision(if_match: Option<u64>, revision: u64) -> Result<()> {
-    match if_match {
-        Some(seen) if seen != revision => Err(Error::new(
-            Code::RevisionMismatch,
-            format!("If-Match names revision {seen}; the current one is {revision}: read it again"),
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// What an editor is told who waited so long for a second turn that somebody else came between.
-pub(crate) fn overtaken() -> Error {
-    Error::new(Code::StateConflict, "it changed at the same moment; read it again")
 }

@@ -2,20 +2,15 @@
 
 use crate::answer::Body;
 use crate::caller::Caller;
-use crate::held::Held;
+use crate::held::{Held, InTurn};
 use crate::service::Service;
 use keyward_crypto::SecretText;
-use keyward_domain::application::{Application, Details};
 use keyward_domain::error::Blame;
 use keyward_domain::event::{Action, EventId, Outcome, Target};
-use keyward_domain::key::Key;
-use keyward_domain::policy::Policy;
 use keyward_domain::ports::{Clock, Rng};
-use keyward_domain::role::Role;
-use keyward_domain::webhook::Webhook;
 use keyward_domain::{ApplicationId, Error, KeyId, PolicyId, Result, RoleId, Timestamp, WebhookId};
 use keyward_ledger::{Begun, Draft, IdempotentRequest, KvWrite, Receipt, Replay, Reservation, Turn, Writes};
-use keyward_records::{Delivery, KvCount, KvRead, NameRecord};
+use keyward_records::{Delivery, KvCount, KvRead};
 use std::cell::{Cell, RefCell};
 
 /// One attempt.
@@ -120,32 +115,13 @@ impl Attempt {
         }
     }
 
-    pub(crate) fn unused_key(&self, key: Key, turn: Turn) {
-        self.unused.borrow_mut().push(Held::Key(Box::new(key), turn));
-    }
-
-    pub(crate) fn unused_application(&self, application: Application, details: Details, turn: Turn) {
-        self.unused.borrow_mut().push(Held::Application(Box::new((application, details)), turn));
-    }
-
-    pub(crate) fn unused_role(&self, role: Role, turn: Turn) {
-        self.unused.borrow_mut().push(Held::Role(Box::new(role), turn));
-    }
-
-    pub(crate) fn unused_webhook(&self, webhook: Webhook, turn: Turn) {
-        self.unused.borrow_mut().push(Held::Webhook(Box::new(webhook), turn));
+    /// A record whose turn the attempt took stays as it is: it is written so where the attempt is refused.
+    pub(crate) fn unused(&self, record: impl Into<InTurn>, turn: Turn) {
+        self.unused.borrow_mut().push(Held::in_turn(record, turn));
     }
 
     pub(crate) fn unused_delivery(&self, delivery: Delivery, turn: Turn) {
-        self.unused.borrow_mut().push(Held::Delivery(Box::new(delivery), turn));
-    }
-
-    pub(crate) fn unused_policy(&self, policy: Policy, turn: Turn) {
-        self.unused.borrow_mut().push(Held::Policy(Box::new(policy), turn));
-    }
-
-    pub(crate) fn unused_name(&self, name: NameRecord, turn: Turn) {
-        self.unused.borrow_mut().push(Held::Name(name, turn));
+        self.unused(delivery, turn);
     }
 
     /// The reservation of an idempotent attempt, for its commit.

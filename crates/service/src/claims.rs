@@ -133,11 +133,11 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         claim: &Claim,
         request: Option<IdempotentRequest>,
     ) -> Result<ClaimedKey> {
-        let (turn, mut key) = self.ledger.key_turn(claim.key).await?;
+        let (turn, mut key) = self.ledger.turn_at::<Key>(claim.key).await?;
         let alive = self.is_alive(&key).await?;
         let now = self.clock.now();
         if state(claim, &key, alive, now) != State::Open {
-            attempt.unused_key(key, turn);
+            attempt.unused(key, turn);
             return Err(gone("it changed at the same moment; ask for a new claim"));
         }
         let minted = self.mint_version(key.id, &key.prefix, key.environment, claim.version, now)?;
@@ -150,7 +150,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         key.revision = turn.revision();
         self.commit(attempt, vec![draft], |tickets, writes| {
             key.event = tickets.event(0);
-            writes.key(&key, turn);
+            writes.change(&key, turn);
             if let Some(renewal) = &renewal {
                 writes.renewal(&renewal.record);
             }

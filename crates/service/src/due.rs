@@ -154,8 +154,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let mut wanted: Vec<(KeyId, Option<Turn>)> = ids.into_iter().map(|id| (id, None)).collect();
         for _ in 0..TURNS_AGAIN {
             let turns = wanted.into_iter().map(async |(id, old)| match old {
-                None => self.ledger.key_turn(id).await,
-                Some(old) => self.ledger.key_turn_again(id, old).await,
+                None => self.ledger.turn_at::<Key>(id).await,
+                Some(old) => self.ledger.turn_at_again(id, old).await,
             });
             for taken in futures::future::join_all(turns).await {
                 match taken {
@@ -190,7 +190,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 let event = if drafts.is_empty() { passed } else { first };
                 first += drafts.len();
                 (key.revision, key.event) = (turn.revision(), tickets.event(event));
-                writes.for_event(event).key(&key, turn);
+                writes.for_event(event).change(&key, turn);
             }
             Ok(())
         });

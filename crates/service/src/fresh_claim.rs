@@ -99,12 +99,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         attempt: &Attempt,
         id: KeyId,
     ) -> Result<ControlFlow<SecretText, (Turn, Key)>> {
-        let (turn, key) = self.ledger.key_turn(id).await?;
+        let (turn, key) = self.ledger.turn_at::<Key>(id).await?;
         if let Some(text) = self.begin_again(attempt).await? {
             return Ok(ControlFlow::Break(text));
         }
         if self.ledger.is_old(&turn) {
-            return Ok(ControlFlow::Continue(self.ledger.key_turn_again(id, turn).await?));
+            return Ok(ControlFlow::Continue(self.ledger.turn_at_again(id, turn).await?));
         }
         Ok(ControlFlow::Continue((turn, key)))
     }
@@ -127,7 +127,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         key.revision = turn.revision();
         self.commit(attempt, vec![draft], |tickets, writes| {
             key.event = tickets.event(0);
-            writes.key(&key, turn);
+            writes.change(&key, turn);
             writes.claim(&claim.record);
             for version in dying {
                 writes.version_kill(key.id, *version, key.event);

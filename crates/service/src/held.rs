@@ -11,37 +11,59 @@ use keyward_domain::renewal::Renewal;
 use keyward_domain::role::Role;
 use keyward_domain::webhook::Webhook;
 use keyward_ledger::{KvWrite, Turn, Writes};
-use keyward_records::{Delivery, KvCount, KvRead, NameRecord};
+use keyward_records::{Delivery, KvCount, KvRead, NameRecord, Revised};
 
-/// A record as it is stored, and the turn at it.
+/// A record as it is stored, and the turn at it where one is needed.
 pub(crate) enum Held {
-    Issuing(Issuing, Turn),
-    Role(Box<Role>, Turn),
-    Webhook(Box<Webhook>, Turn),
-    /// Kept beside the log: written where its turn stays unused, never sealed anew.
-    Delivery(Box<Delivery>, Turn),
-    Policy(Box<Policy>, Turn),
-    Application(Box<(Application, Details)>, Turn),
-    Key(Box<Key>, Turn),
-    Name(NameRecord, Turn),
+    InTurn(InTurn, Turn),
     /// Nobody changes a claim, so nobody takes turns at it.
     Claim(Box<Claim>),
     /// Nor a renewal.
     Renewal(Box<Renewal>),
 }
 
+/// A record that is written in turns, as it is stored.
+pub(crate) enum InTurn {
+    Issuing(Issuing),
+    Role(Box<Role>),
+    Webhook(Box<Webhook>),
+    /// Kept beside the log: written where its turn stays unused, never sealed anew.
+    Delivery(Box<Delivery>),
+    Policy(Box<Policy>),
+    Application(Box<(Application, Details)>),
+    Key(Box<Key>),
+    Name(NameRecord),
+}
+
+macro_rules! from_record {
+    ($record:ty, $held:expr) => {
+        impl From<$record> for InTurn {
+            fn from(record: $record) -> Self {
+                $held(record.into())
+            }
+        }
+    };
+}
+
+from_record!(Issuing, Self::Issuing);
+from_record!(Role, Self::Role);
+from_record!(Webhook, Self::Webhook);
+from_record!(Delivery, Self::Delivery);
+from_record!(Policy, Self::Policy);
+from_record!((Application, Details), Self::Application);
+from_record!(Key, Self::Key);
+from_record!(NameRecord, Self::Name);
+
 impl Held {
+    /// A record in its turn.
+    pub(crate) fn in_turn(record: impl Into<InTurn>, turn: Turn) -> Self {
+        Self::InTurn(record.into(), turn)
+    }
+
     /// The turn, where one is needed.
     pub(crate) const fn turn(&self) -> Option<&Turn> {
         match self {
-            Self::Issuing(_, turn)
-            | Self::Role(_, turn)
-            | Self::Webhook(_, turn)
-            | Self::Delivery(_, turn)
-            | Self::Policy(_, turn)
-            | Self::Application(_, turn)
-            | Self::Key(_, turn)
-            | Self::Name(_, turn) => Some(turn),
+            Self::InTurn(_, turn) => Some(turn),
             Self::Claim(_) | Self::Renewal(_) => None,
         }
     }
@@ -49,14 +71,7 @@ impl Held {
     /// The same, for another turn in its place.
     pub(crate) fn into_turn(self) -> Option<Turn> {
         match self {
-            Self::Issuing(_, turn)
-            | Self::Role(_, turn)
-            | Self::Webhook(_, turn)
-            | Self::Delivery(_, turn)
-            | Self::Policy(_, turn)
-            | Self::Application(_, turn)
-            | Self::Key(_, turn)
-            | Self::Name(_, turn) => Some(turn),
+            Self::InTurn(_, turn) => Some(turn),
             Self::Claim(_) | Self::Renewal(_) => None,
         }
     }
@@ -64,7 +79,7 @@ impl Held {
     /// Records that it is.
     pub(crate) const fn records(&self) -> u64 {
         match self {
-            Self::Application(..) => 2,
+            Self::InTurn(InTurn::Application(_), _) => 2,
             _ => 1,
         }
     }
@@ -72,14 +87,8 @@ impl Held {
     /// The event that wrote it, where it says so.
     pub(crate) fn event(&self) -> Option<EventId> {
         match self {
-            Self::Key(key, _) => Some(key.event),
-            Self::Application(records, _) => Some(records.0.event),
-            Self::Role(role, _) => Some(role.event),
-            Self::Policy(policy, _) => Some(policy.event),
-            Self::Webhook(webhook, _) => Some(webhook.event),
-            Self::Delivery(..) | Self::Issuing(..) | Self::Name(..) | Self::Claim(_) | Self::Renewal(_) => {
-                None
-            }
+            Self::InTurn(record, _) => record.event(),
+            Self::Claim(_) | Self::Renewal(_) => None,
         }
     }
 
@@ -90,39 +99,61 @@ impl Held {
         writes: &mut Writes<'_, K, C, R>,
     ) {
         match self {
-            Self::Issuing(mut issuing, turn) => {
+            Self::InTurn(record, turn) => record.write(turn, event, writes),
+            Self::Claim(claim) => writes.claim(&claim),
+            Self::Renewal(renewal) => writes.renewal(&renewal),
+        }
+    }
+}
+
+impl InTurn {
+    fn event(&self) -> Option<EventId> {
+        match self {
+            Self::Key(key) => Some(key.event),
+            Self::Application(records) => Some(records.0.event),
+            Self::Role(role) => Some(role.event),
+            Self::Policy(policy) => Some(policy.event),
+            Self::Webhook(webhook) => Some(webhook.event),
+            Self::Delivery(_) | Self::Issuing(_) | Self::Name(_) => None,
+        }
+    }
+
+    fn write<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
+        self,
+        turn: Turn,
+        event: EventId,
+        writes: &mut Writes<'_, K, C, R>,
+    ) {
+        match self {
+            Self::Issuing(mut issuing) => {
                 issuing.revision = turn.revision();
                 writes.issuing(&issuing, turn);
             }
-            Self::Role(mut role, turn) => {
-                (role.revision, role.event) = (turn.revision(), event);
-                writes.role(&role, turn);
-            }
-            Self::Webhook(mut webhook, turn) => {
-                (webhook.revision, webhook.event) = (turn.revision(), event);
-                writes.webhook(&webhook, turn);
-            }
-            Self::Delivery(delivery, turn) => writes.delivery(*delivery, None, turn),
-            Self::Policy(mut policy, turn) => {
-                (policy.revision, policy.event) = (turn.revision(), event);
-                writes.policy(&policy, turn);
-            }
-            Self::Application(records, turn) => {
+            Self::Role(role) => write_again(*role, turn, event, writes),
+            Self::Webhook(webhook) => write_again(*webhook, turn, event, writes),
+            Self::Delivery(delivery) => writes.delivery(*delivery, None, turn),
+            Self::Policy(policy) => write_again(*policy, turn, event, writes),
+            Self::Application(records) => {
                 let (mut application, mut details) = *records;
                 (application.revision, application.event) = (turn.revision(), event);
                 details.revision = turn.revision();
                 writes.application(&application, &details, turn);
             }
-            Self::Key(mut key, turn) => {
-                (key.revision, key.event) = (turn.revision(), event);
-                writes.key(&key, turn);
-            }
-            Self::Name(mut name, turn) => {
+            Self::Key(key) => write_again(*key, turn, event, writes),
+            Self::Name(mut name) => {
                 name.owner.revision = turn.revision();
                 writes.name(&name, turn);
             }
-            Self::Claim(claim) => writes.claim(&claim),
-            Self::Renewal(renewal) => writes.renewal(&renewal),
         }
     }
+}
+
+fn write_again<T: Revised, K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
+    mut record: T,
+    turn: Turn,
+    event: EventId,
+    writes: &mut Writes<'_, K, C, R>,
+) {
+    record.written(turn.revision(), event);
+    writes.change(&record, turn);
 }

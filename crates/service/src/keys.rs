@@ -1,8 +1,8 @@
 //! Keys: issue, look, list, change, reissue a claim, look up by token.
 
 use crate::answer::Answer;
-use crate::applications::check_revision;
 use crate::attempt::{Attempt, keep_outcome};
+use crate::edit::check_revision;
 use crate::fresh_claim::IssuedKey;
 use crate::list::{List, Page};
 use crate::nullable;
@@ -548,11 +548,11 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let known = self.visible_key(attempt, scope::KEYS_WRITE, id).await?;
         let changed = self.check_change(attempt, &known, &change, if_match).await?;
         let new_tags = self.never_had(&known, &changed.tags).await?;
-        let (turn, key) = self.ledger.key_turn(id).await?;
+        let (turn, key) = self.ledger.turn_at::<Key>(id).await?;
         let mut changed = match self.check_change(attempt, &key, &change, if_match).await {
             Ok(changed) => changed,
             Err(error) => {
-                attempt.unused_key(key, turn);
+                attempt.unused(key, turn);
                 return Err(error);
             }
         };
@@ -576,7 +576,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let beside = self.beside(&key).await?;
         self.commit(attempt, vec![draft], |tickets, writes| {
             changed.event = tickets.event(0);
-            writes.key(&changed, turn);
+            writes.change(&changed, turn);
             Ok(self.view_of(&changed, &beside, &terms))
         })
         .await
@@ -642,7 +642,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let version = match self.check_reissue(attempt, &key).await {
             Ok(version) => version,
             Err(error) => {
-                attempt.unused_key(key, turn);
+                attempt.unused(key, turn);
                 return Err(error);
             }
         };

@@ -15,6 +15,7 @@ mod compliance;
 mod dead_letters;
 mod delivery;
 mod due;
+mod edit;
 mod emergency;
 mod epochs;
 mod fresh_claim;

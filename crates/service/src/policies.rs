@@ -1,8 +1,8 @@
 //! Policies: create, look, list, change, retire; and the presets that one may start from.
 
 use crate::answer::Answer;
-use crate::applications::{check_revision, overtaken};
 use crate::attempt::{Attempt, keep_outcome};
+use crate::edit::{Editable, check_revision, require_living};
 use crate::list::{List, Page};
 use crate::nullable;
 use crate::service::{REPLAY_S, Service};
@@ -14,10 +14,10 @@ use keyward_domain::policy::{OnBreach, OnRenewalReuse, Policy, Preset, Terms};
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::scope::administration as scope;
 use keyward_domain::text::{Description, Name, check_description, check_name, check_reason};
-use keyward_domain::{Code, Error, PolicyId, Result};
-use keyward_ledger::{KvWrite, Turn};
+use keyward_domain::{Error, PolicyId, Result, Timestamp};
+use keyward_ledger::KvWrite;
 use keyward_records::projection::lists;
-use keyward_records::{KvCount, KvRead, NameRecord};
+use keyward_records::{KvCount, KvRead};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -166,12 +166,14 @@ impl PolicyChange {
     }
 }
 
-/// A change of a policy that is ready to be written.
-struct Edit {
-    turn: Turn,
-    policy: Policy,
-    previous: EventId,
-    names: Vec<(Turn, NameRecord)>,
+impl Editable for Policy {
+    fn retired_at(&self) -> Option<Timestamp> {
+        self.retired_at
+    }
+
+    fn unique_name(&self) -> Option<(NameHolder, &str)> {
+        Some((NameHolder::Policy(self.id), &self.name))
+    }
 }
 
 impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
@@ -264,15 +266,16 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         if_match: Option<u64>,
     ) -> Result<PolicyView> {
         attempt.caller.require(scope::POLICIES_WRITE)?;
-        let edit = async |policy: &Policy| {
+        let known = self.known_policy(id).await?;
+        let decide = async |policy: &Policy| {
             let changed = change.apply(policy)?;
             check_revision(if_match, policy.revision)?;
             require_living(policy)?;
             Ok(changed)
         };
-        let edit = self.edit_policy(attempt, id, edit).await?;
-        let detail = change.facts(&edit.policy.terms);
-        self.write_policy(attempt, edit, None, detail).await
+        let edit = self.edit(attempt, &known, decide).await?;
+        let detail = change.facts(&edit.after.terms);
+        self.commit_edit(attempt, edit, None, detail, |policy, _| PolicyView::of(policy)).await
     }
 
     /// Retires a policy: nobody is given it from then on, and its name is free. Whoever has it keeps its terms, so that no key changes
@@ -288,12 +291,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             return Ok(PolicyView::of(&known));
         }
         let now = self.clock.now();
-        let edit = async |policy: &Policy| {
+        let decide = async |policy: &Policy| {
             require_living(policy)?;
             Ok(Policy { retired_at: Some(now), ..policy.clone() })
         };
-        let edit = self.edit_policy(attempt, id, edit).await?;
-        self.write_policy(attempt, edit, Some(reason.to_owned()), Vec::new()).await
+        let edit = self.edit(attempt, &known, decide).await?;
+        let reason = Some(reason.to_owned());
+        self.commit_edit(attempt, edit, reason, Vec::new(), |policy, _| PolicyView::of(policy)).await
     }
 
     /// The presets that a policy may start from.
@@ -314,78 +318,6 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 format!("names `{id}`, which is no policy or a retired one"),
                 "the id of a policy",
             )),
-        }
-    }
-
-    /// Decides on a change before and in the policy's turn, and takes the turns of the names that it moves.
-    async fn edit_policy(
-        &self,
-        attempt: &Attempt,
-        id: PolicyId,
-        edit: impl AsyncFn(&Policy) -> Result<Policy>,
-    ) -> Result<Edit> {
-        // Looked at before a turn is taken: there is no turn at what does not exist.
-        edit(&self.known_policy(id).await?).await?;
-        let (mut turn, mut before) = self.ledger.policy_turn(id).await?;
-        let mut after = match edit(&before).await {
-            Ok(after) => after,
-            Err(error) => {
-                attempt.unused_policy(before, turn);
-                return Err(error);
-            }
-        };
-        let name = after.retired_at.is_none().then_some(after.name.as_str());
-        let names = match self.exchange_names(attempt, NameHolder::Policy(id), &before.name, name).await {
-            Ok(names) => names,
-            Err(error) => {
-                attempt.unused_policy(before, turn);
-                return Err(error);
-            }
-        };
-        if self.ledger.is_old(&turn) {
-            let name = before.name;
-            (turn, before) = self.ledger.policy_turn_again(id, turn).await?;
-            let still = if before.name == name { edit(&before).await } else { Err(overtaken()) };
-            after = match still {
-                Ok(after) => after,
-                Err(error) => {
-                    // The names' turns lapse: somebody stepped over them meanwhile, or will.
-                    attempt.unused_policy(before, turn);
-                    return Err(error);
-                }
-            };
-        }
-        after.revision = turn.revision();
-        Ok(Edit { turn, policy: after, previous: before.event, names })
-    }
-
-    async fn write_policy(
-        &self,
-        attempt: &Attempt,
-        edit: Edit,
-        reason: Option<String>,
-        detail: Vec<String>,
-    ) -> Result<PolicyView> {
-        let Edit { turn, mut policy, previous, names } = edit;
-        let mut draft = attempt.draft(Outcome::Done, reason, Some(previous));
-        draft.detail = detail;
-        self.commit(attempt, vec![draft], |tickets, writes| {
-            policy.event = tickets.event(0);
-            writes.policy(&policy, turn);
-            for (turn, name) in names {
-                writes.name(&name, turn);
-            }
-            Ok(PolicyView::of(&policy))
-        })
-        .await
-    }
-}
-
-fn require_living(policy: &Policy) -> Result<()> {
-    match policy.retired_at {
-        None => Ok(()),
-        Some(_) => {
-            Err(Error::new(Code::StateConflict, "the policy is retired, for good; create another one"))
         }
     }
 }

@@ -91,7 +91,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         if refusal.code == Code::RenewalUsed {
             self.used_twice(attempt, &renewal, held).await?;
         } else if let Some((turn, key)) = held {
-            attempt.unused_key(key, turn);
+            attempt.unused(key, turn);
         }
         Err(refusal)
     }
@@ -177,7 +177,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let reservation = attempt.take_reservation();
         self.commit(attempt, vec![draft], |tickets, writes| {
             key.event = tickets.event(0);
-            writes.key(&key, turn);
+            writes.change(&key, turn);
             writes.renewal_used(renewal.id, key.event);
             writes.renewal(&next.record);
             let claimed = ClaimedKey::of(&key, version, minted.token, Some(next));
@@ -199,11 +199,11 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let (turn, mut key) = match held {
             Some(held) if first => held,
             Some((turn, key)) => {
-                attempt.unused_key(key, turn);
+                attempt.unused(key, turn);
                 return Ok(());
             }
             // Not beside a turn that is held: it would wait for itself.
-            None if first => self.ledger.key_turn(renewal.key).await?,
+            None if first => self.ledger.turn_at::<Key>(renewal.key).await?,
             None => return Ok(()),
         };
         let terms = self.terms_of(&key).await?;
@@ -220,7 +220,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         key.revision = turn.revision();
         self.commit(attempt, vec![draft], |tickets, writes| {
             key.event = tickets.event(0);
-            writes.key(&key, turn);
+            writes.change(&key, turn);
             for version in dying {
                 writes.version_kill(key.id, version, key.event);
             }

@@ -4,7 +4,7 @@
 //! Flags and tombstones are never sealed anew; outcomes, taken claims and batches of use are left to grow old.
 
 use crate::attempt::Attempt;
-use crate::held::Held;
+use crate::held::{Held, InTurn};
 use crate::service::Service;
 use keyward_crypto::Sealer;
 use keyward_domain::application::{Application, Details};
@@ -24,8 +24,8 @@ use keyward_domain::{
 use keyward_ledger::{Draft, KvWrite, Turn};
 use keyward_records::projection::{Entry, PAGE_ENTRIES, lists};
 use keyward_records::{
-    Counts, Flag, KvCount, KvRead, NameRecord, Pass, Place, Record, RecordError, Resealing, WholePass, names,
-    open,
+    Counts, Flag, KvCount, KvRead, NameRecord, Pass, Place, Record, RecordError, Resealing, Revised,
+    WholePass, names, open,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -654,55 +654,39 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                     None => ledger.issuing_turn().await?,
                     Some(old) => ledger.issuing_turn_again(old).await?,
                 };
-                found.map(|issuing| Held::Issuing(issuing, turn))
+                found.map(|issuing| Held::in_turn(issuing, turn))
             }
-            Old::Role(id) => {
-                let (turn, role) = match old {
-                    None => ledger.role_turn(*id).await?,
-                    Some(old) => ledger.role_turn_again(*id, old).await?,
-                };
-                Some(Held::Role(Box::new(role), turn))
-            }
-            Old::Webhook(id) => {
-                let (turn, webhook) = match old {
-                    None => ledger.webhook_turn(*id).await?,
-                    Some(old) => ledger.webhook_turn_again(*id, old).await?,
-                };
-                Some(Held::Webhook(Box::new(webhook), turn))
-            }
-            Old::Policy(id) => {
-                let (turn, policy) = match old {
-                    None => ledger.policy_turn(*id).await?,
-                    Some(old) => ledger.policy_turn_again(*id, old).await?,
-                };
-                Some(Held::Policy(Box::new(policy), turn))
-            }
+            Old::Role(id) => Some(self.hold_at::<Role>(*id, old).await?),
+            Old::Webhook(id) => Some(self.hold_at::<Webhook>(*id, old).await?),
+            Old::Policy(id) => Some(self.hold_at::<Policy>(*id, old).await?),
             Old::Application(id) => {
                 let (turn, application, details) = match old {
                     None => ledger.application_turn(*id).await?,
                     Some(old) => ledger.application_turn_again(*id, old).await?,
                 };
-                Some(Held::Application(Box::new((application, details)), turn))
+                Some(Held::in_turn((application, details), turn))
             }
-            Old::Key(id) => {
-                let (turn, key) = match old {
-                    None => ledger.key_turn(*id).await?,
-                    Some(old) => ledger.key_turn_again(*id, old).await?,
-                };
-                Some(Held::Key(Box::new(key), turn))
-            }
+            Old::Key(id) => Some(self.hold_at::<Key>(*id, old).await?),
             Old::Name(store_key) => {
                 let (turn, name) = match old {
                     None => ledger.name_turn(store_key.clone()).await?,
                     Some(old) => ledger.name_turn_again(store_key.clone(), old).await?,
                 };
-                Some(Held::Name(name, turn))
+                Some(Held::in_turn(name, turn))
             }
             Old::Claim(id) => self.read().claim(*id).await?.map(|claim| Held::Claim(Box::new(claim))),
             Old::Renewal(id) => {
                 self.read().renewal(*id).await?.map(|renewal| Held::Renewal(Box::new(renewal)))
             }
         })
+    }
+
+    async fn hold_at<T: Revised + Into<InTurn>>(&self, id: T::Id, old: Option<Turn>) -> Result<Held> {
+        let (turn, record) = match old {
+            None => self.ledger.turn_at::<T>(id).await?,
+            Some(old) => self.ledger.turn_at_again(id, old).await?,
+        };
+        Ok(Held::in_turn(record, turn))
     }
 }
 

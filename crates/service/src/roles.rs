@@ -1,8 +1,8 @@
 //! Roles: create, look, list, change, retire.
 
 use crate::answer::Answer;
-use crate::applications::{check_revision, overtaken};
 use crate::attempt::{Attempt, keep_outcome};
+use crate::edit::{Editable, check_revision, require_living};
 use crate::list::{List, Page};
 use crate::service::{REPLAY_S, Service};
 use crate::view::RoleView;
@@ -14,10 +14,10 @@ use keyward_domain::role::{ROLES_MAX, Role};
 use keyward_domain::scope::administration as scope;
 use keyward_domain::scope::{Scope, ScopeSet};
 use keyward_domain::text::{Description, Name, check_description, check_name, check_reason};
-use keyward_domain::{Code, Error, Result, RoleId};
-use keyward_ledger::{KvWrite, Turn};
+use keyward_domain::{Code, Error, Result, RoleId, Timestamp};
+use keyward_ledger::KvWrite;
 use keyward_records::projection::lists;
-use keyward_records::{KvCount, KvRead, NameRecord};
+use keyward_records::{KvCount, KvRead};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -109,12 +109,14 @@ impl RoleChange {
     }
 }
 
-/// A change of a role that is ready to be written.
-struct Edit {
-    turn: Turn,
-    role: Role,
-    previous: EventId,
-    names: Vec<(Turn, NameRecord)>,
+impl Editable for Role {
+    fn retired_at(&self) -> Option<Timestamp> {
+        self.retired_at
+    }
+
+    fn unique_name(&self) -> Option<(NameHolder, &str)> {
+        Some((NameHolder::Role(self.id), &self.name))
+    }
 }
 
 impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
@@ -207,7 +209,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         if_match: Option<u64>,
     ) -> Result<RoleView> {
         attempt.caller.require(scope::ROLES_WRITE)?;
-        let edit = async |role: &Role| {
+        let known = self.known_role(id).await?;
+        let decide = async |role: &Role| {
             attempt.caller.require_all(&role.scopes)?;
             let changed = change.apply(role)?;
             attempt.caller.require_all(&changed.scopes)?;
@@ -216,12 +219,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             self.keep_a_root_with_role(role, &changed).await?;
             Ok(changed)
         };
-        let edit = self.edit_role(attempt, id, edit).await?;
+        let edit = self.edit(attempt, &known, decide).await?;
         let mut detail = change.names();
         if change.scopes.is_some() {
-            detail.push(allows(&edit.role.scopes));
+            detail.push(allows(&edit.after.scopes));
         }
-        self.write_role(attempt, edit, None, detail).await
+        self.commit_edit(attempt, edit, None, detail, |role, _| RoleView::of(role)).await
     }
 
     /// Retires a role, for good: it allows nothing from then on, and its name is free. One that is retired stays as it is.
@@ -249,89 +252,20 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             }
         }
         let now = self.clock.now();
-        let edit = async |role: &Role| {
+        let decide = async |role: &Role| {
             attempt.caller.require_all(&role.scopes)?;
             require_living(role)?;
             Ok(Role { retired_at: Some(now), ..role.clone() })
         };
-        let edit = self.edit_role(attempt, id, edit).await?;
-        self.write_role(attempt, edit, Some(reason.to_owned()), Vec::new()).await
-    }
-
-    /// Decides on a change before and in the role's turn, and takes the turns of the names that it moves.
-    async fn edit_role(
-        &self,
-        attempt: &Attempt,
-        id: RoleId,
-        edit: impl AsyncFn(&Role) -> Result<Role>,
-    ) -> Result<Edit> {
-        // Looked at before a turn is taken: there is no turn at what does not exist.
-        edit(&self.known_role(id).await?).await?;
-        let (mut turn, mut before) = self.ledger.role_turn(id).await?;
-        let mut after = match edit(&before).await {
-            Ok(after) => after,
-            Err(error) => {
-                attempt.unused_role(before, turn);
-                return Err(error);
-            }
-        };
-        let name = after.retired_at.is_none().then_some(after.name.as_str());
-        let names = match self.exchange_names(attempt, NameHolder::Role(id), &before.name, name).await {
-            Ok(names) => names,
-            Err(error) => {
-                attempt.unused_role(before, turn);
-                return Err(error);
-            }
-        };
-        if self.ledger.is_old(&turn) {
-            let name = before.name;
-            (turn, before) = self.ledger.role_turn_again(id, turn).await?;
-            let still = if before.name == name { edit(&before).await } else { Err(overtaken()) };
-            after = match still {
-                Ok(after) => after,
-                Err(error) => {
-                    // The names' turns lapse: somebody stepped over them meanwhile, or will.
-                    attempt.unused_role(before, turn);
-                    return Err(error);
-                }
-            };
-        }
-        after.revision = turn.revision();
-        Ok(Edit { turn, role: after, previous: before.event, names })
-    }
-
-    async fn write_role(
-        &self,
-        attempt: &Attempt,
-        edit: Edit,
-        reason: Option<String>,
-        detail: Vec<String>,
-    ) -> Result<RoleView> {
-        let Edit { turn, mut role, previous, names } = edit;
-        let mut draft = attempt.draft(Outcome::Done, reason, Some(previous));
-        draft.detail = detail;
-        self.commit(attempt, vec![draft], |tickets, writes| {
-            role.event = tickets.event(0);
-            writes.role(&role, turn);
-            for (turn, name) in names {
-                writes.name(&name, turn);
-            }
-            Ok(RoleView::of(&role))
-        })
-        .await
+        let edit = self.edit(attempt, &known, decide).await?;
+        let reason = Some(reason.to_owned());
+        self.commit_edit(attempt, edit, reason, Vec::new(), |role, _| RoleView::of(role)).await
     }
 }
 
 /// What an event says of the scopes that a role allows from now on.
 fn allows(scopes: &ScopeSet) -> String {
     format!("scopes {}", scopes.joined())
-}
-
-fn require_living(role: &Role) -> Result<()> {
-    match role.retired_at {
-        None => Ok(()),
-        Some(_) => Err(Error::new(Code::StateConflict, "the role is retired, for good; create another one")),
-    }
 }
 
 /// The roles that a request's `roles` names, each once.

@@ -95,7 +95,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let (version, dying) = match offered {
             Ok(offered) => offered,
             Err(error) => {
-                attempt.unused_key(key, turn);
+                attempt.unused(key, turn);
                 return Err(error);
             }
         };
@@ -248,7 +248,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         check_reason("reason", reason)?;
         self.require_alive(&known).await?;
         check(&known)?;
-        let (turn, key) = self.ledger.key_turn(id).await?;
+        let (turn, key) = self.ledger.turn_at::<Key>(id).await?;
         let still = match self.require_superset(attempt, key.application, &key.scopes, &key.roles).await {
             Ok(()) => check(&key),
             Err(error) => Err(error),
@@ -256,7 +256,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         match still {
             Ok(()) => Ok((turn, key)),
             Err(error) => {
-                attempt.unused_key(key, turn);
+                attempt.unused(key, turn);
                 Err(error)
             }
         }
@@ -279,7 +279,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         beside.versions_killed.extend_from_slice(&dying);
         self.commit(attempt, vec![draft], |tickets, writes| {
             key.event = tickets.event(0);
-            writes.key(&key, turn);
+            writes.change(&key, turn);
             for version in &dying {
                 writes.version_kill(key.id, *version, key.event);
             }

@@ -43,7 +43,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             Some(old) => self.ledger.name_turn_again(store_key, old).await?,
         };
         if record.owner.holder().is_some_and(|other| other != holder) {
-            attempt.unused_name(record, turn);
+            attempt.unused(record, turn);
             return Err(Error::new(Code::NameTaken, format!("another {kind} has this name; choose another")));
         }
         record.owner.give(Some(holder));

@@ -1,12 +1,13 @@
 //! Webhooks: create, look, list, change, rotate their secrets, retire. What is sent to them is in `delivery.rs`.
 
 use crate::answer::{Answer, Body};
-use crate::applications::check_revision;
 use crate::attempt::{Attempt, keep_outcome};
+use crate::edit::{Editable, check_revision, require_living};
 use crate::list::{List, Page};
 use crate::service::{REPLAY_S, Service};
 use keyward_crypto::{SecretText, webhook as signing};
 use keyward_domain::announcement::Filter;
+use keyward_domain::application::NameHolder;
 use keyward_domain::delivery::{Circuit, Failure, Queue};
 use keyward_domain::error::FieldError;
 use keyward_domain::event::{EventId, Outcome};
@@ -18,7 +19,7 @@ use keyward_domain::webhook::{
     Importance, OLD_SECRET_S, OldSecret, SECRET_PREFIX, Targets, Url, WEBHOOKS_MAX, Webhook, check_url,
 };
 use keyward_domain::{ApplicationId, Code, Error, Result, Timestamp, WebhookId};
-use keyward_ledger::{KvWrite, Turn};
+use keyward_ledger::KvWrite;
 use keyward_records::projection::lists;
 use keyward_records::{KvCount, KvRead};
 use serde::{Deserialize, Serialize};
@@ -273,13 +274,18 @@ impl Body for WebhookWithSecret {
     }
 }
 
-/// A change of a webhook that is ready to be written.
-struct Edit {
-    turn: Turn,
-    webhook: Webhook,
-    previous: EventId,
-    /// Whether it was sent to before.
-    was_open: bool,
+impl Editable for Webhook {
+    fn retired_at(&self) -> Option<Timestamp> {
+        self.retired_at
+    }
+
+    fn unique_name(&self) -> Option<(NameHolder, &str)> {
+        None
+    }
+
+    fn follow(&mut self, before: &Self, event: EventId) {
+        written_by(self, before.is_open(), event);
+    }
 }
 
 impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
@@ -442,14 +448,17 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         targets: Targets,
     ) -> Result<WebhookView> {
         let known = self.visible_webhook(attempt, scope::WEBHOOKS_WRITE, id).await?;
-        let edit = |webhook: &Webhook| {
+        let decide = async |webhook: &Webhook| {
             let changed = change.apply(webhook, targets)?;
             check_revision(if_match, webhook.revision)?;
-            require_kept(webhook)?;
+            require_living(webhook)?;
             Ok(changed)
         };
-        let edit = self.edit_webhook(attempt, &known, edit).await?;
-        self.write_webhook(attempt, edit, None, change.names()).await
+        let edit = self.edit(attempt, &known, decide).await?;
+        let queue = self.read().delivery_queue(id).await?;
+        let now = self.clock.now();
+        let names = change.names();
+        self.commit_edit(attempt, edit, None, names, |webhook, _| WebhookView::of(webhook, &queue, now)).await
     }
 
     /// Gives a webhook another secret. The one before signs as well for a day, so that whoever listens can change over.
@@ -467,26 +476,23 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         }
         let now = self.clock.now();
         let secret = self.rng.bytes();
-        let edit = |webhook: &Webhook| {
-            require_kept(webhook)?;
+        let decide = async |webhook: &Webhook| {
+            require_living(webhook)?;
             let old_secret = Some(OldSecret { secret: webhook.secret, until: now.plus_s(OLD_SECRET_S) });
             Ok(Webhook { secret, old_secret, ..webhook.clone() })
         };
-        let Edit { turn, mut webhook, previous, .. } = self.edit_webhook(attempt, &known, edit).await?;
+        let edit = self.edit(attempt, &known, decide).await?;
         // Somebody with the same Idempotency-Key may have been faster while the turn was waited for.
         if let Some(text) = self.begin_again(attempt).await? {
             return Ok(Answer::Replayed(text));
         }
         let queue = self.read().delivery_queue(id).await?;
-        let draft = attempt.draft(Outcome::Done, None, Some(previous));
         let reservation = attempt.take_reservation();
         let made = self
-            .commit(attempt, vec![draft], |tickets, writes| {
-                webhook.event = tickets.event(0);
-                writes.webhook(&webhook, turn);
-                let made = WebhookWithSecret::of(&webhook, &queue, now);
+            .commit_edit(attempt, edit, None, Vec::new(), |webhook, writes| {
+                let made = WebhookWithSecret::of(webhook, &queue, now);
                 keep_outcome(reservation, &made, now, writes);
-                Ok(made)
+                made
             })
             .await?;
         Ok(Answer::Fresh(made))
@@ -509,51 +515,14 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             return self.webhook_view(&known).await;
         }
         let now = self.clock.now();
-        let edit = |webhook: &Webhook| {
-            require_kept(webhook)?;
+        let decide = async |webhook: &Webhook| {
+            require_living(webhook)?;
             Ok(Webhook { retired_at: Some(now), old_secret: None, ..webhook.clone() })
         };
-        let edit = self.edit_webhook(attempt, &known, edit).await?;
-        self.write_webhook(attempt, edit, Some(reason.to_owned()), Vec::new()).await
-    }
-
-    /// Decides on a change before and in the webhook's turn.
-    async fn edit_webhook(
-        &self,
-        attempt: &Attempt,
-        known: &Webhook,
-        edit: impl Fn(&Webhook) -> Result<Webhook>,
-    ) -> Result<Edit> {
-        // Before a turn is taken: nobody waits for one that is refused.
-        edit(known)?;
-        let (turn, before) = self.ledger.webhook_turn(known.id).await?;
-        let mut webhook = match edit(&before) {
-            Ok(after) => after,
-            Err(error) => {
-                attempt.unused_webhook(before, turn);
-                return Err(error);
-            }
-        };
-        webhook.revision = turn.revision();
-        Ok(Edit { turn, webhook, previous: before.event, was_open: before.is_open() })
-    }
-
-    async fn write_webhook(
-        &self,
-        attempt: &Attempt,
-        edit: Edit,
-        reason: Option<String>,
-        detail: Vec<String>,
-    ) -> Result<WebhookView> {
-        let queue = self.read().delivery_queue(edit.webhook.id).await?;
-        let mut draft = attempt.draft(Outcome::Done, reason, Some(edit.previous));
-        draft.detail = detail;
-        let now = self.clock.now();
-        let Edit { turn, mut webhook, was_open, .. } = edit;
-        self.commit(attempt, vec![draft], |tickets, writes| {
-            written_by(&mut webhook, was_open, tickets.event(0));
-            writes.webhook(&webhook, turn);
-            Ok(WebhookView::of(&webhook, &queue, now))
+        let edit = self.edit(attempt, &known, decide).await?;
+        let queue = self.read().delivery_queue(id).await?;
+        self.commit_edit(attempt, edit, Some(reason.to_owned()), Vec::new(), |webhook, _| {
+            WebhookView::of(webhook, &queue, now)
         })
         .await
     }
@@ -587,10 +556,5 @@ fn missing(pattern: &'static str, application: ApplicationId) -> Scope {
 }
 
 pub(crate) fn require_kept(webhook: &Webhook) -> Result<()> {
-    match webhook.retired_at {
-        None => Ok(()),
-        Some(_) => {
-            Err(Error::new(Code::StateConflict, "the webhook is retired, for good; create another one"))
-        }
-    }
+    require_living(webhook)
 }
