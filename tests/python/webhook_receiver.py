@@ -1,14 +1,17 @@
 # Whoever listens to webhooks, on a free port of this machine: verifies what comes with Standard Webhooks' own library, keeps it, and
-# answers as it is told. `POST /control` with {"secret", "answer"} tells it; `GET /control` gives what came since the last time.
+# answers as it is told. `POST /control` with {"secret", "answer", "retry_after"} tells it; `GET /control` gives what came since the last time. With a file
+# of key and certificate it listens on a second port as well, over TLS. Prints its ports.
 import json
+import ssl
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
-state = {"secret": None, "answer": "verify", "came": []}
+state = {"secret": None, "answer": "verify", "retry_after": None, "came": []}
 HANG_S = 60
 
 
@@ -77,14 +80,25 @@ class Receiver(BaseHTTPRequestHandler):
         elif answer == "large":
             self.answer(200, b"x" * (8 << 20))
         else:
-            self.answer(int(answer))
+            later = {"Retry-After": state["retry_after"]} if state["retry_after"] else {}
+            self.answer(int(answer), **later)
 
 
-server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-server.daemon_threads = True
-print(server.server_port, flush=True)
+servers = [ThreadingHTTPServer(("127.0.0.1", 0), Receiver)]
+if len(sys.argv) > 1:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(sys.argv[1])
+    secured = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    # The handshake is made by the thread that answers: one that fails ends that one alone.
+    secured.socket = context.wrap_socket(secured.socket, server_side=True, do_handshake_on_connect=False)
+    secured.handle_error = lambda *_: None
+    servers.append(secured)
+print(*(server.server_port for server in servers), flush=True)
 sys.stdout.close()
+for server in servers:
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
 try:
-    server.serve_forever()
+    threading.Event().wait()
 except KeyboardInterrupt:
     pass

@@ -48,7 +48,7 @@ pub struct Setup {
     is_on_redis: bool,
     is_ticking: bool,
     has_witness: bool,
-    blocks_private_networks: bool,
+    runtime_config: String,
     variables: Vec<(String, String)>,
 }
 
@@ -60,7 +60,7 @@ impl Setup {
             is_on_redis: false,
             is_ticking: false,
             has_witness: false,
-            blocks_private_networks: false,
+            runtime_config: String::new(),
             variables: Vec::new(),
         }
     }
@@ -88,7 +88,14 @@ impl Setup {
     /// On a host that connects nobody to a private network, as docs/webhooks.md has it.
     #[must_use]
     pub fn without_private_networks(self) -> Self {
-        Self { blocks_private_networks: true, ..self }
+        self.configured("[outbound_networking]\nblock_networks = [\"private\"]\n")
+    }
+
+    /// With this in its runtime configuration.
+    #[must_use]
+    pub fn configured(mut self, text: &str) -> Self {
+        self.runtime_config.push_str(text);
+        self
     }
 
     /// By `keyward up`, without a test world.
@@ -113,8 +120,8 @@ impl Setup {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let redis = self.is_on_redis.then(|| redis_for(folder.path()));
         let mut setup = self;
-        if setup.blocks_private_networks {
-            configure(folder.path(), "[outbound_networking]\nblock_networks = [\"private\"]\n");
+        if !setup.runtime_config.is_empty() {
+            configure(folder.path(), &setup.runtime_config);
         }
         if setup.has_witness && matches!(setup.program, Program::Host) {
             witness_for(folder.path());

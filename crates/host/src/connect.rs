@@ -2,7 +2,6 @@
 //! No step takes longer than its bound. Nothing here follows a redirect or keeps a connection.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,7 +19,17 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, timeout};
 use wasmtime_wasi_http::{Error, WasiBody};
 
+use crate::client_tls::ClientTls;
 use crate::networks::BlockedNetworks;
+
+/// What the runtime configuration says of the network.
+#[derive(Default)]
+pub(crate) struct Networking {
+    /// Networks that no component is connected to.
+    pub(crate) blocked: BlockedNetworks,
+    /// Whom components trust.
+    pub(crate) client_tls: ClientTls,
+}
 
 /// How long each step may take.
 #[derive(Clone, Copy)]
@@ -33,14 +42,15 @@ pub(crate) struct Bounds {
     pub(crate) between_bytes: Duration,
 }
 
-/// Sends a request to where its URI leads.
+/// Sends a request of a component to where its URI leads.
 pub(crate) async fn send(
     mut request: Request<WasiBody>,
-    blocked: &BlockedNetworks,
+    networking: &Networking,
+    component: &str,
     bounds: Bounds,
 ) -> Result<Response<WasiBody>, Error> {
     let (host, port, is_tls) = destination(request.uri())?;
-    let connected = timeout(bounds.connect, connect(&host, port, is_tls, blocked)).await;
+    let connected = timeout(bounds.connect, connect(&host, port, is_tls, networking, component)).await;
     let stream = connected.map_err(|_| Error::ConnectionTimeout)??;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let connection = Task(tokio::spawn(async move {
@@ -89,11 +99,12 @@ async fn connect(
     host: &str,
     port: u16,
     is_tls: bool,
-    blocked: &BlockedNetworks,
+    networking: &Networking,
+    component: &str,
 ) -> Result<Box<dyn Stream>, Error> {
     let unknown = |_| Error::DnsError { rcode: None, info_code: None };
     let addresses = tokio::net::lookup_host((host, port)).await.map_err(unknown)?;
-    let allowed = blocked.allowed(addresses);
+    let allowed = networking.blocked.allowed(addresses);
     if allowed.is_empty() {
         return Err(Error::DestinationIpProhibited);
     }
@@ -105,15 +116,11 @@ async fn connect(
         return Ok(Box::new(stream));
     }
     let name = ServerName::try_from(host.to_owned()).map_err(|_| Error::HttpRequestUriInvalid)?;
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };
-    // Named, so that it does not hang on which providers other crates bring along.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::Tls(std::io::Error::other(error)))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let config = networking
+        .client_tls
+        .config(component, host, port)
+        .map_err(|error| Error::Tls(std::io::Error::other(error)))?;
+    let connector = tokio_rustls::TlsConnector::from(config);
     Ok(Box::new(connector.connect(name, stream).await.map_err(Error::Tls)?))
 }
 

@@ -14,9 +14,9 @@ use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, Was
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::app::App;
+use crate::connect::Networking;
 use crate::limits::Limits;
 use crate::log::{GuestOutput, Log};
-use crate::networks::BlockedNetworks;
 use crate::outbound::AllowedHosts;
 use crate::send::Outbound;
 use crate::store::Stores;
@@ -31,8 +31,7 @@ pub(crate) struct Environment {
     pub(crate) stores: Stores,
     pub(crate) world: Option<Arc<World>>,
     pub(crate) clock: Arc<Clock>,
-    /// Networks that no component is connected to.
-    pub(crate) blocked: BlockedNetworks,
+    pub(crate) networking: Networking,
     /// Outbound requests in flight.
     pub(crate) outbound: Arc<Semaphore>,
     /// Chained requests in flight.

@@ -4,6 +4,7 @@
 mod app;
 mod artifact;
 mod bindings;
+mod client_tls;
 mod connect;
 mod cron;
 mod engine;
@@ -17,6 +18,7 @@ mod manifest;
 mod native;
 mod networks;
 mod outbound;
+mod pem;
 mod route;
 mod send;
 mod start;

@@ -74,13 +74,14 @@ async fn send(
         between_bytes: bounded(asked.between_bytes_timeout),
     };
     let authority = request.uri().authority().cloned();
-    let response = connect::send(request, &env.blocked, bounds).await.inspect_err(|error| {
-        if matches!(error, Error::DestinationIpProhibited) {
-            let authority = authority.as_ref().map_or("", |authority| authority.as_str());
-            let message = format!("a request to {authority} was denied: it leads into a blocked network");
-            env.log.warn(Some(&config.id), &message);
-        }
-    })?;
+    let response =
+        connect::send(request, &env.networking, &config.id, bounds).await.inspect_err(|error| {
+            if matches!(error, Error::DestinationIpProhibited) {
+                let authority = authority.as_ref().map_or("", |authority| authority.as_str());
+                let message = format!("a request to {authority} was denied: it leads into a blocked network");
+                env.log.warn(Some(&config.id), &message);
+            }
+        })?;
     let done: Io = Box::new(std::future::ready(Ok(())));
     Ok((response.map(|body| Held::new(body, permit).boxed_unsync()), done))
 }

@@ -19,6 +19,7 @@ use wasmtime_wasi_http::handler::{ProxyHandler, ProxyPre};
 use crate::app::{App, Destination};
 use crate::artifact::load_or_compile;
 use crate::bindings::cron::CronPre;
+use crate::connect::Networking;
 use crate::cron::{CronComponent, parse_schedule};
 use crate::engine;
 use crate::error::StartError;
@@ -32,7 +33,7 @@ use crate::manifest::{Answer, Component, Manifest};
 use crate::networks::BlockedNetworks;
 use crate::outbound::AllowedHosts;
 use crate::route::Router;
-use crate::store::config::{blocked_networks, open_stores};
+use crate::store::config::{networking, open_stores};
 use crate::variables::Values;
 use crate::world::clock::Clock;
 use crate::world::{World, WorldConfig, control};
@@ -144,13 +145,12 @@ pub async fn start(config: HostConfig) -> Result<Running, StartError> {
         }
     }
     let (stop, stopping) = watch::channel(false);
+    let Networking { blocked, client_tls } = networking(config.runtime_config.as_deref(), world.is_some())?;
     let env = Arc::new(Environment {
         engine: engine::build(&config.limits)?,
         log,
         stores,
-        blocked: config
-            .blocked_networks
-            .and(blocked_networks(config.runtime_config.as_deref(), world.is_some())?),
+        networking: Networking { blocked: config.blocked_networks.and(blocked), client_tls },
         clock: world.as_ref().map_or_else(|| Arc::new(Clock::real()), |world| world.clock.clone()),
         world,
         outbound: Arc::new(Semaphore::new(config.limits.outbound_in_flight_max)),

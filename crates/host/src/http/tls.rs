@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
 use crate::error::StartError;
+use crate::pem;
 
 /// Where the listener's certificate chain and key lie.
 #[derive(Clone, Debug)]
@@ -22,15 +21,8 @@ pub struct TlsFiles {
 pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, StartError> {
     let fault =
         |path: &Path, reason: String| StartError::system(format!("TLS file `{}`", path.display()), reason);
-    let certs = CertificateDer::pem_file_iter(&files.cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|e| fault(&files.cert, e.to_string()))?;
-    if certs.is_empty() {
-        return Err(fault(&files.cert, "no certificate is in it; a PEM chain is needed".into()));
-    }
-    // The reader's errors quote nothing of the key.
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|_| fault(&files.key, "no private key in PEM form can be read from it".into()))?;
+    let certs = pem::certificates(&files.cert).map_err(|e| fault(&files.cert, e))?;
+    let key = pem::private_key(&files.key).map_err(|e| fault(&files.key, e))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

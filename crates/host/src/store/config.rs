@@ -12,6 +12,8 @@ use super::memory::Memory;
 use super::redis::Redis;
 use super::sqlite::Sqlite;
 use super::{Backend, Store, Stores};
+use crate::client_tls::ClientTls;
+use crate::connect::Networking;
 use crate::error::StartError;
 use crate::limits::Limits;
 use crate::networks::BlockedNetworks;
@@ -37,7 +39,7 @@ enum Kind {
 #[derive(Default)]
 struct RuntimeConfig {
     kinds: BTreeMap<String, Kind>,
-    networks: BlockedNetworks,
+    networking: Networking,
 }
 
 /// Opens every store.
@@ -100,12 +102,9 @@ pub(crate) fn open_file(label: &str, path: &Path, limits: &Limits) -> Result<Sto
     Ok(Stores { by_label: HashMap::from([(label.to_owned(), Arc::new(store))]), files: vec![file] })
 }
 
-/// Networks that no component is connected to.
-pub(crate) fn blocked_networks(
-    config: Option<&Path>,
-    test_world: bool,
-) -> Result<BlockedNetworks, StartError> {
-    Ok(read(config, test_world)?.networks)
+/// What there is to know of the network.
+pub(crate) fn networking(config: Option<&Path>, test_world: bool) -> Result<Networking, StartError> {
+    Ok(read(config, test_world)?.networking)
 }
 
 /// Where each label is kept.
@@ -166,14 +165,18 @@ fn parse(text: &str, base: &Path, test_world: bool) -> Result<RuntimeConfig, Str
         Some(Value::Table(stores)) => stores,
         Some(_) => return Err("`key_value_store` must be tables, as in `[key_value_store.default]`".into()),
     };
-    let networks = match root.remove("outbound_networking") {
+    let blocked = match root.remove("outbound_networking") {
         None => BlockedNetworks::default(),
         Some(Value::Table(table)) => BlockedNetworks::parse(table)?,
         Some(_) => return Err("`outbound_networking` must be a table".into()),
     };
+    let client_tls = match root.remove("client_tls") {
+        None => ClientTls::default(),
+        Some(tables) => ClientTls::parse(tables, base)?,
+    };
     if let Some(unknown) = root.keys().next() {
         return Err(format!(
-            "`{unknown}` is not supported by this host, which knows `[key_value_store.LABEL]` and `[outbound_networking]` alone"
+            "`{unknown}` is not supported by this host, which knows `[key_value_store.LABEL]`, `[outbound_networking]` and `[[client_tls]]` alone"
         ));
     }
     let mut kinds = BTreeMap::new();
@@ -212,7 +215,7 @@ fn parse(text: &str, base: &Path, test_world: bool) -> Result<RuntimeConfig, Str
         }
         kinds.insert(label, kind);
     }
-    Ok(RuntimeConfig { kinds, networks })
+    Ok(RuntimeConfig { kinds, networking: Networking { blocked, client_tls } })
 }
 
 #[cfg(test)]
