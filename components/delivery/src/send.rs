@@ -1,10 +1,11 @@
-//! Sends messages through the platform. No redirect is followed, nothing of an answer is read but its status, and each attempt takes a
-//! bounded time. What a name leads to is for the runtime to look at: it may be told which networks nobody is to be sent to.
+//! Sends messages through the platform. No redirect is followed, nothing of an answer is read but its status and how long to wait, and
+//! each attempt takes a bounded time. What a name leads to is for the runtime to look at: it may be told which networks nobody is to be
+//! sent to.
 
 use keyward_domain::delivery::Fault;
 use keyward_domain::ports::Clock;
 use keyward_guest::WasiClock;
-use keyward_service::{Message, Sender};
+use keyward_service::{Answered, Message, Sender};
 use spin_sdk::wasip3::http::client;
 use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Method, Request, RequestOptions, Scheme, Trailers};
 use spin_sdk::wasip3::{wit_future, wit_stream};
@@ -23,7 +24,7 @@ const USER_AGENT: &str = concat!("Keyward/", env!("CARGO_PKG_VERSION"));
 pub(crate) struct WasiSender;
 
 impl Sender for WasiSender {
-    async fn send(&self, message: &Message<'_>) -> Result<u16, Fault> {
+    async fn send(&self, message: &Message<'_>) -> Result<Answered, Fault> {
         let exchange = std::pin::pin!(exchange(message));
         let patience = std::pin::pin!(WasiClock.sleep_ms(ATTEMPT_MS_MAX));
         match futures::future::select(exchange, patience).await {
@@ -33,7 +34,7 @@ impl Sender for WasiSender {
     }
 }
 
-async fn exchange(message: &Message<'_>) -> Result<u16, ErrorCode> {
+async fn exchange(message: &Message<'_>) -> Result<Answered, ErrorCode> {
     let text = |value: &str| value.as_bytes().to_vec();
     let fields = [
         ("content-type", text("application/json")),
@@ -57,7 +58,12 @@ async fn exchange(message: &Message<'_>) -> Result<u16, ErrorCode> {
         drop(trailers);
     };
     let (answer, ()) = futures::join!(client::send(request), write);
-    Ok(answer?.get_status_code())
+    let answer = answer?;
+    let retry_after = answer.get_headers().get("retry-after").into_iter().next();
+    Ok(Answered {
+        status: answer.get_status_code(),
+        retry_after: retry_after.and_then(|field| String::from_utf8(field).ok()),
+    })
 }
 
 fn options() -> RequestOptions {

@@ -13,7 +13,7 @@ use keyward_auditor::{
 use keyward_crypto::digest::unhex;
 use keyward_crypto::note::{LogKeys, VerifierKey};
 use keyward_crypto::{Peppers, Ring, RingDocument, Sealer};
-use keyward_domain::application::{Application, Details, Status};
+use keyward_domain::application::{Application, Details, Importance, Status};
 use keyward_domain::event::{Action, Actor, ActorKind, EventId, Outcome, Source, Target};
 use keyward_domain::key::{Environment, Key, Rules};
 use keyward_domain::ports::{Clock, NoSink, Rng};
@@ -195,6 +195,7 @@ impl World {
         let event = EventId { epoch: 1, seq: 1 };
         let application = Application { id, status: Status::Active, generation: 1, revision: 1, event };
         let details = Details {
+            importance: Importance::Normal,
             id,
             name: id.to_string(),
             prefix: "kw".into(),

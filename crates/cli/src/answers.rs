@@ -18,6 +18,8 @@ pub struct Application {
     /// Whom to reach.
     #[serde(default)]
     pub contacts: Vec<String>,
+    /// How much hangs on its keys.
+    pub importance: Option<String>,
     /// The id of the policy of its keys that have none of their own.
     pub policy: Option<String>,
     /// `active` or `suspended`.
@@ -80,8 +82,6 @@ pub struct Webhook {
     pub description: String,
     /// Which types it tells of.
     pub events: Vec<String>,
-    /// How much hangs on it.
-    pub importance: String,
     /// `active`, `disabled` or `retired`.
     pub state: String,
     /// RFC 3339.
@@ -161,6 +161,10 @@ pub struct DeadLetter {
     pub application: Option<String>,
     /// How much hangs on it.
     pub impact: u32,
+    /// How many requests its key carries in a day.
+    pub requests_per_day: u64,
+    /// When its key ends, RFC 3339.
+    pub key_ends_at: Option<String>,
     /// Attempts.
     pub attempts: u32,
     /// RFC 3339.

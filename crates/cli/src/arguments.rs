@@ -7,12 +7,12 @@ use crate::context::Origins;
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use keyward_crypto::note::VerifierKey;
 use keyward_domain::announcement::{MessageId, Type};
+use keyward_domain::application::Importance;
 use keyward_domain::event::Action;
 use keyward_domain::key::EXPIRES_IN_S_MAX;
 use keyward_domain::policy::Preset;
 use keyward_domain::rotation::GRACE_S_MAX;
 use keyward_domain::scope::Scope;
-use keyward_domain::webhook::Importance;
 use keyward_domain::{ApplicationId, KeyId, PolicyId, RoleId, Timestamp, WebhookId};
 
 /// Where Keyward is unless told.
@@ -168,6 +168,9 @@ pub struct AppCreate {
     /// Whom to reach about its keys; may repeat
     #[arg(long = "contact", value_name = "TEXT")]
     pub contacts: Vec<String>,
+    /// How much hangs on its keys: low, normal, high or critical
+    #[arg(long, value_name = "LEVEL", value_parser = importance)]
+    pub importance: Option<Importance>,
     /// The policy of its keys that are given none of their own
     #[arg(long, value_name = "POLICY_ID")]
     pub policy: Option<PolicyId>,
@@ -175,7 +178,7 @@ pub struct AppCreate {
 
 /// `keyward app change`.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("change").required(true).multiple(true).args(["name", "contacts", "policy", "no_policy"]))]
+#[command(group = ArgGroup::new("change").required(true).multiple(true).args(["name", "contacts", "importance", "policy", "no_policy"]))]
 pub struct AppChange {
     /// Which
     #[arg(value_name = "APP_ID")]
@@ -186,6 +189,9 @@ pub struct AppChange {
     /// Whom to reach about its keys; may repeat: these are all
     #[arg(long = "contact", value_name = "TEXT")]
     pub contacts: Vec<String>,
+    /// How much hangs on its keys: low, normal, high or critical
+    #[arg(long, value_name = "LEVEL", value_parser = importance)]
+    pub importance: Option<Importance>,
     /// The policy of its keys that have none of their own
     #[command(flatten)]
     pub policy: PolicyChoice,
@@ -310,9 +316,6 @@ pub struct WebhookCreate {
     /// What it is for
     #[arg(long, value_name = "TEXT")]
     pub description: Option<String>,
-    /// How much hangs on it: low, normal, high or critical
-    #[arg(long, value_name = "LEVEL", value_parser = importance)]
-    pub importance: Option<Importance>,
     /// Write the secret into this new file, readable by its owner alone, instead of printing it
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -339,7 +342,7 @@ pub struct WebhookWhich {
 
 /// `keyward webhook change`.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("webhook_change").required(true).multiple(true).args(["to", "events", "description", "importance", "disable", "enable"]))]
+#[command(group = ArgGroup::new("webhook_change").required(true).multiple(true).args(["to", "events", "description", "disable", "enable"]))]
 pub struct WebhookChange {
     /// Which
     #[arg(value_name = "WEBHOOK_ID")]
@@ -353,9 +356,6 @@ pub struct WebhookChange {
     /// Another description
     #[arg(long, value_name = "TEXT")]
     pub description: Option<String>,
-    /// How much hangs on it: low, normal, high or critical
-    #[arg(long, value_name = "LEVEL", value_parser = importance)]
-    pub importance: Option<Importance>,
     /// Send nothing to it for now
     #[arg(long)]
     pub disable: bool,
@@ -1027,13 +1027,7 @@ fn event_type(text: &str) -> Result<String, String> {
 }
 
 fn importance(text: &str) -> Result<Importance, String> {
-    match text {
-        "low" => Ok(Importance::Low),
-        "normal" => Ok(Importance::Normal),
-        "high" => Ok(Importance::High),
-        "critical" => Ok(Importance::Critical),
-        _ => Err("expected `low`, `normal`, `high` or `critical`".to_owned()),
-    }
+    Importance::parse(text).ok_or_else(|| "expected `low`, `normal`, `high` or `critical`".to_owned())
 }
 
 fn message_id(text: &str) -> Result<MessageId, String> {

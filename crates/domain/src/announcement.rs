@@ -83,6 +83,8 @@ types! {
     RootRecovered = "alarm.root_recovered",
     /// Calls without a valid credential came from somewhere; told once per source and minute.
     CredentialsRefused = "alarm.credentials_refused",
+    /// So many of them that whoever sends them is told to wait; told once per source and minute.
+    LockedOut = "alarm.locked_out",
     /// Somebody asked whether the webhook works.
     WebhookTested = "webhook.tested",
 }
@@ -121,6 +123,7 @@ impl Type {
             Action::EpochOpened => done(Self::StoreRolledBack),
             Action::RootRecovered => done(Self::RootRecovered),
             Action::AnonymousRefused => Some(Self::CredentialsRefused),
+            Action::AnonymousLockedOut => Some(Self::LockedOut),
             // Sent when it is asked for, to the one webhook.
             Action::WebhookTested => None,
             // Of concern to those who administer, who have the log.

@@ -21,6 +21,35 @@ pub enum Status {
     Suspended,
 }
 
+/// How much hangs on an application's keys: what went wrong about them is listed by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = ApplicationImportance)]
+pub enum Importance {
+    /// Nobody would be called out of bed for it.
+    Low,
+    /// Somebody waits for it.
+    #[default]
+    Normal,
+    /// Business stops without it.
+    High,
+    /// Everything stops without it.
+    Critical,
+}
+
+impl Importance {
+    /// The level of this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "low" => Some(Self::Low),
+            "normal" => Some(Self::Normal),
+            "high" => Some(Self::High),
+            "critical" => Some(Self::Critical),
+            _ => None,
+        }
+    }
+}
+
 /// What validation must know: the record `a:{app}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Application {
@@ -48,6 +77,9 @@ pub struct Details {
     /// Whom to reach about its keys.
     #[serde(default)]
     pub contacts: Vec<String>,
+    /// How much hangs on its keys.
+    #[serde(default)]
+    pub importance: Importance,
     /// When it was created.
     #[serde(with = "millis")]
     pub created_at: Timestamp,

@@ -4,10 +4,10 @@
 //! INVARIANT: an announcement that is queued leaves the queue delivered, or as a dead letter that says why.
 
 use crate::announcement::Type;
+use crate::application::Importance;
 use crate::event::EventId;
 use crate::id::{ApplicationId, KeyId, WebhookId};
 use crate::timestamp::{Timestamp, millis};
-use crate::webhook::Importance;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -33,6 +33,8 @@ pub const PROBE_S_MAX: i64 = 3_600;
 pub const IN_FLIGHT_S: i64 = 60;
 /// Attempts at one webhook that are made at the same time.
 pub const AT_ONCE: usize = 8;
+/// How long an endpoint may ask to be left alone, in seconds: a day. What it asks for beyond is not heeded.
+pub const HOLD_S_MAX: u32 = 24 * 3600;
 
 /// The queue of one webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,9 +68,9 @@ pub struct Pending {
     /// About which key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyId>,
-    /// When that key ends, as far as it was known then.
-    #[serde(default, with = "millis::option")]
-    pub key_ends_at: Option<Timestamp>,
+    /// What hangs on it, as far as that was known when it was queued.
+    #[serde(flatten)]
+    pub stakes: Stakes,
     /// Since when it is in the queue.
     #[serde(with = "millis")]
     pub since: Timestamp,
@@ -78,6 +80,20 @@ pub struct Pending {
     /// When the next is due.
     #[serde(with = "millis")]
     pub due_at: Timestamp,
+}
+
+/// What hangs on an announcement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Stakes {
+    /// How important its application is.
+    #[serde(default)]
+    pub importance: Importance,
+    /// How many requests its key carries in a day.
+    #[serde(default)]
+    pub requests_per_day: u64,
+    /// When its key ends.
+    #[serde(default, with = "millis::option")]
+    pub key_ends_at: Option<Timestamp>,
 }
 
 /// An announcement that could not be delivered.
@@ -122,6 +138,9 @@ pub struct Health {
     /// A probe is under way.
     #[serde(default)]
     pub is_probing: bool,
+    /// Until when the endpoint asked to be left alone.
+    #[serde(default, with = "millis::option")]
+    pub hold_until: Option<Timestamp>,
     /// Announcements delivered.
     #[serde(default)]
     pub delivered: u64,
@@ -186,8 +205,23 @@ impl Fault {
     }
 }
 
+/// An attempt that was not taken, as whoever made it saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setback {
+    /// Why.
+    pub fault: Fault,
+    /// How long the endpoint asked to be left alone, in seconds; see [`retry_after_s`].
+    pub retry_after_s: Option<u32>,
+}
+
+impl From<Fault> for Setback {
+    fn from(fault: Fault) -> Self {
+        Self { fault, retry_after_s: None }
+    }
+}
+
 /// What an attempt came to.
-pub type Attempted = Result<(), Fault>;
+pub type Attempted = Result<(), Setback>;
 
 /// Whether attempts are let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -217,7 +251,11 @@ impl Health {
         self.success_at = Some(now);
     }
 
-    fn failed(&mut self, fault: Fault, now: Timestamp) {
+    fn failed(&mut self, Setback { fault, retry_after_s }: Setback, now: Timestamp) {
+        if let Some(wait_s) = retry_after_s {
+            let until = now.plus_s(i64::from(wait_s.min(HOLD_S_MAX)));
+            self.hold_until = self.hold_until.max(Some(until));
+        }
         self.failures = self.failures.saturating_add(1);
         self.failure = Some(Failure { at: now, fault });
         if self.probe_at.is_none() {
@@ -260,7 +298,9 @@ impl Queue {
         for pending in spent {
             self.bury(pending, DeathCause::Exhausted, now);
         }
+        let is_held = self.health.hold_until.is_some_and(|until| now < until);
         let room = match self.health.circuit(now) {
+            _ if is_held => 0,
             Circuit::Open => 0,
             Circuit::HalfOpen => room.min(1),
             Circuit::Closed => room.min(AT_ONCE),
@@ -289,8 +329,8 @@ impl Queue {
                     self.pending.remove(place);
                 }
             }
-            Err(fault) => {
-                self.health.failed(fault, now);
+            Err(setback) => {
+                self.health.failed(setback, now);
                 // One that took so long that another was made in its place decides nothing any more.
                 let Some(pending) = place.and_then(|place| self.pending.get_mut(place)) else { return };
                 if pending.attempts != tried.attempts {
@@ -330,7 +370,7 @@ impl Queue {
     }
 
     /// Puts dead letters back into the queue, the one of `event` or as many as there is room for, as if they were new; how many those
-    /// were. An open circuit lets one through at once: whoever replays has reason to.
+    /// were. An open circuit lets one through at once, whatever the endpoint asked for: whoever replays has reason to.
     pub fn replay(&mut self, event: Option<EventId>, now: Timestamp) -> usize {
         let mut room = PENDING_MAX.saturating_sub(self.pending.len());
         let mut replayed = 0;
@@ -344,8 +384,9 @@ impl Queue {
             // Announced anew meanwhile by nobody: an event is queued once.
             self.pending.push(Pending { since: now, attempts: 0, due_at: now, ..letter.pending });
         }
-        if replayed > 0 && self.health.probe_at.is_some() {
-            self.health.probe_at = Some(now);
+        if replayed > 0 {
+            self.health.hold_until = None;
+            self.health.probe_at = self.health.probe_at.map(|_| now);
         }
         replayed
     }
@@ -362,29 +403,42 @@ impl Queue {
     /// When it is to be looked at next; never where nothing is pending.
     pub fn next_due(&self) -> Option<Timestamp> {
         let due = self.pending.iter().map(|pending| pending.due_at).min()?;
-        Some(self.health.probe_at.map_or(due, |probe_at| due.max(probe_at)))
+        [self.health.probe_at, self.health.hold_until].into_iter().flatten().max().max(Some(due))
     }
 }
 
-/// How much hangs on a dead letter, from 0 to 100: half of it is how important its webhook is, half how close the end of its key is.
-pub fn impact(letter: &DeadLetter, importance: Importance, now: Timestamp) -> u32 {
+/// How much hangs on a dead letter, from 0 to 100: up to 40 for how many requests its key carries (10 for each power of ten a day),
+/// up to 30 for how close that key's end is, and up to 30 for how important its application is.
+pub fn impact(stakes: &Stakes, now: Timestamp) -> u32 {
     const DAY_S: i64 = 24 * 3_600;
-    let left_s = letter.pending.key_ends_at.map(|ends_at| ends_at.unix_s().saturating_sub(now.unix_s()));
+    let carried = stakes.requests_per_day.checked_ilog10().map_or(0, |tens| 10 * (tens + 1)).min(40);
+    let left_s = stakes.key_ends_at.map(|ends_at| ends_at.unix_s().saturating_sub(now.unix_s()));
     let closeness = match left_s {
         None => 0,
-        Some(left_s) if left_s <= DAY_S => 50,
-        Some(left_s) if left_s <= 3 * DAY_S => 40,
-        Some(left_s) if left_s <= 7 * DAY_S => 30,
-        Some(left_s) if left_s <= 30 * DAY_S => 15,
+        Some(left_s) if left_s <= DAY_S => 30,
+        Some(left_s) if left_s <= 3 * DAY_S => 24,
+        Some(left_s) if left_s <= 7 * DAY_S => 18,
+        Some(left_s) if left_s <= 30 * DAY_S => 9,
         Some(_) => 0,
     };
-    let importance = match importance {
-        Importance::Low => 10,
-        Importance::Normal => 20,
-        Importance::High => 35,
-        Importance::Critical => 50,
+    let importance = match stakes.importance {
+        Importance::Low => 0,
+        Importance::Normal => 10,
+        Importance::High => 20,
+        Importance::Critical => 30,
     };
-    closeness + importance
+    carried + closeness + importance
+}
+
+/// How long the field `Retry-After` asks to wait (RFC 9110 section 10.2.3), in seconds: it has a number of them, or a date. Nothing where
+/// it has neither, or a date that is over.
+pub fn retry_after_s(field: &str, now: Timestamp) -> Option<u32> {
+    if field.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than there are seconds is a long time all the same.
+        return (!field.is_empty()).then(|| field.parse().unwrap_or(u32::MAX));
+    }
+    let at = Timestamp::parse_http_date(field)?;
+    u32::try_from(at.unix_s().saturating_sub(now.unix_s())).ok().filter(|wait_s| *wait_s > 0)
 }
 
 /// How long to wait after this many attempts, in milliseconds; nothing after the last.
@@ -411,7 +465,7 @@ mod tests {
             kind: Type::KeyIssued,
             application: None,
             key: None,
-            key_ends_at: None,
+            stakes: Stakes::default(),
             since: now,
             attempts: 0,
             due_at: now,
@@ -431,7 +485,7 @@ mod tests {
             loop {
                 let taken = queue.take_due(now, 9);
                 let [tried] = taken.as_slice() else { panic!("{} due", taken.len()) };
-                queue.settle(tried, Err(Fault::Status(500)), now, random);
+                queue.settle(tried, Err(Fault::Status(500).into()), now, random);
                 let Some(next) = queue.next_due() else { break };
                 waits.push(next.unix_s() - now.unix_s());
                 now = next;
@@ -450,7 +504,7 @@ mod tests {
         let taken = queue.take_due(now, 100);
         assert_eq!(taken.len(), AT_ONCE);
         assert_eq!(queue.health.circuit(now), Circuit::Closed);
-        taken.iter().for_each(|tried| queue.settle(tried, Err(Fault::Timeout), now, 0));
+        taken.iter().for_each(|tried| queue.settle(tried, Err(Fault::Timeout.into()), now, 0));
         assert_eq!(queue.health.circuit(now), Circuit::Open);
         assert!(queue.take_due(now, 100).is_empty());
         // Each probe that fails doubles the wait, up to an hour.
@@ -463,7 +517,7 @@ mod tests {
             let taken = queue.take_due(now, 100);
             assert_eq!(taken.len(), 1);
             assert!(queue.take_due(now, 100).is_empty(), "one at a time");
-            queue.settle(&taken[0], Err(Fault::Connection), now, 0);
+            queue.settle(&taken[0], Err(Fault::Connection.into()), now, 0);
         }
         assert_eq!(waits, [60, 120, 240, 480, 960, 1920]);
         now = queue.next_due().unwrap();
@@ -471,6 +525,64 @@ mod tests {
         queue.settle(&probe[0], Ok(()), now, 0);
         assert_eq!(queue.health.circuit(now), Circuit::Closed);
         assert_eq!(queue.take_due(now, 100).len(), AT_ONCE);
+    }
+
+    #[test]
+    fn an_endpoint_that_asks_to_wait_is_left_alone() {
+        let mut queue = queue(3);
+        let tried = queue.take_due(START, 1);
+        queue.settle(
+            &tried[0],
+            Err(Setback { fault: Fault::Status(429), retry_after_s: Some(600) }),
+            START,
+            0,
+        );
+        assert_eq!(queue.next_due(), Some(START.plus_s(600)), "the others wait with it");
+        assert!(queue.take_due(START.plus_s(599), 9).is_empty());
+        let tried = queue.take_due(START.plus_s(600), 1);
+        let asked = Setback { fault: Fault::Status(503), retry_after_s: Some(u32::MAX) };
+        queue.settle(&tried[0], Err(asked), START.plus_s(600), 0);
+        let held = START.plus_s(600 + i64::from(HOLD_S_MAX));
+        assert_eq!(queue.next_due(), Some(held), "for a day at most");
+        assert!(queue.take_due(held.plus_s(-1), 9).is_empty());
+        queue.close(START.plus_s(700));
+        queue.replay(None, START.plus_s(700));
+        assert_eq!(queue.take_due(START.plus_s(700), 9).len(), 3, "whoever replays has reason to");
+    }
+
+    #[test]
+    fn retry_after_has_seconds_or_a_date() {
+        let now = Timestamp::parse("1994-11-06T08:49:07Z").unwrap();
+        for (field, expected) in [
+            ("120", Some(120)),
+            ("99999999999999", Some(u32::MAX)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(30)),
+            ("Sun, 06 Nov 1994 08:49:07 GMT", None),
+            ("Sun, 06 Nov 1994 08:48:37 GMT", None),
+            ("", None),
+            ("-1", None),
+            ("soon", None),
+        ] {
+            assert_eq!(retry_after_s(field, now), expected, "{field}");
+        }
+    }
+
+    #[test]
+    fn impact_grows_with_use_with_the_end_and_with_importance() {
+        let soon = |days: i64| Some(START.plus_s(days * 24 * 3_600));
+        for (requests_per_day, key_ends_at, importance, expected) in [
+            (0, None, Importance::Low, 0),
+            (0, None, Importance::Normal, 10),
+            (9, None, Importance::Low, 10),
+            (999, None, Importance::Low, 30),
+            (1_000_000, None, Importance::Low, 40),
+            (0, soon(2), Importance::Low, 24),
+            (0, soon(31), Importance::Low, 0),
+            (5_000, soon(-1), Importance::Critical, 100),
+        ] {
+            let stakes = Stakes { importance, requests_per_day, key_ends_at };
+            assert_eq!(impact(&stakes, START), expected, "{stakes:?}");
+        }
     }
 
     #[test]
@@ -499,7 +611,7 @@ mod tests {
         let later = START.plus_s(IN_FLIGHT_S);
         let second = queue.take_due(later, 9);
         assert_eq!(second[0].attempts, 2);
-        queue.settle(&first[0], Err(Fault::Timeout), later, 0);
+        queue.settle(&first[0], Err(Fault::Timeout.into()), later, 0);
         assert_eq!(queue.pending[0].due_at, later.plus_s(IN_FLIGHT_S), "the second decides");
         queue.settle(&first[0], Ok(()), later, 0);
         assert!(queue.pending.is_empty(), "delivered is delivered");

@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use utoipa::ToSchema;
 
+/// Bad credentials of one source in one minute that are told what was wrong; the next ones are told to wait. A person who mistypes and
+/// a job with an old token stay below, also behind a shared proxy; 256 random bits are not guessed either way.
+pub const BAD_CREDENTIALS_MAX: u32 = 20;
+
 /// Who can mend it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {

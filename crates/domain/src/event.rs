@@ -168,6 +168,8 @@ actions! {
     PolicyRetired = "policy.retire",
     /// Calls without a valid credential were refused; counted per source and minute.
     AnonymousRefused = "admin.refuse",
+    /// So many of them came from one source in one minute that it was told to wait.
+    AnonymousLockedOut = "admin.lock-out",
     /// Issuing was frozen.
     IssuingFrozen = "emergency.freeze",
     /// Issuing goes on.

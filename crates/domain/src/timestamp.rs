@@ -4,7 +4,7 @@ use crate::schema::impl_schema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::format_description::well_known::{Rfc2822, Rfc3339};
 use utoipa::openapi::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
@@ -37,6 +37,16 @@ impl Timestamp {
     pub fn parse(text: &str) -> Option<Self> {
         let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok().map(Self)
+    }
+
+    /// Parses a date as HTTP sends it (RFC 9110 section 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`. The two forms before it, which nobody may
+    /// send any more, are not read.
+    pub fn parse_http_date(text: &str) -> Option<Self> {
+        let moment = OffsetDateTime::parse(
+            text.strip_suffix(" GMT").map(|date| format!("{date} +0000"))?.as_str(),
+            &Rfc2822,
+        );
+        moment.ok().map(|moment| Self(moment.unix_timestamp().saturating_mul(1000)))
     }
 }
 

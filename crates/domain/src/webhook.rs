@@ -11,7 +11,6 @@ use crate::schema::{impl_schema, text};
 use crate::timestamp::{Timestamp, millis};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use utoipa::ToSchema;
 
 /// The longest URL of a webhook, in bytes.
 pub const URL_BYTES_MAX: usize = 2048;
@@ -38,8 +37,6 @@ pub struct Webhook {
     pub description: String,
     /// The types that it tells of.
     pub events: Filter,
-    /// How much hangs on it.
-    pub importance: Importance,
     /// What it signs with.
     pub secret: [u8; SECRET_BYTES],
     /// What it signed with before, while that signs as well.
@@ -91,22 +88,6 @@ impl Webhook {
         let old = self.old_secret.as_ref().filter(|old| now < old.until).map(|old| &old.secret);
         std::iter::once(&self.secret).chain(old)
     }
-}
-
-/// How much hangs on what a webhook tells: what failed is listed by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-#[schema(as = WebhookImportance)]
-pub enum Importance {
-    /// Nice to know.
-    Low,
-    /// Somebody waits for it.
-    #[default]
-    Normal,
-    /// Business stops without it.
-    High,
-    /// Everything stops without it.
-    Critical,
 }
 
 /// Which targets webhooks may have.
@@ -347,7 +328,6 @@ mod tests {
             url: "https://example.com".into(),
             description: String::new(),
             events: Filter::All,
-            importance: Importance::Normal,
             secret: [2; 32],
             old_secret: Some(OldSecret { secret: [1; 32], until: at.plus_s(OLD_SECRET_S) }),
             disabled: true,

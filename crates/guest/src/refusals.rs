@@ -3,6 +3,7 @@
 //! written here.
 
 use keyward_domain::Timestamp;
+use keyward_domain::error::BAD_CREDENTIALS_MAX;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,9 +11,6 @@ use std::net::{IpAddr, Ipv6Addr};
 
 /// How long a count waits for more of its kind, in milliseconds.
 pub const DUE_AFTER_MS: i64 = 300;
-/// Refused calls of one source in one minute that are told what was wrong; the next ones are told to wait. A person who mistypes
-/// and a job with an old token stay below, also behind a shared proxy; 256 random bits are not guessed either way.
-pub const ATTEMPTS_MAX: u32 = 20;
 /// Sources counted apart at once; the next ones are counted together.
 const SOURCES_MAX: usize = 64;
 const MS_PER_MINUTE: i64 = 60_000;
@@ -138,7 +136,7 @@ impl AnonymousRefusals {
     pub fn wait_s(&self, minute: i64, source: RefusalSource, now: Timestamp) -> Option<u32> {
         let counts = self.counts.borrow();
         let count = counts.get(&(minute, source)).filter(|_| source != RefusalSource::Other)?;
-        let is_much = count.written.saturating_add(count.held) > ATTEMPTS_MAX;
+        let is_much = count.written.saturating_add(count.held) > BAD_CREDENTIALS_MAX;
         let left_ms = minute.saturating_add(1).saturating_mul(MS_PER_MINUTE).saturating_sub(now.unix_ms());
         is_much.then(|| u32::try_from(left_ms.clamp(1, MS_PER_MINUTE)).unwrap_or(1).div_ceil(1000))
     }
@@ -243,7 +241,7 @@ mod tests {
         let refusals = AnonymousRefusals::new();
         let source = RefusalSource::of(address("192.0.2.1"));
         let wait_s = |ms| refusals.wait_s(10, source, later(ms));
-        for _ in 0..ATTEMPTS_MAX {
+        for _ in 0..BAD_CREDENTIALS_MAX {
             refusals.note(address("192.0.2.1"), START);
         }
         assert_eq!(wait_s(0), None);
@@ -263,9 +261,9 @@ mod tests {
         let refusals = AnonymousRefusals::new();
         let noted = refusals.note(address("192.0.2.1"), START);
         assert!(noted.is_news);
-        refusals.learn(noted.minute, noted.source, i64::from(ATTEMPTS_MAX) - 1);
+        refusals.learn(noted.minute, noted.source, i64::from(BAD_CREDENTIALS_MAX) - 1);
         assert_eq!(refusals.wait_s(noted.minute, noted.source, START), None);
-        refusals.learn(noted.minute, noted.source, i64::from(ATTEMPTS_MAX));
+        refusals.learn(noted.minute, noted.source, i64::from(BAD_CREDENTIALS_MAX));
         assert_eq!(refusals.wait_s(noted.minute, noted.source, START), Some(60));
         refusals.learn(noted.minute, noted.source, 0);
         assert_eq!(refusals.wait_s(noted.minute, noted.source, START), Some(60), "never fewer");

@@ -43,6 +43,18 @@ impl KeyUse {
     pub fn last_used(&self) -> Option<Timestamp> {
         self.versions.iter().filter_map(|used| self.last_used_at(used.version)).max()
     }
+
+    /// How many requests passed in a day, on average over the life of a key that was created then; none where it was not used for a
+    /// week.
+    pub fn requests_per_day(&self, created_at: Timestamp, now: Timestamp) -> u64 {
+        const DAY_S: i64 = 24 * 3600;
+        if self.last_used().is_none_or(|at| at.plus_s(7 * DAY_S) < now) {
+            return 0;
+        }
+        let days = now.unix_s().saturating_sub(created_at.unix_s()) / DAY_S;
+        let passed = self.versions.iter().fold(0_u64, |sum, used| sum.saturating_add(used.accepted));
+        passed / u64::try_from(days).unwrap_or(0).max(1)
+    }
 }
 
 impl Record for KeyUse {

@@ -8,7 +8,7 @@ use crate::nullable;
 use crate::policies::{parse_policy, policy_given};
 use crate::service::{REPLAY_S, Service};
 use crate::view::ApplicationView;
-use keyward_domain::application::{Application, Details, NameHolder, Status};
+use keyward_domain::application::{Application, Details, Importance, NameHolder, Status};
 use keyward_domain::error::FieldError;
 use keyward_domain::event::{Action, EventId, Outcome};
 use keyward_domain::ports::{Clock, Rng};
@@ -43,6 +43,9 @@ pub struct NewApplication {
     #[serde(default)]
     #[schema(value_type = Vec<Name>, max_items = 16)]
     pub contacts: Vec<String>,
+    /// How much hangs on its keys; `normal` where nothing is said.
+    #[serde(default)]
+    pub importance: Importance,
     /// The policy of its keys that are given none of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<PolicyId>)]
@@ -62,6 +65,9 @@ pub struct ApplicationChange {
     #[serde(default)]
     #[schema(value_type = Option<Vec<Name>>, max_items = 16)]
     pub contacts: Option<Vec<String>>,
+    /// How much hangs on its keys.
+    #[serde(default)]
+    pub importance: Option<Importance>,
     /// The policy of its keys that have none of their own; null for none.
     #[serde(default, deserialize_with = "nullable::given")]
     #[schema(value_type = Option<PolicyId>)]
@@ -107,7 +113,7 @@ impl ApplicationChange {
             errors.push(FieldError::new(
                 "",
                 "changes nothing",
-                "at least one of `name`, `contacts`, `policy`, `status`, `routes`",
+                "at least one of `name`, `contacts`, `importance`, `policy`, `status`, `routes`",
             ));
         }
         let parse = |policy: &Option<String>| policy.as_deref().map(parse_policy).transpose();
@@ -123,6 +129,7 @@ impl ApplicationChange {
         let given = [
             ("name", self.name.is_some()),
             ("contacts", self.contacts.is_some()),
+            ("importance", self.importance.is_some()),
             ("policy", self.policy.is_some()),
             ("status", self.status.is_some()),
             ("routes", self.routes.is_some()),
@@ -227,6 +234,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             name: new.name,
             prefix: new.prefix.unwrap_or_else(|| token::PREFIX_DEFAULT.to_owned()),
             contacts: new.contacts,
+            importance: new.importance,
             policy,
             routes: Vec::new(),
             created_at: now,
@@ -349,6 +357,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         application.status = change.status.unwrap_or(application.status);
         details.name = change.name.unwrap_or(details.name);
         details.contacts = change.contacts.unwrap_or(details.contacts);
+        details.importance = change.importance.unwrap_or(details.importance);
         details.routes = routes;
         details.policy = policy.unwrap_or(details.policy);
         self.commit(attempt, vec![draft], |tickets, writes| {

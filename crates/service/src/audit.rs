@@ -3,6 +3,7 @@
 use crate::attempt::Attempt;
 use crate::list::{List, Page};
 use crate::service::Service;
+use keyward_domain::error::BAD_CREDENTIALS_MAX;
 use keyward_domain::event::{Action, Actor, ActorKind, Event, EventId, Outcome, Source, Target};
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::scope::Scope;
@@ -211,7 +212,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     }
 
     /// Counts `count` calls that were refused for want of a credential, of one source in one minute (minutes since 1970), and gives
-    /// the number so far. Whoever counts first writes the one event of that source and minute; the counter has the number.
+    /// the number so far. Whoever counts first writes the one event of that source and minute, and whoever counts beyond
+    /// [`BAD_CREDENTIALS_MAX`] the one alarm; the counter has the number.
     ///
     /// # Errors
     /// Where the store does not answer.
@@ -223,12 +225,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         request: RequestId,
     ) -> Result<i64> {
         let total = self.kv.increment(&anonymous_counter(source, minute), count).await?;
-        if total != count {
-            return Ok(total);
-        }
-        let draft = Draft {
-            action: Action::AnonymousRefused,
-            outcome: Outcome::Refused,
+        let bound = i64::from(BAD_CREDENTIALS_MAX);
+        let is_first = total == count;
+        let is_too_many = total > bound && total.saturating_sub(count) <= bound;
+        let draft = |action, outcome| Draft {
+            action,
+            outcome,
             target: Target::default(),
             actor: Actor { kind: ActorKind::Anonymous, key: None, principal: None },
             source: Source { client_addr: Some(source.to_owned()), user_agent: None },
@@ -237,7 +239,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             detail: vec![format!("minute {minute}")],
             previous: None,
         };
-        self.ledger.commit(vec![draft], |_, _| Ok(total)).await.map(|committed| committed.value)
+        let refused = is_first.then(|| draft(Action::AnonymousRefused, Outcome::Refused));
+        let locked_out = is_too_many.then(|| draft(Action::AnonymousLockedOut, Outcome::Alarm));
+        let drafts: Vec<Draft> = refused.into_iter().chain(locked_out).collect();
+        if drafts.is_empty() {
+            return Ok(total);
+        }
+        self.ledger.commit(drafts, |_, _| Ok(total)).await.map(|committed| committed.value)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::caller::Caller;
 use crate::mint::Minted;
 use crate::service::Service;
 use keyward_crypto::SecretText;
-use keyward_domain::application::{Application, Details, KEYWARD_NAME, Status};
+use keyward_domain::application::{Application, Details, Importance, KEYWARD_NAME, Status};
 use keyward_domain::error::Blame;
 use keyward_domain::event::{Action, EventId, Outcome, Target};
 use keyward_domain::key::{Environment, Key, Rules};
@@ -60,6 +60,8 @@ pub async fn initialise<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         event: EventId { epoch: 0, seq: 0 },
     };
     let details = Details {
+        // Its keys administer all others.
+        importance: Importance::Critical,
         id: application_id,
         name: KEYWARD_NAME.to_owned(),
         prefix: token::PREFIX_DEFAULT.to_owned(),

@@ -5,12 +5,13 @@ use crate::list::{List, Page};
 use crate::service::Service;
 use crate::webhooks::{reaches, require_kept};
 use keyward_domain::announcement::{MessageId, Type};
+use keyward_domain::application::Importance;
 use keyward_domain::delivery::{DeadLetter, DeathCause, Queue, impact};
 use keyward_domain::event::{EventId, Outcome};
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::scope::administration as scope;
 use keyward_domain::text::{Reason, check_reason};
-use keyward_domain::webhook::{Importance, Webhook};
+use keyward_domain::webhook::Webhook;
 use keyward_domain::{ApplicationId, Code, Error, KeyId, Result, Timestamp, WebhookId};
 use keyward_ledger::KvWrite;
 use keyward_records::{KvCount, KvRead};
@@ -69,9 +70,16 @@ pub struct DeadLetterView {
     application: Option<ApplicationId>,
     #[schema(required = true)]
     key: Option<KeyId>,
-    /// How much hangs on it, from 0 to 100.
+    /// How much hangs on it, from 0 to 100: it grows with the three that follow.
     #[schema(maximum = 100)]
     impact: u32,
+    /// How many requests the key carried in a day when this was announced, on average; 0 where it had not been used for a week.
+    requests_per_day: u64,
+    /// When the key ends, as it was known then.
+    #[schema(required = true)]
+    key_ends_at: Option<Timestamp>,
+    /// How important the application was then.
+    importance: Importance,
     /// Attempts that were made.
     attempts: u32,
     /// When it was announced, or tried anew.
@@ -92,7 +100,8 @@ pub struct DeadLettersView {
 }
 
 impl DeadLetterView {
-    fn of(webhook: WebhookId, importance: Importance, letter: &DeadLetter, now: Timestamp) -> Self {
+    fn of(webhook: WebhookId, letter: &DeadLetter, now: Timestamp) -> Self {
+        let stakes = &letter.pending.stakes;
         Self {
             message: MessageId(letter.pending.event),
             webhook,
@@ -100,7 +109,10 @@ impl DeadLetterView {
             kind: letter.pending.kind,
             application: letter.pending.application,
             key: letter.pending.key,
-            impact: impact(letter, importance, now),
+            impact: impact(stakes, now),
+            requests_per_day: stakes.requests_per_day,
+            key_ends_at: stakes.key_ends_at,
+            importance: stakes.importance,
             attempts: letter.pending.attempts,
             announced_at: letter.pending.since,
             died_at: letter.at,
@@ -134,7 +146,6 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         };
         webhooks.retain(|webhook| filter.application.is_none_or(|id| webhook.application == id));
         // What is beyond is seen once these are dealt with.
-        webhooks.sort_by_key(|webhook| Reverse(webhook.importance));
         webhooks.truncate(QUEUES_MAX);
         let (reader, now) = (self.read(), self.clock.now());
         let mut letters = Vec::new();
@@ -143,7 +154,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             let queues: Vec<Queue> =
                 futures::future::join_all(queues).await.into_iter().collect::<Result<_>>()?;
             for (webhook, queue) in webhooks.iter().zip(&queues) {
-                let view = |letter| DeadLetterView::of(webhook.id, webhook.importance, letter, now);
+                let view = |letter| DeadLetterView::of(webhook.id, letter, now);
                 letters.extend(queue.dead.iter().map(view));
             }
         }

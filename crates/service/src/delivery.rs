@@ -9,7 +9,9 @@ use crate::service::Service;
 use crate::webhooks::{require_kept, written_by};
 use keyward_crypto::webhook::signature;
 use keyward_domain::announcement::{Announcement, MessageId, Type};
-use keyward_domain::delivery::{Attempted, DeathCause, Fault, Pending, Queue};
+use keyward_domain::delivery::{
+    Attempted, DeathCause, Fault, Pending, Queue, Setback, Stakes, retry_after_s,
+};
 use keyward_domain::error::Blame;
 use keyward_domain::event::{Action, Actor, ActorKind, Event, EventId, Outcome, Source, Target};
 use keyward_domain::ports::{Clock, Rng};
@@ -18,7 +20,7 @@ use keyward_domain::webhook::{Targets, Webhook, check_url};
 use keyward_domain::{ApplicationId, Error, KeyId, Result, Timestamp, WebhookId};
 use keyward_ledger::{Draft, KvWrite, Turn};
 use keyward_records::projection::lists;
-use keyward_records::{Delivery, Due, KvCount, KvRead};
+use keyward_records::{Delivery, Due, KeyUse, KvCount, KvRead};
 use serde::Serialize;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,14 +55,23 @@ pub struct Message<'m> {
     pub body: Vec<u8>,
 }
 
-/// Sends messages. It follows no redirect, reads no more of an answer than its status, and takes a bounded time.
+/// What is read of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// Its status.
+    pub status: u16,
+    /// Its field `Retry-After`, where it has one.
+    pub retry_after: Option<String>,
+}
+
+/// Sends messages. It follows no redirect, reads no more of an answer than [`Answered`] has, and takes a bounded time.
 #[allow(async_fn_in_trait, reason = "components are single-threaded; nothing here is sent between threads")]
 pub trait Sender {
-    /// The status of the answer.
+    /// The answer.
     ///
     /// # Errors
     /// Why there was none.
-    async fn send(&self, message: &Message<'_>) -> Result<u16, Fault>;
+    async fn send(&self, message: &Message<'_>) -> Result<Answered, Fault>;
 }
 
 /// What a run did.
@@ -150,10 +161,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             done.delivered += came_to.iter().filter(|came_to| matches!(came_to, Some(Ok(())))).count();
             done.failed += came_to.iter().filter(|came_to| matches!(came_to, Some(Err(_)))).count();
             self.settle_attempts(&taken, &came_to).await?;
-            let gone = taken
-                .iter()
-                .zip(&came_to)
-                .filter(|(_, came_to)| matches!(came_to, Some(Err(Fault::Status(GONE)))));
+            let gone = taken.iter().zip(&came_to).filter(|(_, came_to)| {
+                matches!(came_to, Some(Err(Setback { fault: Fault::Status(GONE), .. })))
+            });
             let gone: BTreeSet<WebhookId> = gone.map(|((webhook, _), _)| webhook.id).collect();
             for id in gone {
                 self.disable_gone(id).await?;
@@ -207,7 +217,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let (events, at) = self.events_after(from, ANNOUNCED_MAX, announced).await?;
         let mut at = at.min(integrated);
         let mut listeners: BTreeMap<ApplicationId, Vec<Webhook>> = BTreeMap::new();
-        let mut key_ends: BTreeMap<KeyId, Option<Timestamp>> = BTreeMap::new();
+        let mut known: BTreeMap<(ApplicationId, Option<KeyId>), Stakes> = BTreeMap::new();
         let mut announcements: Vec<(WebhookId, Pending)> = Vec::new();
         let mut touched: BTreeSet<WebhookId> = BTreeSet::new();
         for event in &events {
@@ -226,19 +236,21 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 at = EventId { seq: event.id.seq.saturating_sub(1), ..event.id };
                 break;
             }
-            let key_ends_at = match event.target.key {
-                Some(key) if !wanting.is_empty() => match key_ends.get(&key) {
-                    Some(ends_at) => *ends_at,
-                    None => *key_ends.entry(key).or_insert(self.end_of(key).await?),
-                },
-                _ => None,
+            if wanting.is_empty() {
+                continue;
+            }
+            // What belongs to no application is of concern to whoever administers all.
+            let whose = (event.target.application.unwrap_or(ApplicationId::KEYWARD), event.target.key);
+            let stakes = match known.entry(whose) {
+                Entry::Occupied(place) => *place.get(),
+                Entry::Vacant(place) => *place.insert(self.stakes(whose.0, whose.1).await?),
             };
             touched.extend(&wanting);
             let now = self.clock.now();
             announcements.extend(wanting.into_iter().map(|webhook| {
                 let (application, key) = (event.target.application, event.target.key);
                 let (event, since, due_at) = (event.id, now, now);
-                (webhook, Pending { event, kind, application, key, key_ends_at, since, attempts: 0, due_at })
+                (webhook, Pending { event, kind, application, key, stakes, since, attempts: 0, due_at })
             }));
         }
         Ok(News { from: through, through: Some(at), announcements })
@@ -255,13 +267,24 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         Ok(found.and_then(|page| page.entries.into_iter().next()).map(|first| first.event))
     }
 
-    /// When a key ends; unknown where its record cannot be read.
-    async fn end_of(&self, key: KeyId) -> Result<Option<Timestamp>> {
-        match self.read().key(key).await {
-            Ok(key) => Ok(key.and_then(|key| key.expires_at)),
-            Err(error) if error.code.blame() == Blame::Integrity => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// What hangs on what is told of an application and one of its keys, as far as their records can be read.
+    async fn stakes(&self, application: ApplicationId, key: Option<KeyId>) -> Result<Stakes> {
+        let reader = self.read();
+        let details = async { readable(reader.details(application).await) };
+        let key = async {
+            let Some(id) = key else { return Ok((None, None)) };
+            let (key, used) = futures::join!(reader.key(id), reader.key_use(id));
+            Ok::<_, Error>((readable(key)?, readable(used)?))
+        };
+        let (details, key) = futures::join!(details, key);
+        let (key, used) = key?;
+        let now = self.clock.now();
+        let carried = |used: KeyUse| key.as_ref().map(|key| used.requests_per_day(key.created_at, now));
+        Ok(Stakes {
+            importance: details?.map(|details| details.importance).unwrap_or_default(),
+            requests_per_day: used.and_then(carried).unwrap_or_default(),
+            key_ends_at: key.as_ref().and_then(|key| key.expires_at),
+        })
     }
 
     /// Puts the news into queues, and takes what is due out of those that are.
@@ -326,18 +349,18 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         // Settled apart: a dead letter says so.
         let event = event?;
         Some(match self.send(webhook, pending.kind, &event, sender, targets).await {
-            Ok(200..=299) => Ok(()),
-            Ok(status) => Err(Fault::Status(status)),
-            Err(fault) => Err(fault),
+            Ok(Answered { status: 200..=299, .. }) => Ok(()),
+            Ok(Answered { status, retry_after }) => Err(Setback {
+                fault: Fault::Status(status),
+                retry_after_s: retry_after.and_then(|field| retry_after_s(&field, self.clock.now())),
+            }),
+            Err(fault) => Err(fault.into()),
         })
     }
 
     /// An event; none where it is gone or does not open.
     async fn readable_event(&self, id: EventId) -> Result<Option<Event>> {
-        match self.read().event(id).await {
-            Err(error) if error.code.blame() == Blame::Integrity => Ok(None),
-            read => read,
-        }
+        readable(self.read().event(id).await)
     }
 
     async fn send(
@@ -347,7 +370,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         event: &Event,
         sender: &impl Sender,
         targets: Targets,
-    ) -> Result<u16, Fault> {
+    ) -> Result<Answered, Fault> {
         // Looked at again: what was allowed when it was created may not be any more.
         if check_url("url", &webhook.url, targets).is_err() {
             return Err(Fault::PrivateTarget);
@@ -464,8 +487,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let found = self.read().event(event).await?.ok_or_else(Error::store_unavailable)?;
         let sent = self.send(&webhook, Type::WebhookTested, &found, sender, targets).await;
         let (status, fault) = match sent {
-            Ok(status @ 200..=299) => (Some(status), None),
-            Ok(status) => (Some(status), Some(Fault::Status(status).as_str())),
+            Ok(Answered { status: status @ 200..=299, .. }) => (Some(status), None),
+            Ok(Answered { status, .. }) => (Some(status), Some(Fault::Status(status).as_str())),
             Err(fault) => (None, Some(fault.as_str())),
         };
         Ok(WebhookTestView { message: MessageId(event), delivered: fault.is_none(), status, fault })
@@ -481,5 +504,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 Err(error)
             }
         }
+    }
+}
+
+/// A record; none where it does not open.
+fn readable<T>(read: Result<Option<T>>) -> Result<Option<T>> {
+    match read {
+        Err(error) if error.code.blame() == Blame::Integrity => Ok(None),
+        read => read,
     }
 }

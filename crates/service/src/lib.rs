@@ -50,7 +50,7 @@ pub use caller::Caller;
 pub use claims::{Presented, TakeClaim};
 pub use compliance::{ComplianceQuery, ComplianceView};
 pub use dead_letters::{DeadLetterFilter, DeadLetterView, DeadLettersView, DropRequest, ReplayRequest};
-pub use delivery::{DeliveryView, Message, Sender, WebhookTestView};
+pub use delivery::{Answered, DeliveryView, Message, Sender, WebhookTestView};
 pub use due::DueView;
 pub use epochs::{Behind, EpochView, Exported};
 pub use fresh_claim::{IssuedKey, IssuedKeyBody};

@@ -1,6 +1,6 @@
 //! What the outside sees of records. No MAC, no ticket and no token has a place in any of these.
 
-use keyward_domain::application::{Application, Details, Status};
+use keyward_domain::application::{Application, Details, Importance, Status};
 use keyward_domain::event::{Actor, EventId};
 use keyward_domain::issuing::{self, Issuing};
 use keyward_domain::key::{Environment, Key, Rules, Version};
@@ -22,6 +22,8 @@ pub struct ApplicationView {
     name: String,
     prefix: String,
     contacts: Vec<String>,
+    /// How much hangs on its keys.
+    importance: Importance,
     /// The policy of its keys that have none of their own; null where nobody chose one.
     #[schema(required = true)]
     policy: Option<PolicyId>,
@@ -43,6 +45,7 @@ impl ApplicationView {
             name: details.name.clone(),
             prefix: details.prefix.clone(),
             contacts: details.contacts.clone(),
+            importance: details.importance,
             policy: details.policy,
             status: application.status,
             generation: application.generation,

@@ -16,7 +16,7 @@ use keyward_domain::scope::administration as scope;
 use keyward_domain::scope::{Reach, Scope};
 use keyward_domain::text::{Description, check_description, check_reason};
 use keyward_domain::webhook::{
-    Importance, OLD_SECRET_S, OldSecret, SECRET_PREFIX, Targets, Url, WEBHOOKS_MAX, Webhook, check_url,
+    OLD_SECRET_S, OldSecret, SECRET_PREFIX, Targets, Url, WEBHOOKS_MAX, Webhook, check_url,
 };
 use keyward_domain::{ApplicationId, Code, Error, Result, Timestamp, WebhookId};
 use keyward_ledger::KvWrite;
@@ -44,10 +44,6 @@ pub struct NewWebhook {
     /// Which types it tells of.
     #[schema(value_type = Filter)]
     pub events: Vec<String>,
-    /// How much hangs on it: what could not be delivered is listed by this.
-    #[serde(default)]
-    #[schema(default = "normal")]
-    pub importance: Importance,
 }
 
 /// What changes; what is absent stays.
@@ -67,9 +63,6 @@ pub struct WebhookChange {
     #[serde(default)]
     #[schema(value_type = Option<Filter>)]
     pub events: Option<Vec<String>>,
-    /// How much hangs on it.
-    #[serde(default)]
-    pub importance: Option<Importance>,
     /// Whether nothing is sent for now. What happens meanwhile is not told later.
     #[serde(default)]
     pub disabled: Option<bool>,
@@ -95,7 +88,6 @@ impl WebhookChange {
             ("url", self.url.is_some()),
             ("description", self.description.is_some()),
             ("events", self.events.is_some()),
-            ("importance", self.importance.is_some()),
             ("disabled", self.disabled.is_some()),
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name.to_owned()).collect()
@@ -109,7 +101,7 @@ impl WebhookChange {
             errors.push(FieldError::new(
                 "",
                 "changes nothing",
-                "at least one of `url`, `description`, `events`, `importance`, `disabled`",
+                "at least one of `url`, `description`, `events`, `disabled`",
             ));
         }
         if let Some(url) = &self.url {
@@ -126,7 +118,6 @@ impl WebhookChange {
                 Err(found) => errors.extend(found),
             }
         }
-        changed.importance = self.importance.unwrap_or(changed.importance);
         changed.disabled = self.disabled.unwrap_or(changed.disabled);
         if errors.is_empty() { Ok(changed) } else { Err(errors.into()) }
     }
@@ -151,7 +142,6 @@ pub struct WebhookView {
     url: String,
     description: String,
     events: Filter,
-    importance: Importance,
     state: State,
     created_at: Timestamp,
     #[schema(required = true)]
@@ -217,7 +207,6 @@ impl WebhookView {
             url: webhook.url.clone(),
             description: webhook.description.clone(),
             events: webhook.events.clone(),
-            importance: webhook.importance,
             state: match webhook.retired_at {
                 Some(_) => State::Retired,
                 None if webhook.disabled => State::Disabled,
@@ -332,7 +321,6 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             url: new.url,
             description: new.description,
             events,
-            importance: new.importance,
             secret: self.rng.bytes(),
             old_secret: None,
             disabled: false,

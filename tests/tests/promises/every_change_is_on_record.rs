@@ -73,7 +73,7 @@ const CHANGES: &[(&str, Prepare)] = &[
     }),
     ("changeWebhook", |keyward| {
         let id = webhook(keyward, "to change a webhook of");
-        Request::patch(&format!("/v1/webhooks/{id}"), &json!({ "importance": "high" }))
+        Request::patch(&format!("/v1/webhooks/{id}"), &json!({ "description": "of the night shift" }))
     }),
     ("rotateWebhookSecret", |keyward| {
         let id = webhook(keyward, "to rotate a secret of");

@@ -20,7 +20,7 @@ fn changes(keyward: &Keyward) -> Vec<(&'static str, String, Value)> {
         (
             "changeWebhook",
             format!("/v1/webhooks/{}", keyward.webhook(&application)),
-            json!({ "importance": "high" }),
+            json!({ "description": "of the night shift" }),
         ),
         ("changeRole", format!("/v1/roles/{role}"), json!({ "scopes": ["keys:read"] })),
         ("changePolicy", format!("/v1/policies/{policy}"), json!({ "grace_s": 3600 })),

@@ -3,6 +3,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,19 +14,26 @@ use keyward_e2e::{Connection, Keyward, Request, Setup, Value, json, programs};
 /// Whoever listens, in a process of their own.
 struct Receiver {
     address: SocketAddr,
+    /// Where it listens over TLS.
+    tls_port: Option<u16>,
     child: Child,
 }
 
 impl Receiver {
     fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// One that listens over TLS as well, with a file of key and certificate.
+    fn start_with(pem: Option<&Path>) -> Self {
         let mut python = Command::new(programs::installed("python"));
-        python.arg(programs::root().join("tests/python/webhook_receiver.py"));
+        python.arg(programs::root().join("tests/python/webhook_receiver.py")).args(pem);
         let mut child = python.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let port: u16 =
-            line.trim().parse().expect("`cargo xtask test --only tools` installs standardwebhooks");
-        Self { address: ([127, 0, 0, 1], port).into(), child }
+        let mut ports = line.split_whitespace().map(|port| port.parse::<u16>().unwrap());
+        let port = ports.next().expect("`cargo xtask test --only tools` installs standardwebhooks");
+        Self { address: ([127, 0, 0, 1], port).into(), tls_port: ports.next(), child }
     }
 
     fn url(&self, host: &str) -> String {
@@ -232,6 +240,55 @@ fn nobody_is_sent_into_a_private_network() {
     assert_eq!(run(&keyward)["failed"], 1);
     assert_eq!(show(&keyward, &id)["delivery"]["last_failure"]["fault"], "private-target");
     assert!(receiver.came().is_empty());
+}
+
+#[test]
+fn over_tls_whom_the_operator_trusts_is_told_and_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (authority, pem) = (folder.path().join("ca.pem"), folder.path().join("receiver.pem"));
+    std::fs::write(&authority, made.cert.pem()).unwrap();
+    std::fs::write(&pem, made.signing_key.serialize_pem() + &made.cert.pem()).unwrap();
+    let receiver = Receiver::start_with(Some(&pem));
+    let url = format!("https://localhost:{}/hook?from=keyward", receiver.tls_port.unwrap());
+    let trusting = format!(
+        "[[client_tls]]\ncomponent_ids = [\"delivery\"]\nhosts = [\"localhost\"]\nca_roots_file = \"{}\"\n",
+        authority.display()
+    );
+    for (config, fault) in [("", Some("tls")), (trusting.as_str(), None)] {
+        let keyward = allowing_private_targets().configured(config).start();
+        let application = keyward.application("orders");
+        let id = hook(&keyward, &application, &url, &receiver);
+        keyward.issue(&application, &["orders:read"]);
+        let done = run(&keyward);
+        let came = receiver.came();
+        let shown = show(&keyward, &id);
+        match fault {
+            Some(fault) => {
+                assert_eq!(shown["delivery"]["last_failure"]["fault"], fault);
+                assert!(came.is_empty(), "{came:?}");
+            }
+            None => {
+                assert_eq!((&done["delivered"], &came[0]["verified"]), (&json!(1), &json!(true)), "{shown}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_endpoint_that_asks_to_wait_is_left_alone() {
+    let (keyward, receiver) = (allowing_private_targets().start(), Receiver::start());
+    let application = keyward.application("orders");
+    let id = hook(&keyward, &application, &receiver.url("127.0.0.1"), &receiver);
+    keyward.issue(&application, &["orders:read"]);
+    receiver.tell(&json!({ "answer": "429", "retry_after": "1800" }));
+    assert_eq!(run(&keyward)["failed"], 1);
+    keyward.advance_ms(900_000);
+    assert_eq!(run(&keyward)["failed"], 0, "half of it is not over");
+    receiver.tell(&json!({ "answer": "204" }));
+    let wait_s = wait_for_next(&keyward, &id).unwrap();
+    assert!((850..=900).contains(&wait_s), "{wait_s} s");
+    assert_eq!(run(&keyward)["delivered"], 1);
 }
 
 #[test]

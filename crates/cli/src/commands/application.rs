@@ -22,6 +22,9 @@ impl Run<'_> {
             if !options.contacts.is_empty() {
                 members.insert("contacts".to_owned(), json!(options.contacts));
             }
+            if let Some(level) = options.importance {
+                members.insert("importance".to_owned(), json!(level));
+            }
             if let Some(policy) = &options.policy {
                 members.insert("policy".to_owned(), json!(policy));
             }
@@ -34,6 +37,7 @@ impl Run<'_> {
         let given = [
             ("name", options.name.as_ref().map(|text| json!(text))),
             ("contacts", (!options.contacts.is_empty()).then(|| json!(options.contacts))),
+            ("importance", options.importance.map(|level| json!(level))),
             ("policy", policy_chosen(&options.policy)),
         ];
         let body: Map<String, Value> =
@@ -51,6 +55,9 @@ impl Run<'_> {
                 .field("name", Cell::new(&application.name))
                 .field("prefix", Cell::new(&application.prefix))
                 .field("contacts", Cell::or_dash(joined(&application.contacts)));
+            if let Some(importance) = &application.importance {
+                card = card.field("importance", Cell::new(importance));
+            }
             if let Some(policy) = &application.policy {
                 card = card.field("policy", Cell::new(policy));
             }

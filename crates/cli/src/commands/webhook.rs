@@ -27,7 +27,6 @@ impl Run<'_> {
             ("events".to_owned(), events),
         ]);
         body.extend(options.description.as_ref().map(|text| ("description".to_owned(), json!(text))));
-        body.extend(options.importance.map(|level| ("importance".to_owned(), json!(level))));
         self.make_secret(&Call::post(ROUTE, &Value::Object(body))?.creating()?, options.out.as_deref())
     }
 
@@ -96,7 +95,6 @@ impl Run<'_> {
             ("url", options.to.as_ref().map(|text| json!(text))),
             ("description", options.description.as_ref().map(|text| json!(text))),
             ("events", (!options.events.is_empty()).then(|| json!(options.events))),
-            ("importance", options.importance.map(|level| json!(level))),
             ("disabled", disabled.map(|disabled| json!(disabled))),
         ];
         let body: Map<String, Value> =
@@ -138,7 +136,8 @@ impl Run<'_> {
                 .query("application", options.app)
         };
         let page = self.client()?.list(&options.paging, call)?;
-        let headings = ["MESSAGE", "WEBHOOK", "TYPE", "ABOUT", "IMPACT", "ATTEMPTS", "WHY", "DIED"];
+        let headings =
+            ["MESSAGE", "WEBHOOK", "TYPE", "ABOUT", "IMPACT", "A DAY", "ENDS", "ATTEMPTS", "WHY", "DIED"];
         self.show_list(&page, "No dead letters.", &headings, |item, table| {
             let letter: DeadLetter = serde_json::from_str(item.get())?;
             table.row([
@@ -147,6 +146,8 @@ impl Run<'_> {
                 Cell::new(&letter.kind),
                 Cell::or_dash(letter.key.as_ref().or(letter.application.as_ref())),
                 Cell::new(letter.impact.to_string()),
+                Cell::new(letter.requests_per_day.to_string()),
+                Cell::or_dash(letter.key_ends_at.as_ref()),
                 Cell::new(letter.attempts.to_string()),
                 Cell::new(&letter.why),
                 Cell::new(&letter.died_at),
@@ -193,7 +194,6 @@ fn card(webhook: &Webhook) -> Card {
     }
     card = card
         .field("events", Cell::new(webhook.events.join(" ")))
-        .field("importance", Cell::new(&webhook.importance))
         .field("state", Cell::state(&webhook.state))
         .field("created", Cell::new(&webhook.created_at));
     if let Some(until) = &webhook.old_secret_until {

@@ -1,6 +1,7 @@
 //! What webhooks listen for is told to them, or is known not to have been: at every fault, by however many runs at once, for as long as
 //! the schedule says. Whoever listens is here in memory; over real HTTP they are in the end-to-end tests.
 
+use crate::usage;
 use crate::world::{Do, World, new_key, survive};
 use keyward_crypto::webhook::signature;
 use keyward_domain::delivery::{ATTEMPTS_MAX, FAILURES_MAX, Fault, SCHEDULE_S};
@@ -9,7 +10,7 @@ use keyward_domain::webhook::Targets;
 use keyward_domain::{ApplicationId, Code, Error, Result, WebhookId};
 use keyward_ledger::memory::{Call, Fault as StoreFault};
 use keyward_service::{
-    Attempt, Body, Caller, DeadLetterFilter, DeliveryView, DropRequest, Message, NewWebhook, Page,
+    Answered, Attempt, Body, Caller, DeadLetterFilter, DeliveryView, DropRequest, Message, NewWebhook, Page,
     ReplayRequest, Sender, WebhookChange,
 };
 use serde_json::{Value, json};
@@ -41,6 +42,7 @@ impl Came {
 #[derive(Default)]
 struct Listener {
     answer: Cell<Option<Result<u16, Fault>>>,
+    retry_after: Cell<Option<&'static str>>,
     came: RefCell<Vec<Came>>,
     took_ms: Cell<u64>,
 }
@@ -60,7 +62,7 @@ impl Listener {
 }
 
 impl Sender for Listener {
-    async fn send(&self, message: &Message<'_>) -> Result<u16, Fault> {
+    async fn send(&self, message: &Message<'_>) -> Result<Answered, Fault> {
         self.came.borrow_mut().push(Came {
             url: message.url.to_owned(),
             id: message.id.clone(),
@@ -69,7 +71,8 @@ impl Sender for Listener {
             body: message.body.clone(),
         });
         tokio::time::sleep(Duration::from_millis(self.took_ms.get())).await;
-        self.answer.get().unwrap_or(Ok(204))
+        let status = self.answer.get().unwrap_or(Ok(204))?;
+        Ok(Answered { status, retry_after: self.retry_after.get().map(str::to_owned) })
     }
 }
 
@@ -247,6 +250,27 @@ async fn what_fails_is_tried_as_documented_then_kept_as_a_dead_letter_then_repla
         (&shown["delivery"]["circuit"], &shown["delivery"]["failures"]),
         (&json!("closed"), &json!(0))
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_asks_to_wait_is_waited_for() {
+    let world = World::new(21).await;
+    let orders = world.application("orders").await;
+    let hook = create(&world, orders, &["key.issued"]).await;
+    world.issue(&new_key(orders, "order channel")).await;
+    let listener = Listener::default();
+    listener.answers(Ok(429));
+    listener.retry_after.set(Some("900"));
+    assert_eq!(deliver(&world, &listener).await["failed"], 1);
+    // What comes meanwhile waits as well.
+    world.issue(&new_key(orders, "billing channel")).await;
+    assert_eq!(
+        deliver(&world, &listener).await,
+        json!({ "queued": 1, "delivered": 0, "failed": 0, "more": false })
+    );
+    assert_eq!(wait_for_next(&world, hook.id).await, Some(900));
+    listener.answers(Ok(204));
+    assert_eq!(deliver(&world, &listener).await["delivered"], 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -446,9 +470,20 @@ async fn dead_letters_are_listed_by_impact_and_dropped_with_a_reason() {
     let world = World::new(20).await;
     let (orders, billing) = (world.application("orders").await, world.application("billing").await);
     let (low, high) = (create(&world, orders, &["*"]).await, create(&world, billing, &["*"]).await);
-    change(&world, low.id, json!({ "importance": "low" })).await.expect("changed");
-    change(&world, high.id, json!({ "importance": "critical" })).await.expect("changed");
+    for (application, importance) in [(orders, "low"), (billing, "critical")] {
+        let change = json!({ "importance": importance });
+        world.run(&Do::ChangeApplication(application, change, None)).await.expect("changed");
+    }
+    // Told of before anybody listened to it.
+    let busy = world.held(&new_key(orders, "carries requests")).await;
+    usage::keep(&world, usage::ticket(&world).await, busy.id, 1, 5_000);
+    usage::fold(&world).await;
+    deliver(&world, &Listener::default()).await;
     world.issue(&new_key(orders, "of little importance")).await;
+    world
+        .run(&Do::ChangeKey(busy.id, json!({ "name": "carries requests still" }), None))
+        .await
+        .expect("changed");
     let mut ends_soon = new_key(orders, "about to end");
     ends_soon["expires_in_s"] = json!(2 * 24 * 3600);
     let (soon, _) = world.issue(&ends_soon).await;
@@ -461,15 +496,17 @@ async fn dead_letters_are_listed_by_impact_and_dropped_with_a_reason() {
     deliver(&world, &Listener::default()).await;
     let letters = dead_letters(&world).await;
     let impacts: Vec<u64> = letters.iter().map(|letter| letter["impact"].as_u64().unwrap()).collect();
-    assert_eq!(impacts, [50, 50, 10]);
-    assert!(letters.iter().any(|letter| letter["key"] == soon.to_string() && letter["impact"] == 50));
+    assert_eq!(impacts, [40, 30, 24, 0]);
+    assert_eq!((&letters[0]["requests_per_day"], &letters[0]["importance"]), (&json!(5_000), &json!("low")));
+    assert_eq!(letters[0]["key"], busy.id.to_string());
+    assert!(letters.iter().any(|letter| letter["key"] == soon.to_string() && letter["impact"] == 24));
 
-    let message = letters[2]["message"].as_str().unwrap();
+    let message = letters[3]["message"].as_str().unwrap();
     let dropping = attempt(&world, Action::WebhookDropped).await;
     let asked: DropRequest =
         serde_json::from_value(json!({ "message": message, "reason": "known by mail" })).unwrap();
     let left = world.service().drop_dead_letters(&dropping, low.id, &asked).await.expect("dropped");
-    assert_eq!((left.moved, left.left), (1, 1));
+    assert_eq!((left.moved, left.left), (1, 2));
     let again = world.service().drop_dead_letters(&dropping, low.id, &asked).await;
     assert_eq!(again.err().map(|error| error.code), Some(Code::NotFound));
     let event = world.events().await.into_iter().rfind(|event| event.action == Action::WebhookDropped);

@@ -273,7 +273,7 @@ async fn an_event_names_the_one_before_it_on_the_same_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn anonymous_refusals_are_one_event_per_source_and_minute() {
+async fn anonymous_refusals_are_one_event_per_source_and_minute_and_a_flood_one_alarm() {
     let world = World::new(112).await;
     let before = world.events().await.len();
     for minute in [1, 2] {
@@ -285,9 +285,18 @@ async fn anonymous_refusals_are_one_event_per_source_and_minute() {
         }
     }
     let events = world.events().await.split_off(before);
-    assert_eq!(events.len(), 4);
-    assert!(events.iter().all(|e| e.actor.kind == ActorKind::Anonymous && e.outcome == Outcome::Refused));
-    assert_eq!(events[1].source.client_addr.as_deref(), Some("198.51.100.2"));
+    let told: Vec<_> =
+        events.iter().map(|e| (e.action, e.outcome, e.source.client_addr.as_deref())).collect();
+    let of = |source| {
+        let refused = (Action::AnonymousRefused, Outcome::Refused, Some(source));
+        [refused, (Action::AnonymousLockedOut, Outcome::Alarm, Some(source))]
+    };
+    assert_eq!(told[..4], [of("198.51.100.1"), of("198.51.100.2")].concat());
+    assert_eq!(told[4..], told[..4], "and once more in the next minute");
+    assert!(events.iter().all(|event| event.actor.kind == ActorKind::Anonymous));
+    let counted = world.service().record_anonymous("198.51.100.3", 3, 20, world.request()).await;
+    assert_eq!(counted, Ok(20));
+    assert_eq!(world.events().await.last().map(|event| event.action), Some(Action::AnonymousRefused));
 }
 
 /// Every text that must be seen by its receiver alone.

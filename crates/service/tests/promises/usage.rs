@@ -11,19 +11,19 @@ use std::time::Duration;
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-async fn ticket(world: &World) -> u64 {
+pub async fn ticket(world: &World) -> u64 {
     world.kv.increment(names::usage::TICKETS, 1).await.unwrap().unsigned_abs()
 }
 
 /// Keeps a batch as a validator does.
-fn keep(world: &World, ticket: u64, key: KeyId, version: u16, accepted: u32) {
+pub fn keep(world: &World, ticket: u64, key: KeyId, version: u16, accepted: u32) {
     let hour = world.clock.now().unix_s().div_euclid(3600);
     let batch = UsageBatch { ticket, counts: vec![UsageCount { key, version, hour, accepted, refused: 1 }] };
     let sealed = SealedUsage::new(&world.rings.records, &batch, world.rng.bytes()).expect("sealed");
     world.kv.tamper(sealed.store_key(), Some(sealed.value().to_vec()));
 }
 
-async fn fold(world: &World) -> u64 {
+pub async fn fold(world: &World) -> u64 {
     world.service().fold_use(&world.kv).await.expect("folded")
 }
 
