@@ -13,7 +13,7 @@ use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::rotation::Mode;
 use keyward_domain::{Code, Error, KeyId, Result, Timestamp};
 use keyward_ledger::{Draft, KvWrite, Turn};
-use keyward_records::projection::{PAGE_ENTRIES, lists};
+use keyward_records::projection::lists;
 use keyward_records::{DueWalk, KeyUse, KvCount, KvRead, MINUTES_PER_HOUR, minute_of};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -28,8 +28,6 @@ const LISTS_MAX: usize = 2880;
 const SWEEP_KEYS: usize = 128;
 /// Keys seen to in one commit.
 const AT_ONCE: usize = 32;
-/// How often turns are taken at most: others are waited for meanwhile, and one that died holds its successor up for 5 s.
-const TURNS_AGAIN: usize = 3;
 
 /// What a run did of what was due.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
@@ -106,72 +104,44 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         Ok(done)
     }
 
-    /// The ids in a list from a place on, at most so many; of one page, so there may be more.
+    /// The keys that a list leads to from a place on, as [`Service::entries_from`] follows it.
     async fn listed(&self, list: &str, at: u64, limit: usize) -> Result<Vec<KeyId>> {
-        let Some(head) = self.read().list_head(list).await? else { return Ok(Vec::new()) };
-        if at >= head.count {
-            return Ok(Vec::new());
-        }
-        let page = self.read().list_page(list, at / PAGE_ENTRIES).await?;
-        let page = page.ok_or_else(|| Error::damaged("a list"))?;
-        let first = usize::try_from(at % PAGE_ENTRIES).unwrap_or(usize::MAX);
-        let entries = page.entries.iter().skip(first).take(limit);
-        entries.map(|entry| entry.id.parse().map_err(|_| Error::damaged("a list"))).collect()
+        let entries = self.entries_from(list, at, limit).await?;
+        entries.iter().map(|entry| entry.id.parse().map_err(|_| Error::damaged("a list"))).collect()
     }
 
     /// Sees to these keys in one commit: each in a turn of its own, as it is stored by then.
     async fn see_to(&self, ids: &[KeyId], done: &mut DueView) -> Result<()> {
-        let looks = futures::future::join_all(ids.iter().map(|id| self.is_due(*id))).await;
-        let mut due: Vec<KeyId> = Vec::new();
-        for (id, look) in ids.iter().zip(looks) {
+        let mut keys: Vec<Key> = Vec::new();
+        for found in futures::future::join_all(ids.iter().map(|id| self.readable_key(*id))).await {
             // The same key may be on a list twice.
-            if look? && !due.contains(id) {
-                due.push(*id);
-            }
+            keys.extend(found?.filter(|key| keys.iter().all(|other| other.id != key.id)));
         }
+        let duties = self.duties_of_each(&keys).await?;
+        let due = keys.iter().zip(duties).filter(|(_, (duties, _))| !duties.is_empty());
+        let due: Vec<KeyId> = due.map(|(key, _)| key.id).collect();
         if due.is_empty() {
             return Ok(());
         }
-        // A failure must not leave the turns of the others unused: their next writers would wait for them.
-        let (turns, mut failed) = self.turns(due).await;
-        let mut seen: Vec<Seen> = Vec::new();
-        for (turn, key) in turns {
-            match self.duties(&key).await {
-                Ok(found) => seen.push(self.perform(key, turn, found, done)),
-                Err(error) => {
-                    seen.push(Seen { key, turn, drafts: Vec::new() });
-                    failed = Some(error);
-                }
+        let take = async |id: &KeyId, old| match old {
+            None => self.ledger.turn_at::<Key>(*id).await.map(Some),
+            Some(old) => self.ledger.turn_at_again(*id, old).await.map(Some),
+        };
+        let (taken, mut failed) = self.turns(due, take).await;
+        let (turns, keys): (Vec<Turn>, Vec<Key>) = taken.into_iter().unzip();
+        let in_turn = turns.into_iter().zip(keys.iter().cloned());
+        let seen = match self.duties_of_each(&keys).await {
+            Ok(found) => {
+                in_turn.zip(found).map(|((turn, key), found)| self.perform(key, turn, found, done)).collect()
             }
-        }
+            Err(error) => {
+                // What cannot be told now is seen to later; the turns are given back.
+                failed = Some(error);
+                in_turn.map(|(turn, key)| Seen { key, turn, drafts: Vec::new() }).collect()
+            }
+        };
         self.commit_seen(seen).await?;
         failed.map_or(Ok(()), Err)
-    }
-
-    /// Turns at these keys, and the keys as they are stored by then; those that grew old while another was waited for are taken again.
-    async fn turns(&self, ids: Vec<KeyId>) -> (Vec<(Turn, Key)>, Option<Error>) {
-        let (mut held, mut failed) = (Vec::new(), None);
-        let mut wanted: Vec<(KeyId, Option<Turn>)> = ids.into_iter().map(|id| (id, None)).collect();
-        for _ in 0..TURNS_AGAIN {
-            let turns = wanted.into_iter().map(async |(id, old)| match old {
-                None => self.ledger.turn_at::<Key>(id).await,
-                Some(old) => self.ledger.turn_at_again(id, old).await,
-            });
-            for taken in futures::future::join_all(turns).await {
-                match taken {
-                    Ok(taken) => held.push(taken),
-                    Err(error) => failed = Some(error),
-                }
-            }
-            let (old, fresh): (Vec<_>, Vec<_>) =
-                held.into_iter().partition(|(turn, _): &(Turn, Key)| self.ledger.is_old(turn));
-            held = fresh;
-            wanted = old.into_iter().map(|(turn, key)| (key.id, Some(turn))).collect();
-            if wanted.is_empty() {
-                break;
-            }
-        }
-        (held, failed)
     }
 
     async fn commit_seen(&self, seen: Vec<Seen>) -> Result<()> {
@@ -197,37 +167,41 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         committed.await.map(|committed| committed.value)
     }
 
-    /// Whether something is due for a key.
-    async fn is_due(&self, id: KeyId) -> Result<bool> {
-        let key = match self.read().key(id).await {
-            Ok(Some(key)) => key,
-            Ok(None) => return Ok(false),
+    /// A key's record, where this process can read it.
+    async fn readable_key(&self, id: KeyId) -> Result<Option<Key>> {
+        match self.read().key(id).await {
             // What does not open is for `audit verify` to name; it must not stop the walk.
-            Err(error) if error.code.blame() == Blame::Integrity => return Ok(false),
+            Err(error) if error.code.blame() == Blame::Integrity => Ok(None),
             // Nor what another process can open: the sweep comes by again.
-            Err(error) if error.code == Code::RingVersionUnknown => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        Ok(!self.duties(&key).await?.0.is_empty())
+            Err(error) if error.code == Code::RingVersionUnknown => Ok(None),
+            found => found,
+        }
     }
 
-    async fn duties(&self, key: &Key) -> Result<(Vec<Duty>, Terms)> {
-        let (now, terms) = (self.clock.now(), self.terms_of(key).await?);
+    /// What is due for each of these keys, in their order, and the terms that say so.
+    async fn duties_of_each(&self, keys: &[Key]) -> Result<Vec<(Vec<Duty>, Terms)>> {
+        let terms = self.terms_of_each(keys).await?;
+        let duties = keys.iter().zip(&terms).map(|(key, terms)| self.duties(key, terms));
+        let duties = futures::future::try_join_all(duties).await?;
+        Ok(duties.into_iter().zip(terms).collect())
+    }
+
+    async fn duties(&self, key: &Key, terms: &Terms) -> Result<Vec<Duty>> {
+        let now = self.clock.now();
         let forgotten = key.versions.is_empty() && key.claim.is_none();
-        let duties = match self.died_at(key).await? {
+        match self.died_at(key).await? {
             None => {
-                let mut due = Duty::due(key, &terms, now);
+                let mut due = Duty::due(key, terms, now);
                 if terms.idle_after_s.is_some() {
                     let used = self.read().key_use(key.id).await?;
                     let last_used = used.as_ref().and_then(KeyUse::last_used);
-                    due.extend(Duty::is_idle(key, &terms, last_used, now).then_some(Duty::TellIdle));
+                    due.extend(Duty::is_idle(key, terms, last_used, now).then_some(Duty::TellIdle));
                 }
-                due
+                Ok(due)
             }
-            Some(died_at) if !forgotten && now >= died_at.plus_s(FORGOTTEN_AFTER_S) => vec![Duty::Forget],
-            Some(_) => Vec::new(),
-        };
-        Ok((duties, terms))
+            Some(died_at) if !forgotten && now >= died_at.plus_s(FORGOTTEN_AFTER_S) => Ok(vec![Duty::Forget]),
+            Some(_) => Ok(Vec::new()),
+        }
     }
 
     /// When a key was revoked, by itself or with its generation; where that cannot be told, now.

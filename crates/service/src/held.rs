@@ -60,22 +60,6 @@ impl Held {
         Self::InTurn(record.into(), turn)
     }
 
-    /// The turn, where one is needed.
-    pub(crate) const fn turn(&self) -> Option<&Turn> {
-        match self {
-            Self::InTurn(_, turn) => Some(turn),
-            Self::Claim(_) | Self::Renewal(_) => None,
-        }
-    }
-
-    /// The same, for another turn in its place.
-    pub(crate) fn into_turn(self) -> Option<Turn> {
-        match self {
-            Self::InTurn(_, turn) => Some(turn),
-            Self::Claim(_) | Self::Renewal(_) => None,
-        }
-    }
-
     /// Records that it is.
     pub(crate) const fn records(&self) -> u64 {
         match self {

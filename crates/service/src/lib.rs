@@ -36,6 +36,7 @@ mod rotations;
 mod routing;
 mod service;
 mod terms;
+mod turns;
 mod unique_name;
 mod usage;
 mod view;

@@ -354,6 +354,20 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         self.projected(list, before, top.min(projected), limit, entries).await
     }
 
+    /// The entries of a projected list from this place on, oldest first: at most so many, of one page, so there may be more; none at
+    /// its end. Pages and head are written in one batch, so a missing page is damage: whoever follows a list to its end must not take
+    /// it for the end.
+    pub(crate) async fn entries_from(&self, list: &str, at: u64, limit: usize) -> Result<Vec<Entry>> {
+        let reader = self.read();
+        if reader.list_head(list).await?.is_none_or(|head| at >= head.count) {
+            return Ok(Vec::new());
+        }
+        let page =
+            reader.list_page(list, at / PAGE_ENTRIES).await?.ok_or_else(|| Error::damaged("a list"))?;
+        let first = usize::try_from(at % PAGE_ENTRIES).unwrap_or(usize::MAX);
+        Ok(page.entries.into_iter().skip(first).take(limit).collect())
+    }
+
     /// Adds entries of the projected pages, from `top` downwards.
     async fn projected(
         &self,

@@ -22,7 +22,7 @@ use keyward_domain::{
     ApplicationId, ClaimId, KeyId, PolicyId, RenewalId, Result, RoleId, Timestamp, WebhookId,
 };
 use keyward_ledger::{Draft, KvWrite, Turn};
-use keyward_records::projection::{Entry, PAGE_ENTRIES, lists};
+use keyward_records::projection::{Entry, lists};
 use keyward_records::{
     Counts, Flag, KvCount, KvRead, NameRecord, Pass, Place, Record, RecordError, Resealing, Revised,
     WholePass, names, open,
@@ -37,8 +37,6 @@ const FOLLOWED_MAX: usize = 512;
 const READS_AT_ONCE: usize = 32;
 /// Records that one commit seals anew at most: all their turns must be fresh at its end.
 const COMMIT_RECORDS_MAX: usize = 64;
-/// How often turns are taken again that grew old while others were waited for.
-const TURNS_AGAIN: u32 = 2;
 /// Batches of events that a step integrates at most, so that the lists lead to what was there when its pass began.
 const INTEGRATE_ROUNDS: u32 = 64;
 /// How long a whole pass counts as recent, in seconds: a day.
@@ -414,20 +412,20 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                     Place::Roles { at: 0 }
                 }
                 Place::Roles { at } => {
-                    let entries = self.entries(lists::ROLES, at, room).await?;
+                    let entries = self.entries_from(lists::ROLES, at, room).await?;
                     followed += entries.len();
                     things.extend(entries.iter().filter_map(|entry| entry.id.parse().ok()).map(Thing::Role));
                     after(at, &entries).map_or(Place::Webhooks { at: 0 }, |at| Place::Roles { at })
                 }
                 Place::Webhooks { at } => {
-                    let entries = self.entries(lists::WEBHOOKS, at, room).await?;
+                    let entries = self.entries_from(lists::WEBHOOKS, at, room).await?;
                     followed += entries.len();
                     things
                         .extend(entries.iter().filter_map(|entry| entry.id.parse().ok()).map(Thing::Webhook));
                     after(at, &entries).map_or(Place::Policies { at: 0 }, |at| Place::Webhooks { at })
                 }
                 Place::Policies { at } => {
-                    let entries = self.entries(lists::POLICIES, at, room).await?;
+                    let entries = self.entries_from(lists::POLICIES, at, room).await?;
                     followed += entries.len();
                     things
                         .extend(entries.iter().filter_map(|entry| entry.id.parse().ok()).map(Thing::Policy));
@@ -435,7 +433,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                         .map_or(Place::Applications { at: 0, key: 0 }, |at| Place::Policies { at })
                 }
                 Place::Applications { at, key } => {
-                    let Some(entry) = self.entries(lists::APPLICATIONS, at, 1).await?.pop() else {
+                    let Some(entry) = self.entries_from(lists::APPLICATIONS, at, 1).await?.pop() else {
                         // In a step of their own: a name that was just found by its holder must not be found again.
                         place = Place::Names { of: Action::Initialised, at: 0 };
                         break;
@@ -448,13 +446,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                     if key == 0 {
                         things.push(Thing::Application(id));
                     }
-                    let entries = self.entries(&lists::keys_of(id), key, room).await?;
+                    let entries = self.entries_from(&lists::keys_of(id), key, room).await?;
                     followed += entries.len();
                     things.extend(entries.iter().filter_map(|entry| entry.id.parse().ok()).map(Thing::Key));
                     after(key, &entries).map_or(next, |key| Place::Applications { at, key })
                 }
                 Place::Names { of, at } => {
-                    let entries = self.entries(&lists::events_of_action(of), at, room).await?;
+                    let entries = self.entries_from(&lists::events_of_action(of), at, room).await?;
                     followed += entries.len();
                     named.extend(self.names_written(&entries).await?);
                     match after(at, &entries) {
@@ -472,14 +470,6 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         }
         things.extend(named.into_iter().map(Thing::Name));
         Ok((things, Some(place)))
-    }
-
-    /// Up to `max` entries of a list from this place on, within one page of it; none at its end.
-    async fn entries(&self, list: &str, at: u64, max: usize) -> Result<Vec<Entry>> {
-        let page = self.read().list_page(list, at / PAGE_ENTRIES).await?;
-        let skipped = usize::try_from(at % PAGE_ENTRIES).unwrap_or(usize::MAX);
-        let entries = page.map(|page| page.entries).unwrap_or_default();
-        Ok(entries.into_iter().skip(skipped).take(max).collect())
     }
 
     /// The names that these events wrote.
@@ -602,40 +592,15 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         if old.is_empty() {
             return Ok(0);
         }
-        // A failure must not leave the turns of the others unused: their next writers would wait for them.
-        let mut failed = None;
-        let mut held: Vec<(Old, Held)> = Vec::new();
-        let mut keep = |held: &mut Vec<(Old, Held)>, old: Old, taken: Result<Option<Held>>| match taken {
-            Ok(taken) => held.extend(taken.map(|taken| (old, taken))),
-            Err(error) => failed = Some(error),
-        };
-        let taken = futures::future::join_all(old.iter().map(|old| self.hold(old, None))).await;
-        for (old, taken) in old.into_iter().zip(taken) {
-            keep(&mut held, old, taken);
-        }
-        for _ in 0..TURNS_AGAIN {
-            let is_old = |held: &Held| held.turn().is_some_and(|turn| self.ledger.is_old(turn));
-            let (stale, fresh): (Vec<_>, Vec<_>) = held.into_iter().partition(|(_, held)| is_old(held));
-            held = fresh;
-            if stale.is_empty() {
-                break;
-            }
-            let (old, turns): (Vec<_>, Vec<_>) =
-                stale.into_iter().map(|(old, held)| (old, held.into_turn())).unzip();
-            let again = old.iter().zip(turns).map(|(old, turn)| self.hold(old, turn));
-            let taken = futures::future::join_all(again).await;
-            for (old, taken) in old.into_iter().zip(taken) {
-                keep(&mut held, old, taken);
-            }
-        }
-        let records: u64 = held.iter().map(|(_, held)| held.records()).sum();
+        let (held, failed) = self.turns(old, async |old: &Old, turn| self.hold(old, turn).await).await;
+        let records: u64 = held.iter().map(Held::records).sum();
         if records > 0 {
             let active = self.rings.records.active_version();
             let detail =
                 vec![format!("{} {active}", self.rings.records.ring_name()), format!("{records} records")];
             self.ledger
                 .commit(vec![resealed(detail)], |tickets, writes| {
-                    for (_, held) in held {
+                    for held in held {
                         held.write(tickets.event(0), writes);
                     }
                     Ok(())
