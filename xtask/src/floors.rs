@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
+use crate::build;
 use crate::metadata::{Follow, Workspace};
 use crate::steps;
 
@@ -28,10 +29,7 @@ const FLOORS: &[Floor] = &[
     Floor { crates: &["keyward-service"], reason: "the use cases, generic over what Wasm brings" },
     Floor { crates: &["keyward-guest"], reason: "what every component shares in Wasm" },
     Floor { crates: &["keyward-control"], reason: "what the components that write share on top of it" },
-    Floor {
-        crates: &["issuance", "validation", "revocation", "rotation", "audit", "delivery", "scheduler"],
-        reason: "components stand apart: they share the store, not code",
-    },
+    Floor { crates: &build::COMPONENTS, reason: "components stand apart: they share the store, not code" },
 ];
 
 /// Crates beside the floors and the crates of ours that each may name, tests included.
