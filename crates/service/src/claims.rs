@@ -3,6 +3,7 @@
 use crate::answer::Answer;
 use crate::attempt::{Attempt, keep_outcome};
 use crate::fresh_claim::claim_id;
+use crate::holder::{Bearer, holders_request};
 use crate::mint::ClaimedKey;
 use crate::service::Service;
 use crate::view::{ClaimView, NamedApplication, NamedKey};
@@ -17,6 +18,13 @@ use keyward_ledger::{Begun, IdempotentRequest, KvWrite, Reservation};
 use keyward_records::{KvCount, KvRead, names};
 use serde::Deserialize;
 use utoipa::ToSchema;
+
+const TICKET: Bearer = Bearer {
+    prefix: token::PREFIX_CLAIM,
+    field: "ticket",
+    what: "a claim's ticket",
+    whole: "a whole ticket",
+};
 
 /// The ticket that a claim is taken with.
 #[derive(Deserialize, ToSchema)]
@@ -69,11 +77,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     pub async fn take_claim(&self, attempt: &Attempt, take: &TakeClaim) -> Result<Answer<ClaimedKey>> {
         let claim = self.find_claim(&take.ticket).await?;
         attempt.aim(Some(claim.application), Some(claim.key));
-        // Holders have no id of their own: each claim has its own Idempotency-Keys, so that two who chose the same do not meet.
-        let request = attempt.caller.idempotency_key.as_ref().map(|key| {
-            let key = SecretText::new(key.expose().to_owned());
-            IdempotentRequest::new(claim.id.as_bytes(), "claims.take", key, &[], CLAIM_REPLAY_S)
-        });
+        let request = holders_request(attempt, claim.id.as_bytes(), "claims.take", CLAIM_REPLAY_S);
         let key = self.read().key(claim.key).await?.ok_or_else(|| Error::damaged("a claim"))?;
         let alive = self.is_alive(&key).await?;
         let state = state(&claim, &key, alive, self.clock.now());
@@ -81,18 +85,10 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             // Before a place is taken: refused now, the claim can still be taken after the thaw.
             self.require_issuing(attempt).await?;
         }
-        // Looked for after the state was: whoever took the claim wrote both at once.
-        let replay = match &request {
-            // A twin is told so before it asks for the claim, which it would not get.
-            Some(request) if state == State::Open => match self.ledger.begin(request).await? {
-                Begun::Replay(replay) => Some(replay),
-                // Who writes the outcome is the claim's to decide.
-                Begun::Fresh(_) => None,
-            },
-            Some(request) => self.ledger.peek(request).await?,
-            None => None,
-        };
-        if let Some(replay) = replay {
+        // A twin is told so before it asks for the claim, which it would not get. Who writes the outcome is the claim's to decide.
+        if let Some(Begun::Replay(replay)) =
+            self.begin_as_holder(request.as_ref(), state == State::Open).await?
+        {
             return Ok(Answer::Replayed(attempt.replay(replay)));
         }
         match state {
@@ -113,13 +109,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     }
 
     async fn find_claim(&self, ticket: &SecretText) -> Result<Claim> {
-        let not_a_ticket = |expected: String| Error::field("ticket", "is not a claim's ticket", expected);
-        match token::parse(ticket.expose()) {
-            Ok(parsed) if parsed.prefix == token::PREFIX_CLAIM => {}
-            Ok(_) => return Err(not_a_ticket("a text that starts with `kwc_`".to_owned())),
-            Err(malformed) => return Err(not_a_ticket(format!("a whole ticket: {malformed}"))),
-        }
-        let ticket_digest = digest::sha256(ticket.expose().as_bytes());
+        let ticket_digest = TICKET.digest(ticket)?;
         let claim = self.read().claim(claim_id(&ticket_digest)).await?;
         claim
             .filter(|claim| claim.ticket_digest == digest::hex(&ticket_digest))

@@ -21,6 +21,7 @@ mod epochs;
 mod fresh_claim;
 mod health;
 mod held;
+mod holder;
 mod keys;
 mod list;
 mod maintenance;

@@ -3,6 +3,7 @@
 
 use crate::answer::Answer;
 use crate::attempt::{Attempt, keep_outcome};
+use crate::holder::{Bearer, holders_request};
 use crate::mint::{ClaimedKey, renewal_id};
 use crate::service::Service;
 use crate::view::SelfView;
@@ -15,12 +16,19 @@ use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::renewal::{RENEWAL_REPLAY_S, Renewal};
 use keyward_domain::rotation::{Mode, Phase};
 use keyward_domain::{Code, Error, Result, token};
-use keyward_ledger::{Begun, IdempotentRequest, KvWrite, Turn};
+use keyward_ledger::{Begun, KvWrite, Turn};
 use keyward_records::{KvCount, KvRead, names};
 use keyward_verify::Verified;
 use serde::Deserialize;
 use std::ops::ControlFlow;
 use utoipa::ToSchema;
+
+const RENEWAL_TOKEN: Bearer = Bearer {
+    prefix: token::PREFIX_RENEWAL,
+    field: "renewal_token",
+    what: "a renewal token",
+    whole: "a whole renewal token",
+};
 
 /// What a key is renewed with.
 #[derive(Deserialize, ToSchema)]
@@ -50,28 +58,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     pub async fn renew_key(&self, attempt: &Attempt, asked: &RenewKey) -> Result<Answer<ClaimedKey>> {
         let renewal = self.find_renewal(&asked.renewal_token).await?;
         attempt.aim(Some(renewal.application), Some(renewal.key));
-        // Holders have no id of their own: each renewal has its own Idempotency-Keys, so that two who chose the same do not meet.
-        let request = attempt.caller.idempotency_key.as_ref().map(|key| {
-            let key = SecretText::new(key.expose().to_owned());
-            IdempotentRequest::new(renewal.id.as_bytes(), "self.renew", key, &[], RENEWAL_REPLAY_S)
-        });
+        let request = holders_request(attempt, renewal.id.as_bytes(), "self.renew", RENEWAL_REPLAY_S);
         let key = self.read().key(renewal.key).await?.ok_or_else(|| Error::damaged("a renewal token"))?;
         let checked = self.check_renewal(attempt, &renewal, &key).await;
-        // Looked for after the state was: whoever used the token wrote both at once.
-        if let Some(request) = request {
-            let replay = match checked {
-                Ok(_) => match self.ledger.begin(&request).await? {
-                    Begun::Replay(replay) => Some(replay),
-                    Begun::Fresh(reservation) => {
-                        attempt.put_reservation(reservation);
-                        None
-                    }
-                },
-                Err(_) => self.ledger.peek(&request).await?,
-            };
-            if let Some(replay) = replay {
-                return Ok(Answer::Replayed(attempt.replay(replay)));
-            }
+        match self.begin_as_holder(request.as_ref(), checked.is_ok()).await? {
+            Some(Begun::Replay(replay)) => return Ok(Answer::Replayed(attempt.replay(replay))),
+            Some(Begun::Fresh(reservation)) => attempt.put_reservation(reservation),
+            None => {}
         }
         let (refusal, held) = match checked {
             Err(refusal) => (refusal, None),
@@ -97,13 +90,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     }
 
     async fn find_renewal(&self, text: &SecretText) -> Result<Renewal> {
-        let not_one = |expected: String| Error::field("renewal_token", "is not a renewal token", expected);
-        match token::parse(text.expose()) {
-            Ok(parsed) if parsed.prefix == token::PREFIX_RENEWAL => {}
-            Ok(_) => return Err(not_one("a text that starts with `kwr_`".to_owned())),
-            Err(malformed) => return Err(not_one(format!("a whole renewal token: {malformed}"))),
-        }
-        let token_digest = digest::sha256(text.expose().as_bytes());
+        let token_digest = RENEWAL_TOKEN.digest(text)?;
         let renewal = self.read().renewal(renewal_id(&token_digest)).await?;
         renewal
             .filter(|renewal| renewal.token_digest == digest::hex(&token_digest))
