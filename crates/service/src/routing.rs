@@ -3,7 +3,7 @@
 
 use crate::attempt::Attempt;
 use crate::service::Service;
-use crate::view::{Beside, RouteView, RoutingTableView};
+use crate::view::{RouteView, RoutingTableView};
 use keyward_crypto::digest;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::routing::Route;
@@ -50,9 +50,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let details = self.read().details(id).await?.ok_or_else(|| Error::not_found("application"))?;
         let routes = details.routes.iter().map(async |Route { slot, key }| {
             let key = self.read().key(*key).await?.ok_or_else(|| Error::damaged("a key"))?;
-            // Use changes with every hour, and is no reason to tell anybody who waits for a change.
-            let beside = Beside { used: None, ..self.beside(&key).await? };
-            Ok(RouteView::of(slot, &key, &beside, self.clock.now()))
+            // Without its use, which is no reason to tell anybody who waits for a change.
+            Ok(RouteView::of(slot, &key, &self.ends(&key).await?, self.clock.now()))
         });
         let routes = futures::future::join_all(routes).await.into_iter().collect::<Result<_>>()?;
         Ok(RoutingTableView { application: id, routes })
