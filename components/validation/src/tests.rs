@@ -7,7 +7,6 @@ use keyward_domain::event::EventId;
 use keyward_domain::key::{Environment, Key, Rules, Version};
 use keyward_domain::network::NetworkRule;
 use keyward_domain::ports::Clock;
-use keyward_domain::rotation::Rotation;
 use keyward_domain::scope::ScopeSet;
 use keyward_domain::{ApplicationId, Code, KeyId, RequestId, Result, Timestamp, token};
 use keyward_guest::admin::Trust;
@@ -81,26 +80,10 @@ impl World {
     /// Stores a live key, changed as wanted, and gives its token.
     fn issue(&self, byte: u8, scopes: &[&str], change: impl FnOnce(&mut Key)) -> String {
         let mut key = Key {
-            id: KeyId::from_bytes([byte; 16]),
-            application: PARTNER,
-            generation: 1,
-            prefix: "kw".into(),
-            environment: Environment::Live,
             name: "n".into(),
-            principal: None,
             scopes: ScopeSet::parse("scopes", scopes).expect("scopes"),
-            rules: Rules::default(),
-            expires_at: None,
-            disabled: false,
-            created_at: NOW,
-            versions: vec![],
-            claim: None,
-            revision: 1,
             event: EVENT,
-            tags: Vec::new(),
-            roles: Vec::new(),
-            policy: None,
-            rotation: Rotation::default(),
+            ..Key::new(KeyId::from_bytes([byte; 16]), PARTNER, NOW)
         };
         change(&mut key);
         let token = token::render(&key.prefix, key.environment, key.id.as_bytes(), 1, &[byte; 32]);

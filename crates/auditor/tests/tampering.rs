@@ -15,10 +15,8 @@ use keyward_crypto::note::{LogKeys, VerifierKey};
 use keyward_crypto::{Peppers, Ring, RingDocument, Sealer};
 use keyward_domain::application::{Application, Details, Importance, Status};
 use keyward_domain::event::{Action, Actor, ActorKind, EventId, Outcome, Source, Target};
-use keyward_domain::key::{Environment, Key, Rules};
+use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, NoSink, Rng};
-use keyward_domain::rotation::Rotation;
-use keyward_domain::scope::ScopeSet;
 use keyward_domain::{ApplicationId, KeyId, Timestamp};
 use keyward_ledger::{Batch, Draft, KvWrite, Ledger};
 use keyward_records::projection::Head;
@@ -214,29 +212,8 @@ impl World {
     }
 
     fn key(&self, application: ApplicationId, previous: EventId) -> (KeyId, EventId) {
-        let (id, now) = (KeyId::from_bytes(self.rng.bytes()), self.clock.now());
-        let mut key = Key {
-            id,
-            application,
-            generation: 1,
-            prefix: "kw".into(),
-            environment: Environment::Live,
-            name: "orders".into(),
-            principal: None,
-            scopes: ScopeSet::parse("scopes", &["orders:read"]).unwrap(),
-            rules: Rules::default(),
-            expires_at: None,
-            disabled: false,
-            created_at: now,
-            versions: Vec::new(),
-            claim: None,
-            revision: 1,
-            event: EventId { epoch: 1, seq: 1 },
-            tags: Vec::new(),
-            roles: Vec::new(),
-            policy: None,
-            rotation: Rotation::default(),
-        };
+        let id = KeyId::from_bytes(self.rng.bytes());
+        let mut key = Key::new(id, application, self.clock.now());
         let target = Target { application: Some(application), ..Target::key(Some(id)) };
         let draft = self.draft(Action::KeyIssued, target, Some(previous));
         let committed = Self::wait(self.ledger().commit(vec![draft], |tickets, writes| {

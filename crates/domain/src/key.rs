@@ -6,6 +6,7 @@ use crate::network::NetworkRule;
 use crate::rotation::Rotation;
 use crate::scope::ScopeSet;
 use crate::timestamp::{Timestamp, millis};
+use crate::token;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -123,6 +124,32 @@ pub struct Key {
 }
 
 impl Key {
+    /// A key as it is born: it may do nothing yet, and has no secret.
+    pub fn new(id: KeyId, application: ApplicationId, now: Timestamp) -> Self {
+        Self {
+            id,
+            application,
+            generation: 1,
+            prefix: token::PREFIX_DEFAULT.to_owned(),
+            environment: Environment::Live,
+            name: String::new(),
+            principal: None,
+            scopes: ScopeSet::default(),
+            rules: Rules::default(),
+            expires_at: None,
+            disabled: false,
+            created_at: now,
+            versions: Vec::new(),
+            claim: None,
+            revision: 1,
+            event: EventId { epoch: 0, seq: 0 },
+            tags: Vec::new(),
+            roles: Vec::new(),
+            policy: None,
+            rotation: Rotation::default(),
+        }
+    }
+
     /// The live version of this number.
     pub fn version(&self, number: u16) -> Option<&Version> {
         self.versions.iter().find(|version| version.number == number)

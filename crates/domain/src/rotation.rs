@@ -146,35 +146,15 @@ impl Key {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::event::EventId;
-    use crate::key::{Environment, OpenClaim, Rules};
-    use crate::scope::ScopeSet;
+    use crate::key::OpenClaim;
     use crate::{ApplicationId, ClaimId, KeyId};
 
     pub(crate) const NOW: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
 
     pub(crate) fn key(expires_in_s: Option<i64>) -> Key {
         Key {
-            id: KeyId::from_bytes([1; 16]),
-            application: ApplicationId::from_bytes([2; 16]),
-            generation: 1,
-            prefix: "kw".into(),
-            environment: Environment::Live,
-            name: "k".into(),
-            principal: None,
-            scopes: ScopeSet::default(),
-            rules: Rules::default(),
             expires_at: expires_in_s.map(|s| NOW.plus_s(s)),
-            disabled: false,
-            created_at: NOW,
-            versions: Vec::new(),
-            claim: None,
-            revision: 1,
-            event: EventId { epoch: 1, seq: 1 },
-            tags: Vec::new(),
-            roles: Vec::new(),
-            policy: None,
-            rotation: Rotation::default(),
+            ..Key::new(KeyId::from_bytes([1; 16]), ApplicationId::from_bytes([2; 16]), NOW)
         }
     }
 

@@ -10,9 +10,8 @@ use keyward_crypto::SecretText;
 use keyward_domain::application::{Application, Details, Importance, KEYWARD_NAME, Status};
 use keyward_domain::error::Blame;
 use keyward_domain::event::{Action, EventId, Outcome, Target};
-use keyward_domain::key::{Environment, Key, Rules};
+use keyward_domain::key::{Environment, Key};
 use keyward_domain::ports::{Clock, Rng};
-use keyward_domain::rotation::Rotation;
 use keyward_domain::scope::{Scope, ScopeSet};
 use keyward_domain::text::{check_name, check_reason};
 use keyward_domain::{ApplicationId, Code, Error, KeyId, RequestId, Result, token};
@@ -163,26 +162,14 @@ fn root_key<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
     let environment = Environment::Live;
     let Minted { version, token } = service.mint_version(id, prefix, environment, 1, now)?;
     let key = Key {
-        id,
-        application: ApplicationId::KEYWARD,
         generation,
         prefix: prefix.to_owned(),
         environment,
         name: "root".to_owned(),
         principal: Some(principal.to_owned()),
         scopes: ScopeSet::from_iter([Scope::fixed(EVERYTHING)]),
-        rules: Rules::default(),
-        expires_at: None,
-        disabled: false,
-        created_at: now,
         versions: vec![version],
-        claim: None,
-        revision: 1,
-        event: EventId { epoch: 0, seq: 0 },
-        tags: Vec::new(),
-        roles: Vec::new(),
-        policy: None,
-        rotation: Rotation::default(),
+        ..Key::new(id, ApplicationId::KEYWARD, now)
     };
     Ok((key, token))
 }

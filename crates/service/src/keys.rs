@@ -20,7 +20,6 @@ use keyward_domain::key::{EXPIRES_IN_S_MAX, Environment, Key, Rules};
 use keyward_domain::network::NetworkRule;
 use keyward_domain::policy::{Policy, Terms};
 use keyward_domain::ports::{Clock, Rng};
-use keyward_domain::rotation::Rotation;
 use keyward_domain::scope::administration as scope;
 use keyward_domain::scope::{Scope, ScopeSet};
 use keyward_domain::tag::Tag;
@@ -386,8 +385,6 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let id = KeyId::from_bytes(self.rng.bytes());
         attempt.aim(Some(application.id), Some(id));
         let mut key = Key {
-            id,
-            application: application.id,
             generation,
             prefix: details.prefix,
             environment: new.environment,
@@ -396,16 +393,10 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             scopes: checked.scopes,
             rules: checked.rules,
             expires_at: expires_in_s.map(|seconds| now.plus_s(seconds)),
-            disabled: false,
-            created_at: now,
-            versions: Vec::new(),
-            claim: None,
-            revision: 1,
-            event: application.event,
             tags: checked.tags,
             roles: checked.roles,
             policy: checked.policy,
-            rotation: Rotation::default(),
+            ..Key::new(id, application.id, now)
         };
         let claim = self.fresh_claim(&mut key, FIRST_VERSION, now);
         let reservation = attempt.take_reservation();
