@@ -8,6 +8,7 @@ use keyward_crypto::Sealer;
 use keyward_domain::event::{Action, ActorKind, Outcome};
 use keyward_domain::{ApplicationId, Code};
 use keyward_ledger::memory::{Call, Fault};
+use keyward_records::projection::lists;
 use keyward_records::{KvCount, names};
 use keyward_verify::Demand;
 use serde_json::{Value, json};
@@ -237,6 +238,24 @@ async fn what_lies_behind_a_gap_is_waited_for() {
     all_under(&state(&world), 2);
     world.rings = rings(&[2], &[1], &[1]);
     assert_eq!(code(&world, &held).await, "VALID");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_lacks_a_page_is_not_taken_for_one_that_ends_there() {
+    let mut world = World::new(411).await;
+    let cast = cast(&world, 2).await;
+    integrate_all(&world, 411).await;
+    let page = names::list_page(&lists::keys_of(cast.app), 0);
+    let whole = world.kv.values().remove(&page).expect("a page");
+    world.kv.tamper(&page, None);
+    world.rings = rings(&[1, 2], &[1], &[1]);
+    let error = world.run(&Do::Reseal(false)).await.expect_err("keys that nothing leads to");
+    assert_eq!(error.code, Code::RecordDamaged);
+    let resealing = world.run(&Do::ReadRings).await.expect("figures").json();
+    assert_eq!(resealing["resealing"]["settled"], false, "whoever asks must not drop version 1: {resealing}");
+    world.kv.tamper(&page, Some(whole));
+    reseal(&world).await;
+    all_under(&state(&world), 2);
 }
 
 #[tokio::test(start_paused = true)]
