@@ -2,7 +2,7 @@
 
 use crate::answer::Answer;
 use crate::attempt::{Attempt, keep_outcome};
-use crate::edit::{check_revision, overtaken};
+use crate::edit::{check_revision, given, overtaken};
 use crate::list::{List, Page};
 use crate::nullable;
 use crate::policies::{parse_policy, policy_given};
@@ -126,15 +126,14 @@ impl ApplicationChange {
     }
 
     fn names(&self) -> Vec<String> {
-        let given = [
+        given([
             ("name", self.name.is_some()),
             ("contacts", self.contacts.is_some()),
             ("importance", self.importance.is_some()),
             ("policy", self.policy.is_some()),
             ("status", self.status.is_some()),
             ("routes", self.routes.is_some()),
-        ];
-        given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name.to_owned()).collect()
+        ])
     }
 
     /// What the change is to an application with this status; to one that is not known yet, all that it asks for.

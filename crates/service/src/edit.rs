@@ -108,6 +108,11 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     }
 }
 
+/// What an event says of a change: the names of the fields that it gives.
+pub(crate) fn given<const FIELDS: usize>(fields: [(&str, bool); FIELDS]) -> Vec<String> {
+    fields.into_iter().filter(|(_, given)| *given).map(|(name, _)| name.to_owned()).collect()
+}
+
 /// Refuses where the record is retired.
 pub(crate) fn require_living<T: Editable>(record: &T) -> Result<()> {
     match record.retired_at() {

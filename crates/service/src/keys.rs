@@ -2,7 +2,7 @@
 
 use crate::answer::Answer;
 use crate::attempt::{Attempt, keep_outcome};
-use crate::edit::check_revision;
+use crate::edit::{check_revision, given};
 use crate::fresh_claim::IssuedKey;
 use crate::list::{List, Page};
 use crate::nullable;
@@ -229,7 +229,7 @@ impl NewKey {
 
 impl KeyChange {
     fn names(&self) -> Vec<String> {
-        let given = [
+        given([
             ("name", self.name.is_some()),
             ("scopes", self.scopes.is_some()),
             ("roles", self.roles.is_some()),
@@ -237,8 +237,7 @@ impl KeyChange {
             ("disabled", self.disabled.is_some()),
             ("tags", self.tags.is_some()),
             ("policy", self.policy.is_some()),
-        ];
-        given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name.to_owned()).collect()
+        ])
     }
 
     /// The key as it is after the change, but for revision and event.

@@ -2,7 +2,7 @@
 
 use crate::answer::Answer;
 use crate::attempt::{Attempt, keep_outcome};
-use crate::edit::{Editable, check_revision, require_living};
+use crate::edit::{Editable, check_revision, given, require_living};
 use crate::list::{List, Page};
 use crate::nullable;
 use crate::service::{REPLAY_S, Service};
@@ -135,10 +135,9 @@ impl PolicyChange {
 
     /// What an event says of it: the names of what it gives, and the terms with what they are from now on.
     fn facts(&self, terms: &Terms) -> Vec<String> {
-        let named = [("name", self.name.is_some()), ("description", self.description.is_some())];
-        let named = named.into_iter().filter(|(_, given)| *given).map(|(name, _)| name.to_owned());
+        let named = given([("name", self.name.is_some()), ("description", self.description.is_some())]);
         let terms = terms.facts().into_iter().zip(self.gives()).filter(|(_, given)| *given);
-        named.chain(terms.map(|(fact, _)| fact)).collect()
+        named.into_iter().chain(terms.map(|(fact, _)| fact)).collect()
     }
 
     /// The policy as it is after the change, but for revision and event.

@@ -2,7 +2,7 @@
 
 use crate::answer::Answer;
 use crate::attempt::{Attempt, keep_outcome};
-use crate::edit::{Editable, check_revision, require_living};
+use crate::edit::{Editable, check_revision, given, require_living};
 use crate::list::{List, Page};
 use crate::service::{REPLAY_S, Service};
 use crate::view::RoleView;
@@ -72,12 +72,11 @@ impl NewRole {
 
 impl RoleChange {
     fn names(&self) -> Vec<String> {
-        let given = [
+        given([
             ("name", self.name.is_some()),
             ("description", self.description.is_some()),
             ("scopes", self.scopes.is_some()),
-        ];
-        given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name.to_owned()).collect()
+        ])
     }
 
     /// The role as it is after the change, but for revision and event.

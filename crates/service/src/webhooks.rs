@@ -2,7 +2,7 @@
 
 use crate::answer::{Answer, Body};
 use crate::attempt::{Attempt, keep_outcome};
-use crate::edit::{Editable, check_revision, require_living};
+use crate::edit::{Editable, check_revision, given, require_living};
 use crate::list::{List, Page};
 use crate::service::{REPLAY_S, Service};
 use keyward_crypto::{SecretText, webhook as signing};
@@ -84,13 +84,12 @@ impl NewWebhook {
 
 impl WebhookChange {
     fn names(&self) -> Vec<String> {
-        let given = [
+        given([
             ("url", self.url.is_some()),
             ("description", self.description.is_some()),
             ("events", self.events.is_some()),
             ("disabled", self.disabled.is_some()),
-        ];
-        given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name.to_owned()).collect()
+        ])
     }
 
     /// The webhook as it is after the change, but for revision and event, and for what follows from its switch.
