@@ -2,7 +2,7 @@
 
 use keyward_control::Plane;
 use keyward_domain::event::{Action, EventId, Target};
-use keyward_domain::{Error, Result, Timestamp};
+use keyward_domain::{Error, Result};
 use keyward_guest::query::Query;
 use keyward_guest::{Incoming, Response};
 use keyward_service::{EventFilter, Page};
@@ -63,8 +63,8 @@ fn filter(query: &Query) -> Result<EventFilter> {
         key: query.parsed("key", "a key's id")?,
         actor: query.parsed("actor", "the id of the key that acted")?,
         action: action(query)?,
-        since: time(query, "since")?,
-        until: time(query, "until")?,
+        since: query.time("since")?,
+        until: query.time("until")?,
     })
 }
 
@@ -75,11 +75,4 @@ fn action(query: &Query) -> Result<Option<Action>> {
         .map(str::parse)
         .transpose()
         .map_err(|()| Error::parameter("action", "is not known", &format!("one of {}", names())))
-}
-
-fn time(query: &Query, name: &str) -> Result<Option<Timestamp>> {
-    let Some(text) = query.one(name)? else { return Ok(None) };
-    Timestamp::parse(text)
-        .map(Some)
-        .ok_or_else(|| Error::parameter(name, "is not valid", "a time such as `2026-01-31T08:00:00Z`"))
 }

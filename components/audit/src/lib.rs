@@ -1,9 +1,11 @@
-//! The log: as people look at it, as an auditor proves it, as it is reported on, and what is done to it from time to time. Nothing here changes an event.
+//! The log: as people look at it, as an auditor proves it, as it is reported on, and what is done to it from time to time; and how keys
+//! are used. Nothing here changes an event.
 
 mod events;
 mod proofs;
 mod reports;
 mod rings;
+mod usage;
 
 use keyward_control::Plane;
 use keyward_domain::Result;
@@ -25,6 +27,7 @@ enum Op {
     State,
     Shred,
     Compliance,
+    KeyUsage,
     Rings,
     Reseal,
     Maintain,
@@ -41,6 +44,7 @@ const ROUTES: &[Route<Op>] = &[
     Route::post("/v1/audit/state", Op::State),
     Route::post("/v1/audit/shred", Op::Shred),
     Route::get("/v1/reports/compliance", Op::Compliance),
+    Route::get("/v1/keys/{id}/usage", Op::KeyUsage),
     Route::get("/v1/rings", Op::Rings),
     Route::post("/v1/rings/reseal", Op::Reseal),
     Route::post("/v1/maintenance/run", Op::Maintain),
@@ -63,6 +67,7 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
         Op::State => proofs::state(&plane, incoming).await,
         Op::Shred => shred(&plane, incoming).await,
         Op::Compliance => reports::compliance(&plane, incoming).await,
+        Op::KeyUsage => usage::of_key(&plane, incoming, params.id(0, "key")).await,
         Op::Rings => rings::show(&plane, incoming).await,
         Op::Reseal => rings::reseal(&plane, incoming).await,
         Op::Maintain => maintain(&plane, incoming).await,

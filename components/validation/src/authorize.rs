@@ -70,7 +70,7 @@ pub(crate) async fn answer<K: KvRead, C: Clock>(
         client_address: incoming.client_address(trust.trusted_proxies),
     };
     let verdict = verify(token.expose(), &demand, kv, trust, clock).await?;
-    let counted = Counted::of(&verdict, clock.now());
+    let counted = Counted::of(&verdict, demand.client_address, clock.now());
     let response = match verdict {
         Verdict::Accepted(verified) => {
             accepted(pass_status(incoming.path()), verified.key(), verified.version())

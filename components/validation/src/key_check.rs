@@ -37,7 +37,7 @@ pub(crate) async fn answer<K: KvRead, C: Clock>(
     }) {
         return Ok((Response::json(200, &KeyCheckAnswer::unknown())?, None));
     }
-    let counted = Counted::of(&verdict, clock.now());
+    let counted = Counted::of(&verdict, client_address, clock.now());
     Ok((Response::json(200, &told)?, counted))
 }
 

@@ -6,9 +6,11 @@ mod authorize;
 mod key_check;
 #[cfg(test)]
 mod tests;
+mod timed;
 mod usage;
 
 use keyward_guest::{Incoming, Response, Route, SpinKv, WasiClock, problem, route, variables};
+use timed::Timed;
 
 keyward_guest::serve!(handle);
 
@@ -25,9 +27,9 @@ async fn handle(incoming: &Incoming) -> Response {
 async fn gateway(incoming: &Incoming) -> Response {
     let answer = async {
         let configured = variables::validation().await?;
-        let (kv, trust) = (SpinKv::default(), (&*configured).into());
+        let (kv, trust) = (Timed::new(SpinKv::default(), WasiClock), (&*configured).into());
         let (response, counted) = authorize::answer(incoming, &kv, trust, &WasiClock).await?;
-        usage::count(counted, &configured);
+        usage::count(counted, kv.reads_us(), &configured);
         Ok(response)
     };
     answer
@@ -37,8 +39,8 @@ async fn gateway(incoming: &Incoming) -> Response {
 
 async fn key_check(incoming: &Incoming) -> keyward_domain::Result<Response> {
     let configured = variables::validation().await?;
-    let (kv, trust) = (SpinKv::default(), (&*configured).into());
+    let (kv, trust) = (Timed::new(SpinKv::default(), WasiClock), (&*configured).into());
     let (response, counted) = key_check::answer(incoming, &kv, trust, &WasiClock).await?;
-    usage::count(counted, &configured);
+    usage::count(counted, kv.reads_us(), &configured);
     Ok(response)
 }

@@ -19,6 +19,7 @@ mod problems;
 mod rings;
 mod roles;
 mod rotation;
+mod usage;
 mod validation;
 mod webhooks;
 
@@ -36,6 +37,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         rotation::endpoints(),
         claims::endpoints(),
         validation::endpoints(),
+        usage::endpoints(),
     ]
     .into_iter()
     .chain([emergency::endpoints(), webhooks::endpoints(), audit::endpoints(), rings::endpoints()])

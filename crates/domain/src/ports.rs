@@ -12,6 +12,11 @@ pub trait Clock {
     /// Milliseconds since some fixed moment; never steps back.
     fn monotonic_ms(&self) -> u64;
 
+    /// The same in microseconds, as finely as the clock goes.
+    fn monotonic_us(&self) -> u64 {
+        self.monotonic_ms().saturating_mul(1_000)
+    }
+
     /// Returns after at least this many milliseconds of the monotonic clock.
     async fn sleep_ms(&self, ms: u64);
 }

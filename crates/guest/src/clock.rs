@@ -5,6 +5,7 @@ use keyward_domain::ports::Clock;
 use spin_sdk::wasip3::clocks::{monotonic_clock, system_clock};
 
 const NS_PER_MS: u64 = 1_000_000;
+const NS_PER_US: u64 = 1_000;
 
 /// The platform's clocks.
 #[derive(Debug, Clone, Copy, Default)]
@@ -19,6 +20,10 @@ impl Clock for WasiClock {
 
     fn monotonic_ms(&self) -> u64 {
         monotonic_clock::now() / NS_PER_MS
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        monotonic_clock::now() / NS_PER_US
     }
 
     async fn sleep_ms(&self, ms: u64) {

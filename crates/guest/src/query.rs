@@ -1,7 +1,7 @@
 //! The query of a request's target: percent-decoded, bounded, in the order received. Values are never logged or repeated in errors.
 
 use keyward_domain::scope::SCOPES_MAX;
-use keyward_domain::{Code, Error, Result, token};
+use keyward_domain::{Code, Error, Result, Timestamp, token};
 
 /// The longest query, in bytes as received.
 pub const QUERY_BYTES_MAX: usize = 8 * 1024;
@@ -64,6 +64,17 @@ impl Query {
                 text.parse().map(Some).map_err(|_| Error::parameter(name, "is not valid", expected))
             }
         }
+    }
+
+    /// The only value of `name` as a time.
+    ///
+    /// # Errors
+    /// [`Code::InvalidParameter`] where it is none or stands more than once.
+    pub fn time(&self, name: &str) -> Result<Option<Timestamp>> {
+        let Some(text) = self.one(name)? else { return Ok(None) };
+        let parsed = Timestamp::parse(text).map(Some);
+        let expected = "a time such as `2026-01-31T08:00:00Z`";
+        parsed.ok_or_else(|| Error::parameter(name, "is not valid", expected))
     }
 
     /// Refuses every parameter but these, so that a mistyped filter is not silently no filter.

@@ -23,6 +23,7 @@ pub use idempotency::{Begun, IdempotentRequest, Replay, Reservation};
 pub use integrate::{Progress, late_event, places, things};
 pub use ledger::Ledger;
 pub use probe::StoreKind;
+pub use progress::FoldedUse;
 pub use rollback::Witness;
 pub use tree::Proof;
 pub use turn::Turn;

@@ -1,12 +1,25 @@
-//! Keeps the progress of what goes on in steps: re-sealing, the walk along what is due, the
-//! folding of use. It follows from what was found, so it needs
-//! no event; the records that were changed have theirs. Two passes at once do no harm: each writes a place behind work that was done.
+//! Keeps the progress of what goes on in steps: re-sealing, the walk along what is due, the folding of use. It follows from what was
+//! found, so it needs no event; the records that were changed have theirs. Two passes at once do no harm: each writes a place behind
+//! work that was done.
 
 use crate::batch::{Batch, KvWrite};
 use crate::ledger::Ledger;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::{Error, Result};
-use keyward_records::{DueWalk, Folding, KeyUse, KvCount, KvRead, Record, Resealing, seal};
+use keyward_records::{
+    DueWalk, Folding, KeyUse, KvCount, KvRead, Record, Refusals, Resealing, UseBlock, seal,
+};
+
+/// Records of use that batches changed.
+#[derive(Default)]
+pub struct FoldedUse {
+    /// What is known of each key in all.
+    pub keys: Vec<KeyUse>,
+    /// And over time.
+    pub blocks: Vec<UseBlock>,
+    /// The latest refusals: those of all applications, and those of each.
+    pub refusals: Vec<Refusals>,
+}
 
 impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
     /// Keeps how far re-sealing is.
@@ -25,13 +38,21 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         self.keep(walk).await
     }
 
-    /// Keeps what is known of the use of these keys, and how far its folding is.
+    /// Keeps what was folded of use, and how far the folding is: all of it or nothing.
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn keep_use(&self, used: &[KeyUse], folding: &Folding) -> Result<()> {
-        let mut entries = used.iter().map(|used| self.sealed(used)).collect::<Result<Vec<_>>>()?;
-        entries.push(self.sealed(folding)?);
+    pub async fn keep_use(&self, folded: &FoldedUse, folding: &Folding) -> Result<()> {
+        let mut entries = vec![self.sealed(folding)?];
+        for used in &folded.keys {
+            entries.push(self.sealed(used)?);
+        }
+        for block in &folded.blocks {
+            entries.push(self.sealed(block)?);
+        }
+        for refusals in &folded.refusals {
+            entries.push(self.sealed(refusals)?);
+        }
         Ok(self.kv.set_many(&Batch::new(entries)).await?)
     }
 

@@ -26,10 +26,10 @@ pub use event::{
 };
 pub use flag::{Flag, LIVE, Tombstone, tombstone_value};
 pub use kv::{KvCount, KvRead, KvUsage, StoreError};
-pub use last_use::{Folding, KeyUse, VersionUse};
+pub use last_use::{Folding, KeyUse, Missing, Refusals, Resolution, UseBlock, UseBucket, VersionUse};
 pub use read::{Reader, Rings};
 pub use record::{Codec, NameRecord, Record, RecordError, StoredOutcome, Void, open, seal};
 pub use reseal::{Counts, Pass, Place, Resealing, WholePass};
 pub use revised::Revised;
-pub use usage::{SealedUsage, UsageBatch, UsageCount};
+pub use usage::{SealedUsage, UsageBatch, UsageCount, UsageRefusal};
 pub use witness::Seen;

@@ -155,6 +155,19 @@ pub fn key_use(key: KeyId) -> String {
     of_id("p:use:", key.as_bytes())
 }
 
+/// One of the records of a key's use over time.
+pub fn use_buckets(key: KeyId, resolution: char, place: i64) -> String {
+    format!("{}.{resolution}{place}", key_use(key))
+}
+
+/// The latest refusals of requests with a right secret: of an application's keys, or of all.
+pub fn refusals(application: Option<ApplicationId>) -> String {
+    match application {
+        Some(application) => of_id("p:refused:", application.as_bytes()),
+        None => "p:refused".to_owned(),
+    }
+}
+
 /// The head of a projected list.
 pub fn list(list: &str) -> String {
     format!("p:{list}")
@@ -265,6 +278,9 @@ pub mod usage {
     /// The tickets of batches of use: only ever touched by `increment`.
     pub const TICKETS: &str = "u:tickets";
 
+    /// What hashes of addresses are made for. Nothing lies there.
+    pub const ADDRESS: &str = "u:address";
+
     /// Batches that are kept at a time. What nobody has folded by then is overwritten, oldest first: use must not fill a disk.
     pub const BATCHES_MAX: u64 = 65_536;
 
@@ -315,6 +331,8 @@ mod tests {
             DUE_WALK.to_owned(),
             FOLDING.to_owned(),
             key_use(key_id),
+            use_buckets(key_id, 'h', i64::MIN),
+            refusals(Some(app)),
             list_page(&crate::projection::lists::due(i64::MAX), u64::MAX),
             list_page(&crate::projection::lists::events_of_key(key_id), u64::MAX),
             list_page(&crate::projection::lists::keys_tagged(Some(app), "Zoë \u{1b} 'DROP"), u64::MAX),
@@ -335,6 +353,7 @@ mod tests {
             counter::late(event_id),
             counter::anonymous(i64::MAX, &[255; 32]),
             usage::TICKETS.to_owned(),
+            usage::ADDRESS.to_owned(),
             usage::batch(u64::MAX),
         ];
         for name in names {

@@ -6,7 +6,7 @@ use crate::epoch::Epochs;
 use crate::event::{CurrentMonth, PersonalKey, StoredEvent};
 use crate::flag::{Flag, Tombstone};
 use crate::kv::KvRead;
-use crate::last_use::{Folding, KeyUse};
+use crate::last_use::{Folding, KeyUse, Refusals, Resolution, UseBlock};
 use crate::names;
 use crate::projection::{Head, ListHead, ListPage};
 use crate::record::{NameRecord, Record, Void, open};
@@ -294,6 +294,28 @@ impl<'a, K: KvRead> Reader<'a, K> {
     /// Where the store does not answer or the record does not open.
     pub async fn key_use(&self, key: KeyId) -> Result<Option<KeyUse>> {
         self.record(&self.rings.audit, &names::key_use(key), "a key's use").await
+    }
+
+    /// What lies in the place of a block of a key's use: that block, or one of another time that has the same place.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn use_block(
+        &self,
+        key: KeyId,
+        resolution: Resolution,
+        block: i64,
+    ) -> Result<Option<UseBlock>> {
+        self.record(&self.rings.audit, &resolution.store_key(key, block), "a key's use").await
+    }
+
+    /// The latest refusals: of the keys of an application, or of all.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn refusals(&self, application: Option<ApplicationId>) -> Result<Refusals> {
+        let found = self.record(&self.rings.audit, &names::refusals(application), "the refusals").await?;
+        Ok(found.unwrap_or(Refusals::empty(application)))
     }
 
     /// The head of a projected list.

@@ -5,7 +5,10 @@
 use crate::names;
 use crate::record::{Codec, Record, seal};
 use keyward_crypto::{Domain, SealError, Sealer};
-use keyward_domain::KeyId;
+use keyward_domain::distinct::Distinct;
+use keyward_domain::refusal::RefusalCode;
+use keyward_domain::usage::{Durations, Outcomes};
+use keyward_domain::{ApplicationId, KeyId};
 use serde::{Deserialize, Serialize};
 
 /// How often one version of a key was used in one hour, as far as one batch knows.
@@ -17,10 +20,40 @@ pub struct UsageCount {
     pub version: u16,
     /// Hours since 1970.
     pub hour: i64,
-    /// Requests that passed.
-    pub accepted: u32,
-    /// Requests with the right secret that were refused.
-    pub refused: u32,
+    /// Requests by what they came to.
+    pub outcomes: Outcomes,
+    /// From how many addresses they came; which those were is not in it.
+    pub addresses: Distinct,
+}
+
+/// Requests with a right secret that were refused, alike in all but their number: those of a minute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageRefusal {
+    /// Minutes since 1970.
+    pub minute: i64,
+    /// Whose key.
+    pub application: ApplicationId,
+    /// Which key.
+    pub key: KeyId,
+    /// Which of its versions.
+    pub version: u16,
+    /// Why.
+    pub code: RefusalCode,
+    /// The first scope that was asked for and that the key lacks.
+    pub missing_scope: Option<String>,
+    /// How many.
+    pub count: u64,
+}
+
+impl UsageRefusal {
+    /// Whether it is of the same minute, key and cause as another.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.minute == other.minute
+            && self.key == other.key
+            && self.version == other.version
+            && self.code == other.code
+            && self.missing_scope == other.missing_scope
+    }
 }
 
 /// What one instance counted.
@@ -30,11 +63,17 @@ pub struct UsageBatch {
     pub ticket: u64,
     /// The counts, one for each key, version and hour.
     pub counts: Vec<UsageCount>,
+    /// Refusals one by one, as far as there was room: what people look at while something goes wrong.
+    pub refusals: Vec<UsageRefusal>,
+    /// How long the store took for the reads of each request.
+    pub reads: Durations,
 }
 
 impl Record for UsageBatch {
     const DOMAIN: Domain = Domain::Usage;
     const CODEC: Codec = Codec::Binary;
+    // Nobody reads batches of another schema: one that was kept before an update is use that was lost.
+    const SCHEMA: u8 = 2;
     fn store_key(&self) -> String {
         names::usage::batch(self.ticket)
     }

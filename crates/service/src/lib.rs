@@ -40,6 +40,7 @@ mod terms;
 mod turns;
 mod unique_name;
 mod usage;
+mod use_report;
 mod view;
 mod webhooks;
 
@@ -70,6 +71,7 @@ pub use roles::{NewRole, RoleChange};
 pub use rotations::RotateKey;
 pub use routing::WAIT_S_MAX;
 pub use service::Service;
+pub use use_report::{BucketLength, UsageQuery, UsageView};
 pub use view::{
     ApplicationView, BulkRevocationView, ClaimView, EmergencyView, GenerationRevocation, KeyRevocation,
     KeyView, LookupView, PolicyView, PresetView, RevocationView, RoleView, RoutingTableView, SelfView,

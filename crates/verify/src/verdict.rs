@@ -2,6 +2,7 @@
 
 use keyward_domain::ApplicationId;
 use keyward_domain::key::{Environment, Key};
+pub use keyward_domain::refusal::RefusalCode;
 use keyward_domain::scope::Scope;
 use std::net::IpAddr;
 
@@ -38,64 +39,6 @@ impl Verified {
     /// Which of its versions was presented.
     pub const fn version(&self) -> u16 {
         self.version
-    }
-}
-
-/// Why a token does not pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RefusalCode {
-    /// No such token: malformed, unknown id, wrong secret, or a record that is absent or does not open.
-    NotFound,
-    /// Its life has ended, or the grace of this version.
-    Expired,
-    /// It or its application is switched off for now.
-    Disabled,
-    /// It, this version, or its application's generation is revoked.
-    Revoked,
-    /// Of another environment or application, or from a network that its rule does not name.
-    Forbidden,
-    /// It lacks a scope.
-    InsufficientScope,
-    /// A limit of requests is reached.
-    RateLimited,
-    /// A quota is used up.
-    UsageExceeded,
-}
-
-impl RefusalCode {
-    /// Every code.
-    pub const ALL: [Self; 8] = [
-        Self::NotFound,
-        Self::Expired,
-        Self::Disabled,
-        Self::Revoked,
-        Self::Forbidden,
-        Self::InsufficientScope,
-        Self::RateLimited,
-        Self::UsageExceeded,
-    ];
-
-    /// The code as the outside sees it; `VALID` is the answer without refusal.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotFound => "NOT_FOUND",
-            Self::Expired => "EXPIRED",
-            Self::Disabled => "DISABLED",
-            Self::Revoked => "REVOKED",
-            Self::Forbidden => "FORBIDDEN",
-            Self::InsufficientScope => "INSUFFICIENT_SCOPE",
-            Self::RateLimited => "RATE_LIMITED",
-            Self::UsageExceeded => "USAGE_EXCEEDED",
-        }
-    }
-
-    /// The HTTP status at a gateway.
-    pub const fn status(self) -> u16 {
-        match self {
-            Self::NotFound | Self::Expired | Self::Disabled | Self::Revoked => 401,
-            Self::Forbidden | Self::InsufficientScope => 403,
-            Self::RateLimited | Self::UsageExceeded => 429,
-        }
     }
 }
 

@@ -1,11 +1,17 @@
-//! What validators kept of use is told of each version, counted once; and a key that nobody uses is told of where its policy says so.
+//! What validators kept of use is told of each key and version, by the hour and the day and by outcome, counted once; what was lost is
+//! counted too; and a key that nobody uses is told of where its policy says so.
 
 use crate::world::{Do, World, new_key};
-use keyward_domain::KeyId;
-use keyward_domain::event::Action;
+use keyward_domain::distinct::Distinct;
+use keyward_domain::event::{Action, Target};
 use keyward_domain::ports::{Clock, Rng};
-use keyward_records::{KvCount, SealedUsage, UsageBatch, UsageCount, names};
-use serde_json::json;
+use keyward_domain::refusal::RefusalCode;
+use keyward_domain::usage::{Durations, Outcomes};
+use keyward_domain::{Code, KeyId, Timestamp};
+use keyward_ledger::memory::Fault;
+use keyward_records::{KvCount, Resolution, SealedUsage, UsageBatch, UsageCount, names};
+use keyward_service::{Attempt, BucketLength, UsageQuery};
+use serde_json::{Value, json};
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -15,12 +21,48 @@ pub async fn ticket(world: &World) -> u64 {
     world.kv.increment(names::usage::TICKETS, 1).await.unwrap().unsigned_abs()
 }
 
+/// What an instance counted of one version: requests that passed and one that did not, from as many addresses as said.
+fn batch(world: &World, ticket: u64, key: KeyId, version: u16, accepted: u32, addresses: u64) -> UsageBatch {
+    let mut count = UsageCount {
+        key,
+        version,
+        hour: Resolution::Hour.bucket_of(world.clock.now()),
+        outcomes: Outcomes::default(),
+        addresses: Distinct::default(),
+    };
+    (0..accepted).for_each(|_| count.outcomes.note(None));
+    count.outcomes.note(Some(RefusalCode::InsufficientScope));
+    for address in 1..=addresses {
+        count.addresses.note(address.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    }
+    UsageBatch { ticket, counts: vec![count], refusals: Vec::new(), reads: Durations::default() }
+}
+
 /// Keeps a batch as a validator does.
-pub fn keep(world: &World, ticket: u64, key: KeyId, version: u16, accepted: u32) {
-    let hour = world.clock.now().unix_s().div_euclid(3600);
-    let batch = UsageBatch { ticket, counts: vec![UsageCount { key, version, hour, accepted, refused: 1 }] };
-    let sealed = SealedUsage::new(&world.rings.records, &batch, world.rng.bytes()).expect("sealed");
+pub fn keep_batch(world: &World, batch: &UsageBatch) {
+    let sealed = SealedUsage::new(&world.rings.records, batch, world.rng.bytes()).expect("sealed");
     world.kv.tamper(sealed.store_key(), Some(sealed.value().to_vec()));
+}
+
+pub fn keep(world: &World, ticket: u64, key: KeyId, version: u16, accepted: u32) {
+    keep_batch(world, &batch(world, ticket, key, version, accepted, 3));
+}
+
+/// What an admin sees of a key's use.
+async fn usage_as(
+    world: &World,
+    token: &str,
+    key: KeyId,
+    query: UsageQuery,
+) -> keyward_domain::Result<Value> {
+    let caller = world.caller(token).await;
+    let attempt = Attempt::to_read(caller, Action::KeyRead, Target::key(Some(key)));
+    let view = world.service().key_usage(&attempt, key, &query, &world.kv).await?;
+    Ok(serde_json::to_value(&view).expect("JSON"))
+}
+
+async fn usage(world: &World, key: KeyId, query: UsageQuery) -> Value {
+    usage_as(world, &world.root, key, query).await.expect("its use")
 }
 
 pub async fn fold(world: &World) -> u64 {
@@ -101,4 +143,170 @@ async fn a_key_that_nobody_uses_is_told_of_once() {
     assert_eq!(told().await, 1);
     tokio::time::advance(DAY * 31).await;
     assert_eq!(told().await, 2, "until it is used again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn use_is_told_by_the_hour_and_the_day_by_version_and_by_outcome() {
+    let world = World::new(913).await;
+    let app = world.application("shop").await;
+    let held = world.held(&new_key(app, "k")).await;
+    let none = usage(&world, held.id, UsageQuery::default()).await;
+    assert_eq!(
+        (&none["outcomes"], &none["last_used_at"], &none["addresses"]),
+        (&json!({}), &Value::Null, &json!(0))
+    );
+    assert_eq!(none["buckets"].as_array().map(Vec::len), Some(24));
+    for (version, accepted, addresses) in [(1, 5, 2), (1, 7, 3), (2, 11, 1)] {
+        let ticket = ticket(&world).await;
+        keep_batch(&world, &batch(&world, ticket, held.id, version, accepted, addresses));
+        tokio::time::advance(HOUR).await;
+    }
+    // Folded because somebody asked, and once.
+    for _ in 0..2 {
+        let shown = usage(&world, held.id, UsageQuery::default()).await;
+        assert_eq!(shown["outcomes"], json!({"VALID": 23, "INSUFFICIENT_SCOPE": 3}));
+        assert_eq!(shown["addresses"], 3, "the same three");
+        assert_eq!(shown["versions"][0]["outcomes"], json!({"VALID": 12, "INSUFFICIENT_SCOPE": 2}));
+        assert_eq!(shown["versions"][1]["outcomes"]["VALID"], 11);
+        assert_eq!(shown["last_used_at"], shown["versions"][1]["last_used_at"]);
+        assert_eq!(shown["as_of"], world.clock.now().to_string());
+        let buckets = shown["buckets"].as_array().expect("a series");
+        let used: Vec<_> = buckets.iter().filter(|b| b["outcomes"]["VALID"].is_u64()).collect();
+        let counts: Vec<_> =
+            used.iter().map(|b| (b["outcomes"]["VALID"].as_u64(), b["addresses"].as_u64())).collect();
+        assert_eq!(counts, [(Some(5), Some(2)), (Some(7), Some(3)), (Some(11), Some(1))]);
+        assert_eq!(used[2]["at"], shown["last_used_at"]);
+        assert_eq!(buckets.len(), 24);
+    }
+    let by_day = UsageQuery { by: BucketLength::Day, ..UsageQuery::default() };
+    let shown = usage(&world, held.id, by_day).await;
+    assert_eq!((&shown["outcomes"]["VALID"], &shown["addresses"]), (&json!(23), &json!(3)));
+    assert_eq!(shown["buckets"].as_array().map(Vec::len), Some(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hours_are_kept_for_a_week_and_days_for_ninety_in_room_that_does_not_grow() {
+    let world = World::new(914).await;
+    let app = world.application("shop").await;
+    let held = world.held(&new_key(app, "k")).await;
+    let mut room = 0;
+    for day in 0..200 {
+        let ticket = ticket(&world).await;
+        keep(&world, ticket, held.id, 1, 1);
+        fold(&world).await;
+        let prefix = names::key_use(held.id);
+        let records = world.kv.values().into_keys().filter(|name| name.starts_with(&prefix)).count();
+        assert!(records <= 1 + 8 + 4, "{records} records");
+        room = room.max(records);
+        if day < 199 {
+            tokio::time::advance(DAY).await;
+        }
+    }
+    assert_eq!(room, 13);
+    let now = world.clock.now();
+    for (by, days, expected) in [
+        (BucketLength::Hour, 400, 7),
+        (BucketLength::Day, 400, 90),
+        (BucketLength::Day, 10, 11),
+        (BucketLength::Hour, 1, 2),
+    ] {
+        let from = Some(now.plus_s(-days * 24 * 3600));
+        let shown = usage(&world, held.id, UsageQuery { by, from, to: None }).await;
+        assert_eq!(shown["outcomes"]["VALID"], expected, "{by:?} of {days} days");
+    }
+    for (from, to, parameter) in [
+        (Some(now.plus_s(2 * 24 * 3600)), None, "from"),
+        (Some(now), Some(now.plus_s(-2 * 24 * 3600)), "from"),
+        (None, Some(now.plus_s(-100 * 24 * 3600)), "to"),
+    ] {
+        let query = UsageQuery { from, to, by: BucketLength::Day };
+        let refused = usage_as(&world, &world.root, held.id, query).await.expect_err("refused");
+        assert_eq!(refused.code, Code::InvalidParameter);
+        assert!(refused.detail.contains(&format!("`{parameter}`")), "{}", refused.detail);
+    }
+    let extremes = [Timestamp::from_unix_ms(i64::MIN), Timestamp::from_unix_ms(i64::MAX)];
+    for at in extremes {
+        let query = UsageQuery { from: Some(at), to: Some(at), by: BucketLength::Hour };
+        assert!(usage_as(&world, &world.root, held.id, query).await.is_err());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn use_is_shown_to_whoever_may_see_the_key() {
+    let world = World::new(915).await;
+    let (app, other) = (world.application("shop").await, world.application("other").await);
+    let held = world.held(&new_key(app, "k")).await;
+    for (scope, expected) in [
+        (format!("keys:read@{app}"), None),
+        (format!("keys:read@{other}"), Some(Code::NotFound)),
+        ("audit:read".to_owned(), Some(Code::InsufficientScope)),
+    ] {
+        let admin = world.admin(std::slice::from_ref(&scope)).await;
+        let shown = usage_as(&world, &admin.token, held.id, UsageQuery::default()).await;
+        assert_eq!(shown.err().map(|error| error.code), expected, "{scope}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_lost_is_counted_and_many_lost_at_once_cost_one_minute() {
+    let world = World::new(916).await;
+    let app = world.application("shop").await;
+    let held = world.held(&new_key(app, "k")).await;
+    let mut last = 0;
+    for _ in 0..100 {
+        last = ticket(&world).await;
+    }
+    keep(&world, last, held.id, 1, 1);
+    assert_eq!(fold(&world).await, 0);
+    tokio::time::advance(Duration::from_secs(61)).await;
+    assert_eq!(fold(&world).await, 1);
+    let folding = world.read().folding().await.unwrap();
+    assert_eq!((folding.through, folding.missed, folding.folded), (last, 99, 1));
+    world.kv.set_counter(names::usage::TICKETS, i64::try_from(last + 70_000).unwrap());
+    tokio::time::advance(Duration::from_secs(61)).await;
+    fold(&world).await;
+    let folding = world.read().folding().await.unwrap();
+    assert_eq!(folding.overwritten, 70_000 - names::usage::BATCHES_MAX);
+    assert!(folding.as_of.is_some_and(|as_of| as_of < world.clock.now()), "it waits for the rest");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_runs_ahead_takes_no_place_of_what_is_to_come() {
+    let world = World::new(917).await;
+    let app = world.application("shop").await;
+    let held = world.held(&new_key(app, "k")).await;
+    let ticket_ahead = ticket(&world).await;
+    let mut ahead = batch(&world, ticket_ahead, held.id, 1, 4, 1);
+    ahead.counts[0].hour += 8 * 24;
+    keep_batch(&world, &ahead);
+    let later = ticket(&world).await;
+    keep(&world, later, held.id, 1, 3);
+    let shown = usage(&world, held.id, UsageQuery::default()).await;
+    assert_eq!(shown["outcomes"]["VALID"], 7);
+    assert!(shown["last_used_at"].as_str().unwrap() <= world.clock.now().to_string().as_str());
+}
+
+#[tokio::test(start_paused = true)]
+async fn folding_that_dies_anywhere_counts_each_batch_once() {
+    for nth in 0..40 {
+        let world = World::new(920 + nth).await;
+        let app = world.application("shop").await;
+        let held = world.held(&new_key(app, "k")).await;
+        let all = || async {
+            for _ in 0..3 {
+                let ticket = ticket(&world).await;
+                keep(&world, ticket, held.id, 1, 10);
+            }
+        };
+        all().await;
+        let place = usize::try_from(nth).unwrap() / 2;
+        let fault = if nth % 2 == 0 { Fault::Before } else { Fault::After };
+        world.fault_at(place, |_| true, fault);
+        let _ = world.service().fold_use(&world.kv).await;
+        world.heal();
+        all().await;
+        fold(&world).await;
+        let shown = usage(&world, held.id, UsageQuery::default()).await;
+        assert_eq!(shown["outcomes"], json!({"VALID": 60, "INSUFFICIENT_SCOPE": 6}), "at call {place}");
+    }
 }

@@ -1,0 +1,27 @@
+//! How keys are used: `/v1/keys/{id}/usage`.
+
+use keyward_control::Plane;
+use keyward_domain::event::{Action, Target};
+use keyward_domain::{Error, KeyId, Result};
+use keyward_guest::{Incoming, Response};
+use keyward_service::{BucketLength, UsageQuery};
+
+pub(crate) async fn of_key(plane: &Plane, incoming: &Incoming, id: Result<KeyId>) -> Result<Response> {
+    let target = Target::key(id.as_ref().ok().copied());
+    plane
+        .look(incoming, Action::KeyRead, target, async |service, attempt| {
+            let query = incoming.query()?;
+            query.only(&["from", "to", "by"])?;
+            let by = |text| {
+                BucketLength::parse(text)
+                    .ok_or_else(|| Error::parameter("by", "is not valid", "`hour` or `day`"))
+            };
+            let asked = UsageQuery {
+                from: query.time("from")?,
+                to: query.time("to")?,
+                by: query.one("by")?.map(by).transpose()?.unwrap_or_default(),
+            };
+            Response::json(200, &service.key_usage(attempt, id?, &asked, &plane.usage_store()).await?)
+        })
+        .await
+}
