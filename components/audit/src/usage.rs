@@ -1,10 +1,10 @@
-//! How keys are used: `/v1/keys/{id}/usage`.
+//! How keys are used: `/v1/keys/{id}/usage`, `/v1/activity/refusals`.
 
-use keyward_control::Plane;
+use keyward_control::{Plane, waiting};
 use keyward_domain::event::{Action, Target};
 use keyward_domain::{Error, KeyId, Result};
 use keyward_guest::{Incoming, Response};
-use keyward_service::{BucketLength, UsageQuery};
+use keyward_service::{BucketLength, RefusalFilter, UsageQuery};
 
 pub(crate) async fn of_key(plane: &Plane, incoming: &Incoming, id: Result<KeyId>) -> Result<Response> {
     let target = Target::key(id.as_ref().ok().copied());
@@ -22,6 +22,22 @@ pub(crate) async fn of_key(plane: &Plane, incoming: &Incoming, id: Result<KeyId>
                 by: query.one("by")?.map(by).transpose()?.unwrap_or_default(),
             };
             Response::json(200, &service.key_usage(attempt, id?, &asked, &plane.usage_store()).await?)
+        })
+        .await
+}
+
+pub(crate) async fn refusals(plane: &Plane, incoming: &Incoming) -> Result<Response> {
+    plane
+        .look(incoming, Action::KeyRead, Target::default(), async |service, attempt| {
+            let query = incoming.query()?;
+            query.only(&["application", "since", waiting::WAIT_S])?;
+            let filter = RefusalFilter {
+                application: query.parsed("application", "an application's id")?,
+                since: query.time("since")?,
+            };
+            let usage = plane.usage_store();
+            let look = async |seen, wait_s| service.refusals(attempt, &filter, &usage, seen, wait_s).await;
+            waiting::changed(incoming, query, look).await
         })
         .await
 }

@@ -3,12 +3,12 @@
 //!
 //! A route, the use case behind it, its answer: nothing is decided here.
 
-use keyward_control::{Plane, created, fresh_or_replayed, signed};
+use keyward_control::{Plane, created, fresh_or_replayed, signed, waiting};
 use keyward_domain::event::{Action, Target};
-use keyward_domain::{ApplicationId, Error, KeyId, Result};
+use keyward_domain::{ApplicationId, KeyId, Result};
 use keyward_guest::variables::{self, Minting};
 use keyward_guest::{Incoming, Params, Response, Route, route};
-use keyward_service::{Reason, RotateKey, WAIT_S_MAX};
+use keyward_service::{Reason, RotateKey};
 
 keyward_guest::serve!(handle);
 
@@ -99,17 +99,10 @@ async fn show_routes(plane: &Plane, incoming: &Incoming, id: Result<ApplicationI
     plane
         .look(incoming, Action::KeyRead, target, async |service, attempt| {
             let query = incoming.query()?;
-            query.only(&["wait_s"])?;
-            let expected = "0 to 30 seconds";
-            let wait_s = query.parsed::<u32>("wait_s", expected)?.unwrap_or(0);
-            if wait_s > WAIT_S_MAX {
-                return Err(Error::parameter("wait_s", "is too long", expected));
-            }
-            let seen = incoming.if_none_match();
-            match service.routing_table(attempt, id?, seen, wait_s).await? {
-                Some((table, tag)) => Ok(Response::json(200, &table)?.with_revision(tag)),
-                None => Ok(Response::empty(304).with_revision(seen.unwrap_or_default())),
-            }
+            query.only(&[waiting::WAIT_S])?;
+            let id = id?;
+            let look = async |seen, wait_s| service.routing_table(attempt, id, seen, wait_s).await;
+            waiting::changed(incoming, query, look).await
         })
         .await
 }

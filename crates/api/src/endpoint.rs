@@ -2,6 +2,7 @@
 //! known here and nowhere else.
 
 use keyward_domain::Code;
+use keyward_service::WAIT_S_MAX;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 use utoipa::openapi::path::{
@@ -12,7 +13,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{Components, Content, Ref, RefOr, Required, Response, ResponseBuilder};
 
-use crate::components::{self, API_KEY, BEARER, header, parameter, schema_of};
+use crate::components::{self, API_KEY, BEARER, header, optional, parameter, schema_of};
 use crate::problems::{self, OF_BODIES, OF_CREDENTIALS, OF_THE_STORE};
 
 const JSON: &str = "application/json";
@@ -97,6 +98,20 @@ impl Endpoint {
     pub fn query(mut self, parameter: impl Into<Parameter>) -> Self {
         self.operation = self.operation.parameter(parameter);
         self.refuses(&[Code::InvalidParameter])
+    }
+
+    /// Tells whoever has seen its answer already of the next, and lets them wait for it.
+    #[must_use]
+    pub fn waits_for_change(self) -> Self {
+        let seconds =
+            ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(WAIT_S_MAX));
+        let tag = ObjectBuilder::new().schema_type(Type::String);
+        let wait = "How long to wait for a change, in seconds.";
+        let seen = "The `ETag` that the client has already.";
+        self.query(optional(ParameterIn::Query, "wait_s", wait, seconds))
+            .query(optional(ParameterIn::Header, "If-None-Match", seen, tag))
+            .shows_revision()
+            .answers_with(304, ResponseBuilder::new().description("It is still the one of `If-None-Match`."))
     }
 
     /// Takes the id of a `T` in the query.

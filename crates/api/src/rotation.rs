@@ -1,23 +1,16 @@
 //! Rotation: successors of keys, by an admin's hand or by their holders'.
 
 use crate::Endpoint;
-use crate::components::optional;
 use crate::problems::OF_CREDENTIALS;
 use keyward_domain::scope::administration as scope;
 use keyward_domain::{ApplicationId, Code, KeyId};
 use keyward_service::{
     ClaimedKeyBody, IssuedKeyBody, KeyView, Reason, RenewKey, RotateKey, RoutingTableView, SelfView,
-    WAIT_S_MAX,
 };
-use utoipa::openapi::ResponseBuilder;
-use utoipa::openapi::path::ParameterIn;
-use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 const SUBJECT: &str = "Rotation";
 
 pub fn endpoints() -> Vec<Endpoint> {
-    let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(WAIT_S_MAX));
-    let tag = ObjectBuilder::new().schema_type(Type::String);
     vec![
         Endpoint::post(SUBJECT, "/v1/keys/{id}/rotate", "rotateKey", "Offer a successor of the version in use, with a claim for it")
             .says("`scheduled`: the version in use goes on until `grace_s` after the successor's claim, and for as long as nobody claims it. `incident`: every version so far dies at once, one that is only offered included, and no renewal token of the key holds any more. A new claim for a successor that is offered is had with `/v1/keys/{id}/claims`.")
@@ -59,11 +52,8 @@ pub fn endpoints() -> Vec<Endpoint> {
             .says("Slots are given keys by changing the application. With `If-None-Match`, the answer is 304 where nothing has changed; with `wait_s` as well, as soon as something has, or 304 after that time.")
             .scope(scope::KEYS_READ)
             .id::<ApplicationId>("id")
-            .query(optional(ParameterIn::Query, "wait_s", "How long to wait for a change, in seconds.", seconds))
-            .query(optional(ParameterIn::Header, "If-None-Match", "The `ETag` that the client has already.", tag))
             .answers::<RoutingTableView>(200, "The table.")
-            .shows_revision()
-            .answers_with(304, ResponseBuilder::new().description("It is still the one of `If-None-Match`."))
+            .waits_for_change()
             .reads(),
     ]
 }

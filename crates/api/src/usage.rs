@@ -1,9 +1,9 @@
-//! Use: how keys are used.
+//! Use: how keys are used, and which requests are refused.
 
 use crate::Endpoint;
 use keyward_domain::scope::administration as scope;
-use keyward_domain::{KeyId, Timestamp};
-use keyward_service::{BucketLength, UsageView};
+use keyward_domain::{ApplicationId, Code, KeyId, Timestamp};
+use keyward_service::{BucketLength, RefusalsView, UsageView};
 use utoipa::openapi::Required;
 
 const SUBJECT: &str = "Usage";
@@ -18,6 +18,15 @@ pub fn endpoints() -> Vec<Endpoint> {
             .query_of::<Timestamp>("to", "Up to this; until now where it is left out.", Required::False)
             .query_of::<BucketLength>("by", "How long the buckets are.", Required::False)
             .answers::<UsageView>(200, "The counts.")
+            .reads(),
+        Endpoint::get(SUBJECT, "/v1/activity/refusals", "listRefusals", "The latest refusals of requests with a right secret")
+            .says("Newest first, those of a minute that are alike together: 256 of all applications, and 256 of each. No address and no token is in it. With `If-None-Match`, the answer is 304 where there are no others; with `wait_s` as well, as soon as there are, or 304 after that time.")
+            .scope(scope::KEYS_READ)
+            .query_of::<ApplicationId>("application", "Those of the keys of this application.", Required::False)
+            .query_of::<Timestamp>("since", "From the minute on that this lies in.", Required::False)
+            .answers::<RefusalsView>(200, "The refusals.")
+            .waits_for_change()
+            .refuses(&[Code::NotFound])
             .reads(),
     ]
 }

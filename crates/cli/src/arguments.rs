@@ -112,9 +112,25 @@ pub enum Command {
     /// The work that is due from time to time
     #[command(subcommand)]
     Maintenance(MaintenanceCommand),
+    /// The latest refusals of requests with a right secret: which key, and why
+    Activity(Activity),
     /// Emergencies: stop all issuing, revoke many keys at once
     #[command(subcommand)]
     Emergency(EmergencyCommand),
+}
+
+/// `keyward activity`.
+#[derive(Debug, Args)]
+pub struct Activity {
+    /// Those of this application's keys
+    #[arg(long, value_name = "APP_ID")]
+    pub application: Option<ApplicationId>,
+    /// From the minute on that this time lies in
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Go on with what comes, until stopped
+    #[arg(long, short = 'f')]
+    pub follow: bool,
 }
 
 /// `keyward app`.
@@ -553,6 +569,44 @@ pub enum KeyCommand {
     CancelRotation(KeyRevoke),
     /// Revoke a key, at once and for good
     Revoke(KeyRevoke),
+    /// Show how often a key was used, by the hour or the day
+    Usage(KeyUsage),
+}
+
+/// `keyward key usage`.
+#[derive(Debug, Args)]
+pub struct KeyUsage {
+    /// Which
+    #[arg(value_name = "KEY_ID")]
+    pub id: KeyId,
+    /// Whether by the hour, of which a week is kept, or by the day, of which ninety are
+    #[arg(long, value_name = "LENGTH")]
+    pub by: Option<BucketLength>,
+    /// From the hour or day on that this time lies in; a day of hours, or a month of days, where it is left out
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Up to this time
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+}
+
+/// How long the buckets of a key's use are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BucketLength {
+    /// An hour
+    Hour,
+    /// A day
+    Day,
+}
+
+impl BucketLength {
+    /// As the API writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hour => "hour",
+            Self::Day => "day",
+        }
+    }
 }
 
 /// Where a key works.

@@ -109,6 +109,7 @@ pub struct Call {
     body: Option<Zeroizing<String>>,
     idempotency_key: Option<String>,
     content_digest: Option<String>,
+    unless: Option<String>,
 }
 
 impl Call {
@@ -121,6 +122,7 @@ impl Call {
             body: None,
             idempotency_key: None,
             content_digest: None,
+            unless: None,
         }
     }
 
@@ -145,6 +147,13 @@ impl Call {
     #[must_use]
     pub fn query(mut self, name: &'static str, value: Option<impl ToString>) -> Self {
         self.query.extend(value.map(|value| (name, value.to_string())));
+        self
+    }
+
+    /// Unless what is there still has this tag, if there is one.
+    #[must_use]
+    pub fn unless(mut self, tag: Option<String>) -> Self {
+        self.unless = tag;
         self
     }
 
@@ -396,6 +405,9 @@ impl Client {
         }
         if let Some(digest) = &call.content_digest {
             request = request.header("Content-Digest", digest);
+        }
+        if let Some(tag) = &call.unless {
+            request = request.header(header::IF_NONE_MATCH, tag);
         }
         let unbuilt = |error| Lost::Unheard(Failure::system("request", error));
         let answered = match &call.body {

@@ -84,11 +84,13 @@ impl Table {
         for row in &self.rows {
             let mut pad = 0;
             for (cell, full) in row.iter().zip(&widths) {
-                // The blanks come before the next cell, so that no line ends in any.
-                out.extend(std::iter::repeat_n(' ', pad));
-                let [open, close] = styles.around(cell.tone);
-                out.extend([open.as_str(), &cell.text, &close]);
-                pad = full.saturating_sub(cell.width()).saturating_add(2);
+                // The blanks come before the next cell that has a text, so that no line ends in any.
+                if !cell.text.is_empty() {
+                    out.extend(std::iter::repeat_n(' ', std::mem::take(&mut pad)));
+                    let [open, close] = styles.around(cell.tone);
+                    out.extend([open.as_str(), &cell.text, &close]);
+                }
+                pad = full.saturating_sub(cell.width()).saturating_add(pad).saturating_add(2);
             }
             out.push('\n');
         }
@@ -131,11 +133,15 @@ mod tests {
         assert!(table.is_empty());
         table.row([Cell::new("株式会社"), Cell::state("active")]);
         table.row([Cell::new("a\u{1b}[2J\n"), Cell::or_dash(None::<&str>)]);
+        table.row([Cell::new(""), Cell::new("b")]);
+        table.row([Cell::new("c"), Cell::new("")]);
         assert_eq!(
             table.render(Styles::OFF),
             "NAME          STATE\n\
              株式会社      active\n\
-             a\\u{1b}[2J\\n  -\n"
+             a\\u{1b}[2J\\n  -\n\
+             \x20             b\n\
+             c\n"
         );
     }
 

@@ -8,6 +8,7 @@ mod plane;
 mod signed;
 mod store;
 mod tick;
+pub mod waiting;
 
 pub use answer::{created, fresh_or_replayed};
 pub use plane::{Plane, PlaneService};

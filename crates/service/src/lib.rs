@@ -29,6 +29,7 @@ mod mint;
 mod nullable;
 mod policies;
 mod proof;
+mod refusals;
 mod renewals;
 mod revocations;
 mod rings;
@@ -42,6 +43,7 @@ mod unique_name;
 mod usage;
 mod use_report;
 mod view;
+mod waiting;
 mod webhooks;
 
 pub use answer::{Answer, Body};
@@ -64,16 +66,17 @@ pub use maintenance::MaintenanceView;
 pub use mint::{ClaimedKey, ClaimedKeyBody};
 pub use policies::{NewPolicy, PolicyChange};
 pub use proof::{HeadView, ProofView, STATE_RECORDS_MAX, StateDigest, StateDigests, StateQuery};
+pub use refusals::{RefusalFilter, RefusalsView};
 pub use renewals::RenewKey;
 pub use revocations::Reason;
 pub use rings::{ResealRequest, ResealingView, RingsView};
 pub use roles::{NewRole, RoleChange};
 pub use rotations::RotateKey;
-pub use routing::WAIT_S_MAX;
 pub use service::Service;
 pub use use_report::{BucketLength, UsageQuery, UsageView};
 pub use view::{
     ApplicationView, BulkRevocationView, ClaimView, EmergencyView, GenerationRevocation, KeyRevocation,
     KeyView, LookupView, PolicyView, PresetView, RevocationView, RoleView, RoutingTableView, SelfView,
 };
+pub use waiting::WAIT_S_MAX;
 pub use webhooks::{NewWebhook, WebhookChange, WebhookView, WebhookWithSecret, WebhookWithSecretBody};

@@ -4,18 +4,12 @@
 use crate::attempt::Attempt;
 use crate::service::Service;
 use crate::view::{RouteView, RoutingTableView};
-use keyward_crypto::digest;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::routing::Route;
 use keyward_domain::scope::administration as scope;
 use keyward_domain::{ApplicationId, Error, Result};
 use keyward_ledger::KvWrite;
 use keyward_records::{KvCount, KvRead};
-
-/// The longest that a reader may wait for a change, in seconds: below what proxies bear.
-pub const WAIT_S_MAX: u32 = 30;
-/// How often the table is looked at for whoever waits, in milliseconds: the store tells nobody of changes.
-const LOOK_EVERY_MS: u64 = 250;
 
 impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// The routing table and its tag; where it still has the tag `seen`, after waiting up to `wait_s` for another. `None` where it
@@ -32,18 +26,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     ) -> Result<Option<(RoutingTableView, u64)>> {
         attempt.aim(Some(id), None);
         self.require_at(attempt, scope::KEYS_READ, id, "application").await?;
-        let begun_ms = self.clock.monotonic_ms();
-        loop {
-            let table = self.routes_of(id).await?;
-            let tag = tag_of(&table);
-            if seen != Some(tag) {
-                return Ok(Some((table, tag)));
-            }
-            if self.clock.monotonic_ms().saturating_sub(begun_ms) >= u64::from(wait_s) * 1_000 {
-                return Ok(None);
-            }
-            self.clock.sleep_ms(LOOK_EVERY_MS).await;
-        }
+        self.changed(seen, wait_s, async || self.routes_of(id).await).await
     }
 
     async fn routes_of(&self, id: ApplicationId) -> Result<RoutingTableView> {
@@ -56,11 +39,4 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let routes = futures::future::join_all(routes).await.into_iter().collect::<Result<_>>()?;
         Ok(RoutingTableView { application: id, routes })
     }
-}
-
-/// What changes with the table: 63 bits of the SHA-256 of its text, a number so that it can be an `ETag` as revisions are.
-fn tag_of(table: &RoutingTableView) -> u64 {
-    let text = serde_json::to_vec(table).unwrap_or_default();
-    let first = digest::sha256(&text).first_chunk::<8>().copied().unwrap_or_default();
-    u64::from_be_bytes(first) >> 1
 }

@@ -1,5 +1,6 @@
 //! What each command asks for and shows. One module per noun; none of them prints a secret but where that is its job.
 
+mod activity;
 mod application;
 mod audit;
 mod audit_export;
@@ -18,6 +19,7 @@ mod report;
 mod role;
 mod rotation;
 mod routing;
+mod usage;
 mod verify;
 mod webhook;
 
@@ -81,10 +83,12 @@ pub fn run(global: &Global, command: &Command, terminal: &Terminal) -> Result<En
         Command::Key(KeyCommand::FinishRotation(options)) => run.end_rotation(options, "finish"),
         Command::Key(KeyCommand::CancelRotation(options)) => run.end_rotation(options, "cancel"),
         Command::Key(KeyCommand::Revoke(options)) => run.revoke_key(options),
+        Command::Key(KeyCommand::Usage(options)) => run.show_key_usage(options),
         Command::Renew(options) => run.renew(options),
         Command::Verify(options) => run.verify(options),
         Command::Audit(command) => run_audit(global, command, terminal),
         Command::Report(options) => run.report(options),
+        Command::Activity(options) => run.show_activity(options),
         Command::Maintenance(MaintenanceCommand::Run) => run.run_maintenance(),
         Command::Emergency(EmergencyCommand::Freeze(options)) => run.set_issuing("freeze", options),
         Command::Emergency(EmergencyCommand::Thaw(options)) => run.set_issuing("thaw", options),

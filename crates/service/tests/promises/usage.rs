@@ -7,10 +7,12 @@ use keyward_domain::event::{Action, Target};
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::refusal::RefusalCode;
 use keyward_domain::usage::{Durations, Outcomes};
-use keyward_domain::{Code, KeyId, Timestamp};
+use keyward_domain::{ApplicationId, Code, KeyId, Timestamp};
 use keyward_ledger::memory::Fault;
-use keyward_records::{KvCount, Resolution, SealedUsage, UsageBatch, UsageCount, names};
-use keyward_service::{Attempt, BucketLength, UsageQuery};
+use keyward_records::{
+    KvCount, Resolution, SealedUsage, UsageBatch, UsageCount, UsageRefusal, minute_of, names,
+};
+use keyward_service::{Attempt, BucketLength, RefusalFilter, UsageQuery};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -309,4 +311,123 @@ async fn folding_that_dies_anywhere_counts_each_batch_once() {
         let shown = usage(&world, held.id, UsageQuery::default()).await;
         assert_eq!(shown["outcomes"], json!({"VALID": 60, "INSUFFICIENT_SCOPE": 6}), "at call {place}");
     }
+}
+
+/// Keeps a batch with refusals alone.
+async fn refuse(world: &World, refusals: Vec<UsageRefusal>) {
+    let ticket = ticket(world).await;
+    keep_batch(world, &UsageBatch { ticket, counts: Vec::new(), refusals, reads: Durations::default() });
+}
+
+fn refusal(world: &World, application: ApplicationId, key: KeyId, code: RefusalCode) -> UsageRefusal {
+    let minute = minute_of(world.clock.now());
+    UsageRefusal { minute, application, key, version: 1, code, missing_scope: None, count: 2 }
+}
+
+/// The feed as an admin sees it, and its tag; `None` where it did not change.
+async fn feed(
+    world: &World,
+    token: &str,
+    filter: RefusalFilter,
+    seen: Option<u64>,
+    wait_s: u32,
+) -> keyward_domain::Result<Option<(Vec<Value>, u64)>> {
+    let caller = world.caller(token).await;
+    let attempt = Attempt::to_read(caller, Action::KeyRead, Target::default());
+    let found = world.service().refusals(&attempt, &filter, &world.kv, seen, wait_s).await?;
+    Ok(found.map(|(view, tag)| {
+        let view = serde_json::to_value(&view).expect("JSON");
+        (view["items"].as_array().expect("items").clone(), tag)
+    }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_latest_refusals_are_told_newest_first_and_those_alike_together() {
+    let world = World::new(970).await;
+    let app = world.application("shop").await;
+    let held = world.held(&new_key(app, "k")).await;
+    let root = world.root.clone();
+    let scoped = UsageRefusal {
+        missing_scope: Some("orders:write".to_owned()),
+        ..refusal(&world, app, held.id, RefusalCode::InsufficientScope)
+    };
+    refuse(&world, vec![refusal(&world, app, held.id, RefusalCode::Expired), scoped.clone()]).await;
+    refuse(&world, vec![scoped]).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    refuse(&world, vec![refusal(&world, app, held.id, RefusalCode::Expired)]).await;
+    let since = Some(world.clock.now());
+    let (items, _) =
+        feed(&world, &root, RefusalFilter::default(), None, 0).await.expect("seen").expect("new");
+    let told: Vec<_> = items
+        .iter()
+        .map(|item| (item["code"].as_str().unwrap(), item["missing_scope"].as_str(), item["count"].as_u64()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("EXPIRED", None, Some(2)),
+            ("INSUFFICIENT_SCOPE", Some("orders:write"), Some(4)),
+            ("EXPIRED", None, Some(2))
+        ]
+    );
+    assert!(items[0]["at"].as_str() > items[1]["at"].as_str());
+    assert_eq!(
+        (&items[0]["key"], &items[0]["application"]),
+        (&json!(held.id.to_string()), &json!(app.to_string()))
+    );
+    let filter = RefusalFilter { since, ..RefusalFilter::default() };
+    let (items, _) = feed(&world, &root, filter, None, 0).await.expect("seen").expect("new");
+    assert_eq!(items.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_noisy_application_takes_no_room_of_anothers_and_nobody_sees_what_is_not_theirs() {
+    let world = World::new(971).await;
+    let (loud, quiet) = (world.application("loud").await, world.application("quiet").await);
+    let held = world.held(&new_key(quiet, "k")).await;
+    refuse(&world, vec![refusal(&world, quiet, held.id, RefusalCode::Disabled)]).await;
+    for batch in 0..20_u8 {
+        let noise = (0..60_u8).map(|number| {
+            let key = KeyId::from_bytes([batch, number, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
+            refusal(&world, loud, key, RefusalCode::Revoked)
+        });
+        refuse(&world, noise.collect()).await;
+    }
+    let root = world.root.clone();
+    let (all, _) = feed(&world, &root, RefusalFilter::default(), None, 0).await.expect("seen").expect("new");
+    assert_eq!(all.len(), 256);
+    let of_quiet = RefusalFilter { application: Some(quiet), since: None };
+    let (items, _) = feed(&world, &root, of_quiet, None, 0).await.expect("seen").expect("new");
+    assert_eq!((items.len(), &items[0]["code"]), (1, &json!("DISABLED")));
+
+    let narrowed = world.admin(&[format!("keys:read@{quiet}")]).await;
+    let (items, _) =
+        feed(&world, &narrowed.token, RefusalFilter::default(), None, 0).await.expect("seen").expect("new");
+    assert_eq!(items.len(), 1);
+    let of_loud = RefusalFilter { application: Some(loud), since: None };
+    let hidden = feed(&world, &narrowed.token, of_loud, None, 0).await.expect_err("hidden");
+    assert_eq!(hidden.code, Code::NotFound);
+    let none = world.admin(&["audit:read".to_owned()]).await;
+    let refused = feed(&world, &none.token, RefusalFilter::default(), None, 0).await.expect_err("refused");
+    assert_eq!(refused.code, Code::InsufficientScope);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_refusals_hears_of_the_next_within_seconds() {
+    let world = World::new(972).await;
+    let app = world.application("shop").await;
+    let held = world.held(&new_key(app, "k")).await;
+    let root = world.root.clone();
+    let (none, tag) =
+        feed(&world, &root, RefusalFilter::default(), None, 0).await.expect("seen").expect("new");
+    assert!(none.is_empty());
+    assert!(feed(&world, &root, RefusalFilter::default(), Some(tag), 10).await.expect("waited").is_none());
+    let began = tokio::time::Instant::now();
+    let (heard, ()) = futures::join!(feed(&world, &root, RefusalFilter::default(), Some(tag), 30), async {
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        refuse(&world, vec![refusal(&world, app, held.id, RefusalCode::Forbidden)]).await;
+    });
+    let (items, _) = heard.expect("waited").expect("told");
+    assert_eq!(items[0]["code"], "FORBIDDEN");
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
 }
