@@ -9,7 +9,7 @@ use keyward_crypto::digest::hex;
 use keyward_crypto::note::VerifierKey;
 use keyward_crypto::tree::{Hash, TILE_WIDTH};
 use keyward_domain::Timestamp;
-use keyward_domain::event::{Event, EventId, Target};
+use keyward_domain::event::{Action, Event, EventId, Target};
 use keyward_ledger::{late_event, places};
 use keyward_records::projection::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -57,6 +57,8 @@ enum Place {
     Nothing,
     Unread,
     Event(Target),
+    /// One event for whatever it wrote: its target names none of it.
+    Several,
 }
 
 /// A check under way.
@@ -306,7 +308,10 @@ impl<S: LogSource> Audit<'_, S> {
                 self.lists.entry(list).or_default().push(Entry { event: id, id: thing });
             }
         }
-        Place::Event(event.target)
+        match event.action {
+            Action::RingResealed | Action::DuePassed if event.target == Target::default() => Place::Several,
+            _ => Place::Event(event.target),
+        }
     }
 
     fn previous(&mut self, event: &Event, previous: EventId) {
@@ -317,7 +322,7 @@ impl<S: LogSource> Audit<'_, S> {
                 return;
             }
             Place::Event(target) if !is_shared(target, event.target) => "which is about another target",
-            Place::Event(_) | Place::Unread => return,
+            Place::Event(_) | Place::Several | Place::Unread => return,
         };
         let what = format!("the event before it is said to be {previous}, {what}");
         self.report.find(Kind::Previous, event.id, what);

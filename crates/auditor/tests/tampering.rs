@@ -259,9 +259,13 @@ impl World {
 
     /// The same record written once more, as a change does.
     fn rename(&self, key: KeyId, name: &str, previous: EventId) -> EventId {
+        let draft = self.draft(Action::KeyChanged, Target::key(Some(key)), Some(previous));
+        self.write_again(key, name, draft)
+    }
+
+    fn write_again(&self, key: KeyId, name: &str, draft: Draft) -> EventId {
         let store_key = names::key(key);
         let stored: Key = open(&self.rings.records, &store_key, &self.store.at(&store_key)).unwrap();
-        let draft = self.draft(Action::KeyChanged, Target::key(Some(key)), Some(previous));
         let committed = Self::wait(self.ledger().commit(vec![draft], |_, writes| {
             writes.new_key(&Key { name: name.into(), ..stored });
             Ok(())
@@ -355,6 +359,15 @@ fn an_honest_log_is_clean_at_every_moment() {
     let report = world.check(&trust);
     is_clean(&report);
     assert_eq!((report.epochs[0].voids, report.epochs[0].size), (1, 907));
+
+    // Whatever follows on an event that wrote several things, and names none of them.
+    for action in [Action::RingResealed, Action::DuePassed] {
+        let (key, _) = world.key(application, created);
+        let several = world.write_again(key, "as it was", world.draft(action, Target::default(), None));
+        world.rename(key, "renamed", several);
+        world.integrate();
+        is_clean(&world.check(&trust));
+    }
 }
 
 #[test]
