@@ -301,10 +301,16 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         });
         let number = head.count / PAGE_ENTRIES;
         let empty = |page| ListPage { list: list.clone(), page, entries: Vec::new() };
-        let mut page = match head.count % PAGE_ENTRIES {
+        let begun = usize::try_from(head.count % PAGE_ENTRIES).unwrap_or(0);
+        let mut page = match begun {
             0 => empty(number),
             _ => self.read().list_page(&list, number).await?.ok_or_else(|| Error::damaged("a list"))?,
         };
+        // Read after the list's head: another integrator may have added to it meanwhile, or written over it what it had read before.
+        page.entries.truncate(begun);
+        if page.entries.len() < begun {
+            return Err(Error::store_unavailable());
+        }
         let mut changed = false;
         for entry in new {
             if entry.event <= head.through {
