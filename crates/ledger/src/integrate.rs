@@ -219,7 +219,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
                         if !overdue(gap, now, void_after_s) {
                             return Ok((leaves, Some(gap)));
                         }
-                        leaves.push(self.void(EventId { epoch: head.epoch, seq }, now)?);
+                        leaves.push(self.void(EventId { epoch: head.epoch, seq }, gap)?);
                     }
                 }
             }
@@ -248,8 +248,14 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         }
     }
 
-    fn void(&self, id: EventId, now: Timestamp) -> Result<Leaf> {
-        let sealed = seal(&self.rings.audit, &Void { id, at: now }, self.rng.bytes())
+    /// The void of a ticket, the same bytes whoever decides on it: a batch of one integrator that comes late, behind another's, must not
+    /// put another leaf in the place of one that was signed. Hence its time and its nonce follow from the gap.
+    fn void(&self, id: EventId, gap: Gap) -> Result<Leaf> {
+        let void = Void { id, at: gap.since };
+        let digest = self.rings.audit.keyed_digest(&void.store_key(), &void.at.unix_ms().to_be_bytes());
+        let nonce =
+            *digest.first_chunk().ok_or_else(|| Error::internal("a digest is shorter than a nonce"))?;
+        let sealed = seal(&self.rings.audit, &void, nonce)
             .map_err(|_| Error::internal("a void is too large to be sealed"))?;
         Ok(Leaf { id, hash: leaf_hash(&sealed), event: None, void: Some(sealed) })
     }

@@ -243,7 +243,7 @@ impl Record for NameRecord {
 pub struct Void {
     /// Which ticket.
     pub id: EventId,
-    /// When it was given up.
+    /// Since when it was missed.
     #[serde(with = "millis")]
     pub at: Timestamp,
 }
