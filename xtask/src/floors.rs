@@ -64,6 +64,19 @@ const BESIDE: &[Beside] = &[
         reason: "whoever checks the log knows its format and how lists follow from it, and nobody who serves it",
     },
     Beside {
+        name: "keyward-sim",
+        may: &[
+            "keyward-domain",
+            "keyward-crypto",
+            "keyward-records",
+            "keyward-verify",
+            "keyward-ledger",
+            "keyward-service",
+            "keyward-auditor",
+        ],
+        reason: "the simulator runs all that is native, and nothing runs on it",
+    },
+    Beside {
         name: "keyward-api",
         may: &["keyward-domain", "keyward-verify", "keyward-service"],
         reason: "the document is made of the types on the wire, and of nothing that runs in Wasm",

@@ -1,10 +1,12 @@
 //! A store in memory, for tests and the simulator: it can be told to fail before or after it applies, to be slow, to repeat, or to hang.
+//! Each connection to it has faults of its own; replicas follow it, late or not at all while they are cut off.
 
 use crate::batch::{Batch, KvWrite};
 use keyward_domain::ports::Clock;
 use keyward_records::{KvCount, KvRead, StoreError};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// One call of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,12 +47,20 @@ pub struct Backup {
 }
 
 type Plan = Box<dyn FnMut(&Call) -> Fault>;
+type Entries = Vec<(String, Vec<u8>)>;
 
-/// The store: values, counters, the calls so far, and the plan of faults.
-pub struct MemoryKv<C> {
-    clock: C,
+/// What lies in the store, and every batch in the order in which it was applied, with when that was by the monotonic clock.
+#[derive(Default)]
+struct Data {
     values: RefCell<BTreeMap<String, Vec<u8>>>,
     counters: RefCell<BTreeMap<String, i64>>,
+    written: RefCell<Vec<(u64, Entries)>>,
+}
+
+/// A connection to the store: the calls made through it so far, and the plan of its faults.
+pub struct MemoryKv<C> {
+    clock: C,
+    data: Rc<Data>,
     calls: RefCell<Vec<Call>>,
     plan: RefCell<Plan>,
 }
@@ -58,13 +68,33 @@ pub struct MemoryKv<C> {
 impl<C: Clock> MemoryKv<C> {
     /// An empty store without faults; `clock` is what slow calls wait by.
     pub fn new(clock: C) -> Self {
-        Self {
+        Self::to(Rc::default(), clock)
+    }
+
+    fn to(data: Rc<Data>, clock: C) -> Self {
+        Self { clock, data, calls: RefCell::default(), plan: RefCell::new(Box::new(|_| Fault::None)) }
+    }
+
+    /// Another connection to the same store, without faults.
+    pub fn connect(&self, clock: C) -> Self {
+        Self::to(Rc::clone(&self.data), clock)
+    }
+
+    /// A replica of the store that has all that was written until now and follows it from here.
+    pub fn replica(&self, clock: C) -> Replica<C> {
+        Replica {
             clock,
-            values: RefCell::default(),
-            counters: RefCell::default(),
-            calls: RefCell::default(),
-            plan: RefCell::new(Box::new(|_| Fault::None)),
+            data: Rc::clone(&self.data),
+            values: RefCell::new(self.values()),
+            applied: Cell::new(self.written()),
+            lag_ms: Cell::new(0),
+            is_cut: Cell::new(false),
         }
+    }
+
+    /// How many batches were applied so far.
+    pub fn written(&self) -> usize {
+        self.data.written.borrow().len()
     }
 
     /// From now on `plan` says what becomes of each call.
@@ -79,31 +109,36 @@ impl<C: Clock> MemoryKv<C> {
 
     /// All values, for tests that look at what lies in the store.
     pub fn values(&self) -> BTreeMap<String, Vec<u8>> {
-        self.values.borrow().clone()
+        self.data.values.borrow().clone()
+    }
+
+    /// All counters, for tests that look at what lies in the store.
+    pub fn counters(&self) -> BTreeMap<String, i64> {
+        self.data.counters.borrow().clone()
     }
 
     /// Overwrites or removes a value behind everybody's back.
     pub fn tamper(&self, key: &str, value: Option<Vec<u8>>) {
         match value {
-            Some(value) => self.values.borrow_mut().insert(key.to_owned(), value),
-            None => self.values.borrow_mut().remove(key),
+            Some(value) => self.data.values.borrow_mut().insert(key.to_owned(), value),
+            None => self.data.values.borrow_mut().remove(key),
         };
     }
 
     /// A copy of all that is in the store.
     pub fn backup(&self) -> Backup {
-        Backup { values: self.values.borrow().clone(), counters: self.counters.borrow().clone() }
+        Backup { values: self.data.values.borrow().clone(), counters: self.data.counters.borrow().clone() }
     }
 
     /// Puts a copy in the place of all that is in the store.
     pub fn restore(&self, backup: &Backup) {
-        self.values.borrow_mut().clone_from(&backup.values);
-        self.counters.borrow_mut().clone_from(&backup.counters);
+        self.data.values.borrow_mut().clone_from(&backup.values);
+        self.data.counters.borrow_mut().clone_from(&backup.counters);
     }
 
     /// Sets a counter behind everybody's back.
     pub fn set_counter(&self, key: &str, value: i64) {
-        self.counters.borrow_mut().insert(key.to_owned(), value);
+        self.data.counters.borrow_mut().insert(key.to_owned(), value);
     }
 
     async fn call<T>(&self, call: Call, apply: impl Fn() -> T) -> Result<T, StoreError> {
@@ -140,14 +175,14 @@ impl<C: Clock> MemoryKv<C> {
 
 impl<C: Clock> KvRead for MemoryKv<C> {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.call(Call::Get(key.to_owned()), || self.values.borrow().get(key).cloned()).await
+        self.call(Call::Get(key.to_owned()), || self.data.values.borrow().get(key).cloned()).await
     }
 }
 
 impl<C: Clock> KvCount for MemoryKv<C> {
     async fn increment(&self, key: &str, delta: i64) -> Result<i64, StoreError> {
         self.call(Call::Increment(key.to_owned()), || {
-            let mut counters = self.counters.borrow_mut();
+            let mut counters = self.data.counters.borrow_mut();
             let value = counters.entry(key.to_owned()).or_insert(0);
             *value = value.saturating_add(delta);
             *value
@@ -159,7 +194,54 @@ impl<C: Clock> KvCount for MemoryKv<C> {
 impl<C: Clock> KvWrite for MemoryKv<C> {
     async fn set_many(&self, batch: &Batch) -> Result<(), StoreError> {
         let keys = batch.entries().iter().map(|(key, _)| key.clone()).collect();
-        self.call(Call::SetMany(keys), || self.values.borrow_mut().extend(batch.entries().iter().cloned()))
-            .await
+        self.call(Call::SetMany(keys), || {
+            self.data.values.borrow_mut().extend(batch.entries().iter().cloned());
+            self.data.written.borrow_mut().push((self.clock.monotonic_ms(), batch.entries().to_vec()));
+        })
+        .await
+    }
+}
+
+/// A copy that has what was written to the store so long ago. One only reads it.
+pub struct Replica<C> {
+    clock: C,
+    data: Rc<Data>,
+    values: RefCell<BTreeMap<String, Vec<u8>>>,
+    applied: Cell<usize>,
+    lag_ms: Cell<u64>,
+    is_cut: Cell<bool>,
+}
+
+impl<C: Clock> Replica<C> {
+    /// From now on it is so many milliseconds behind.
+    pub fn lag(&self, ms: u64) {
+        self.lag_ms.set(ms);
+    }
+
+    /// Cuts it off from the store, or joins it again; what it missed comes at once then.
+    pub fn cut(&self, is_cut: bool) {
+        self.is_cut.set(is_cut);
+    }
+
+    /// How many batches it has: what was the last of [`MemoryKv::written`] by then is seen here.
+    pub fn applied(&self) -> usize {
+        if !self.is_cut.get() {
+            let now_ms = self.clock.monotonic_ms();
+            let written = self.data.written.borrow();
+            let lag_ms = self.lag_ms.get();
+            let come = written.iter().skip(self.applied.get());
+            for (_, entries) in come.take_while(|(at_ms, _)| at_ms.saturating_add(lag_ms) <= now_ms) {
+                self.values.borrow_mut().extend(entries.iter().cloned());
+                self.applied.set(self.applied.get().saturating_add(1));
+            }
+        }
+        self.applied.get()
+    }
+}
+
+impl<C: Clock> KvRead for Replica<C> {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.applied();
+        Ok(self.values.borrow().get(key).cloned())
     }
 }

@@ -42,4 +42,5 @@ mod tenancy;
 mod text_as_it_is;
 mod turns;
 mod usage;
+#[path = "../world/mod.rs"]
 mod world;

@@ -1,5 +1,6 @@
 //! The world that a test runs in: virtual time whose wall clock can step, seeded randomness, rings made here, a store in memory.
 //! It calls use cases as the components do and looks at what lies in the store; it judges nothing.
+#![allow(dead_code, reason = "each test program uses its part of the world")]
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,14 +8,15 @@ use keyward_crypto::note::LogKeys;
 use keyward_crypto::{Peppers, Ring, Sealer, SecretText};
 use keyward_domain::event::{Action, Event, EventId, Source, Target};
 use keyward_domain::ports::{Clock, NoSink, Rng};
-use keyward_domain::{ApplicationId, Code, KeyId, PolicyId, RequestId, Result, RoleId, Timestamp};
+use keyward_domain::webhook::Targets;
+use keyward_domain::{ApplicationId, Code, KeyId, PolicyId, RequestId, Result, RoleId, Timestamp, WebhookId};
 use keyward_ledger::memory::{Call, Fault, MemoryKv};
 use keyward_ledger::{KvWrite, Ledger, Receipt};
 use keyward_records::{CurrentMonth, KvCount, KvRead, Reader, Rings};
 use keyward_service::{
     ApplicationChange, Attempt, Body, BulkRevocation, Caller, ComplianceQuery, EventFilter, KeyChange,
-    NewApplication, NewKey, NewPolicy, NewRole, Page, PolicyChange, Presented, RenewKey, ResealRequest,
-    RoleChange, RotateKey, Service, TakeClaim, bootstrap,
+    NewApplication, NewKey, NewPolicy, NewRole, NewWebhook, Page, PolicyChange, Presented, RenewKey,
+    ResealRequest, RoleChange, RotateKey, Service, TakeClaim, WebhookChange, bootstrap,
 };
 use keyward_verify::{Administrator, ApplicationCache, Demand, Verdict, Verifier};
 use serde_json::{Value, json};
@@ -34,11 +36,17 @@ pub const AGENT: &str = "promises/1";
 pub struct TestClock {
     origin: tokio::time::Instant,
     wall_ms: Rc<Cell<i64>>,
+    skew_ms: i64,
 }
 
 impl TestClock {
     pub fn new() -> Self {
-        Self { origin: tokio::time::Instant::now(), wall_ms: Rc::new(Cell::new(START_MS)) }
+        Self { origin: tokio::time::Instant::now(), wall_ms: Rc::new(Cell::new(START_MS)), skew_ms: 0 }
+    }
+
+    /// The clock of another machine, whose wall clock is so many milliseconds ahead.
+    pub fn ahead_by(&self, skew_ms: i64) -> Self {
+        Self { skew_ms, ..self.clone() }
     }
 
     /// Moves the wall clock alone, forward.
@@ -54,7 +62,8 @@ impl TestClock {
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_unix_ms(self.wall_ms.get() + i64::try_from(self.monotonic_ms()).unwrap())
+        let elapsed_ms = i64::try_from(self.monotonic_ms()).unwrap();
+        Timestamp::from_unix_ms(self.wall_ms.get() + elapsed_ms + self.skew_ms)
     }
 
     fn monotonic_ms(&self) -> u64 {
@@ -218,6 +227,9 @@ pub enum Do {
     ReadPolicy(PolicyId),
     ListPolicies,
     ListPresets,
+    CreateWebhook(Value),
+    ChangeWebhook(WebhookId, Value),
+    RetireWebhook(WebhookId, &'static str),
     /// Whose keys, since when, how many, from where on.
     Compliance(Option<ApplicationId>, Option<Timestamp>, usize, Option<String>),
 }
@@ -278,6 +290,9 @@ impl Do {
             }
             Self::ReadPolicy(id) => Attempt::to_read(caller, Action::PolicyRead, Target::policy(Some(*id))),
             Self::ListPolicies | Self::ListPresets => Attempt::to_read(caller, Action::PolicyRead, nothing),
+            Self::CreateWebhook(_) => Attempt::to_change(caller, Action::WebhookCreated, nothing),
+            Self::ChangeWebhook(..) => Attempt::to_change(caller, Action::WebhookChanged, nothing),
+            Self::RetireWebhook(..) => Attempt::to_change(caller, Action::WebhookRetired, nothing),
             Self::Compliance(..) | Self::ReadEvent(_) | Self::ListEvents(_) => {
                 Attempt::to_read(caller, Action::AuditRead, nothing)
             }
@@ -299,9 +314,19 @@ pub async fn perform<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
     caller: Caller,
     what: &Do,
 ) -> Result<Reply> {
+    perform_for_receipt(service, caller, what).await.0
+}
+
+/// The same, and the receipt of its event where it has one.
+pub async fn perform_for_receipt<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
+    service: &Service<'_, K, C, R>,
+    caller: Caller,
+    what: &Do,
+) -> (Result<Reply>, Option<Receipt>) {
     let attempt = what.attempt(caller);
     let result = execute(service, &attempt, what).await;
-    service.settle(&attempt, result).await
+    let settled = service.settle(&attempt, result).await;
+    (settled, attempt.receipt())
 }
 
 async fn execute<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
@@ -382,6 +407,15 @@ async fn execute<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         Do::RetirePolicy(id, reason) => Reply::of(&service.retire_policy(attempt, *id, reason).await?),
         Do::ReadPolicy(id) => Reply::of(&service.policy(attempt, *id).await?),
         Do::ListPolicies => Reply::of(&service.policies(attempt, &first_page()).await?),
+        Do::CreateWebhook(new) => {
+            let new = body::<NewWebhook>(new);
+            Reply::answer(&service.create_webhook(attempt, new, Targets::Public).await?)
+        }
+        Do::ChangeWebhook(id, change) => {
+            let change = body::<WebhookChange>(change);
+            Reply::of(&service.change_webhook(attempt, *id, change, None, Targets::Public).await?)
+        }
+        Do::RetireWebhook(id, reason) => Reply::of(&service.retire_webhook(attempt, *id, reason).await?),
         Do::Compliance(application, since, limit, cursor) => {
             let asked = ComplianceQuery { application: *application, since: *since };
             let page = Page::parse(Some(&limit.to_string()), cursor.as_deref())?;

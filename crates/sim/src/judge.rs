@@ -1,0 +1,248 @@
+//! What must hold of a world when everything works again, whatever happened before: the auditor finds nothing, everything acknowledged
+//! is there, everything revoked is dead, and all work that was cut short is done.
+
+use crate::run::{MONTH, Sim};
+use crate::world::Do;
+use keyward_auditor::{Part, Progress, StoreSource, Trust, Values, verify};
+use keyward_crypto::digest::leaf_hash;
+use keyward_crypto::note::VerifierKey;
+use keyward_domain::announcement::{MessageId, Type};
+use keyward_domain::event::{Action, Target};
+use keyward_domain::key::Key;
+use keyward_domain::webhook::Targets;
+use keyward_records::{Rings, names, open};
+use keyward_service::{Attempt, Body, DeadLetterFilter, Page};
+use keyward_verify::Verdict;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::time::Duration;
+
+/// The name of the log that `world::rings` signs.
+const ORIGIN: &str = "keyward.example/test";
+/// How often what takes several runs is run.
+const RUNS: usize = 24;
+/// Longer than all clocks together stepped back, and than a ticket is waited for.
+const LATER: Duration = Duration::from_secs(3_600);
+
+/// What lies in the store, for the auditor.
+struct Snapshot {
+    values: BTreeMap<String, Vec<u8>>,
+    counters: BTreeMap<String, i64>,
+}
+
+impl Values for Snapshot {
+    type Error = Infallible;
+
+    fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, Infallible> {
+        Ok(keys.iter().map(|key| self.values.get(key).cloned()).collect())
+    }
+
+    fn counter(&self, key: &str) -> Result<i64, Infallible> {
+        Ok(self.counters.get(key).copied().unwrap_or(0))
+    }
+
+    fn names(&self) -> Result<Vec<String>, Infallible> {
+        Ok(self.values.keys().cloned().collect())
+    }
+}
+
+struct Silent;
+
+impl Progress for Silent {
+    fn at(&self, _: Part, _: u64, _: u64) {}
+}
+
+/// Judges the world at its end.
+pub async fn judge(sim: &Sim) {
+    sim.heal();
+    tokio::time::advance(LATER).await;
+    let thawed = sim.call(&Do::Thaw("over"), None).await;
+    assert!(matches!(thawed, Some(Ok(_))), "issuing cannot be thawed: {thawed:?}");
+    let clients = sim.clients.borrow().len();
+    for at in 0..clients {
+        sim.ask_for_next(at).await;
+        sim.use_token(at).await;
+    }
+    the_log_is_whole(sim).await;
+    what_was_acknowledged_is_there(sim).await;
+    what_was_announced_was_told(sim).await;
+    use_was_counted_once(sim).await;
+    sim.age(MONTH).await;
+    everything_due_was_done(sim).await;
+    the_log_is_whole(sim).await;
+}
+
+/// Integrates to the last ticket, and has the auditor look at everything.
+async fn the_log_is_whole(sim: &Sim) {
+    let mut is_whole = false;
+    for _ in 0..RUNS {
+        sim.schedule().await;
+        let last = sim.world.ledger().last_ticket().await.expect("the counter");
+        is_whole = sim.world.read().head().await.expect("a head").size == last.seq;
+        if is_whole {
+            break;
+        }
+        tokio::time::advance(Duration::from_secs(61)).await;
+    }
+    assert!(is_whole, "the integrator does not reach the end of the log");
+    let snapshot = Snapshot { values: sim.world.kv.values(), counters: sim.world.kv.counters() };
+    let rings: &Rings = &sim.world.rings;
+    let keys = rings.log.as_ref().expect("keys").verifier_keys(1);
+    let keys = keys.iter().map(|key| VerifierKey::parse(key).expect("a key")).collect();
+    let trust = Trust { origin: Some(ORIGIN.to_owned()), keys, seen: Vec::new() };
+    let source = StoreSource::new(&snapshot, &rings.audit, ORIGIN.to_owned());
+    let report = verify(&source, &trust, 1, &Silent).unwrap();
+    if sim.tells {
+        for (id, event) in sim.world.log().await {
+            let shown =
+                event.map(|event| (event.action, event.outcome, event.target, event.previous, event.detail));
+            eprintln!("{id}: {shown:?}");
+        }
+    }
+    let broken: Vec<String> =
+        report.findings.iter().map(|found| format!("{}: {}", found.place, found.what)).collect();
+    assert!(report.is_clean(), "the log does not verify: {broken:?} {:?}", report.untold);
+}
+
+async fn what_was_acknowledged_is_there(sim: &Sim) {
+    let values = sim.world.kv.values();
+    for receipt in &sim.known.borrow().receipts {
+        let leaf = values.get(&names::event(receipt.event)).map(|event| leaf_hash(event));
+        assert_eq!(leaf, Some(receipt.leaf), "{} was acknowledged and is not in the log", receipt.event);
+    }
+    let count = sim.known.borrow().tokens.len();
+    for at in 0..count {
+        sim.present(at).await;
+        sim.present(at).await;
+    }
+    let instance = sim.instance();
+    let keys: BTreeMap<String, Key> = values
+        .iter()
+        .filter(|(name, _)| name.starts_with("m:"))
+        .map(|(name, value)| {
+            (name.clone(), open::<Key>(&instance.rings.records, name, value).expect("a key that opens"))
+        })
+        .collect();
+    for token in agreed(sim, &keys) {
+        let passes = matches!(instance.verify(&token).await, Ok(Verdict::Accepted(_)));
+        assert!(passes, "a claimed token does not pass, and nobody ended it");
+    }
+}
+
+/// Holds the keys to what was acknowledged of them; the tokens that must pass.
+fn agreed(sim: &Sim, keys: &BTreeMap<String, Key>) -> Vec<String> {
+    let known = sim.known.borrow();
+    for id in known.keys.keys() {
+        let key = keys.get(&names::key(*id)).expect("a key that was issued is there");
+        let is_named = known.edits_may_be_lost || known.may_be_named(*id, &key.name);
+        assert!(is_named, "an acknowledged edit is lost: a key is named {}", key.name);
+    }
+    for name in &known.issued_once {
+        let so_named = keys.values().filter(|key| key.name == *name).count();
+        assert!(so_named <= 1 || known.edits_may_be_lost, "one request issued {so_named} keys");
+    }
+    if known.edits_may_be_lost || sim.has_aged.get() {
+        return Vec::new();
+    }
+    let mut living: Vec<String> = Vec::new();
+    for token in &known.tokens {
+        let newest =
+            known.tokens.iter().filter(|other| other.key == token.key).map(|other| other.version).max();
+        let key = &known.keys[&token.key];
+        if newest != Some(token.version) || key.may_end || key.may_have_more {
+            continue;
+        }
+        living.push(token.text.clone());
+    }
+    living
+}
+
+/// Each event that is announced came to whoever listens to all, and nothing else did.
+async fn what_was_announced_was_told(sim: &Sim) {
+    for _ in 0..RUNS {
+        tokio::time::advance(Duration::from_secs(6 * 3600)).await;
+        let instance = sim.instance();
+        let done = instance.service(&sim.world.rng).deliver(&sim.listener, Targets::Public).await;
+        let done = serde_json::to_value(done.expect("a run")).expect("JSON");
+        if done["more"] == false && done["failed"] == 0 && done["delivered"] == 0 && done["queued"] == 0 {
+            break;
+        }
+    }
+    let dead = dead_letters(sim).await;
+    let events = sim.world.events().await;
+    let webhook =
+        events.iter().find_map(|event| event.target.webhook.map(|_| event.id)).expect("it was born");
+    let head = sim.world.read().head().await.expect("a head");
+    let heard = sim.listener.heard.borrow();
+    for event in events.iter().filter(|event| event.id > webhook && event.id.seq <= head.size) {
+        if Type::of(event).is_some() {
+            let message = MessageId(event.id).to_string();
+            let is_told = heard.contains(&message) || dead.contains(&message);
+            assert!(is_told, "{} was announced to nobody", event.id);
+        }
+    }
+    for message in heard.iter() {
+        let of = message.parse::<MessageId>().expect("an id").0;
+        assert!(events.iter().any(|event| event.id == of), "{message} tells of nothing that happened");
+    }
+}
+
+/// The messages that were given up, and are kept.
+async fn dead_letters(sim: &Sim) -> BTreeSet<String> {
+    let instance = sim.instance();
+    let caller = instance.admit(&sim.world, &sim.world.root, None).await.expect("root passes");
+    let attempt = Attempt::to_read(caller, Action::WebhookRead, Target::default());
+    let page = Page::parse(None, None).expect("a page");
+    let service = instance.service(&sim.world.rng);
+    let list = service.dead_letters(&attempt, &DeadLetterFilter::default(), &page).await;
+    let list: Value = serde_json::from_str(list.expect("a list").to_json().expose()).expect("JSON");
+    let ids = list["items"].as_array().into_iter().flatten().map(|letter| letter["message"].as_str());
+    ids.map(|id| id.expect("an id").to_owned()).collect()
+}
+
+async fn use_was_counted_once(sim: &Sim) {
+    for _ in 0..RUNS {
+        sim.schedule().await;
+        tokio::time::advance(Duration::from_secs(61)).await;
+    }
+    let used = sim.used.borrow().clone();
+    for (key, used) in &used {
+        let kept = sim.instance();
+        let reader = keyward_records::Reader::new(&kept.kv, &kept.rings);
+        let counted = reader
+            .key_use(*key)
+            .await
+            .expect("opens")
+            .map_or(0, |kept| kept.versions.iter().map(|version| version.accepted).sum());
+        assert_eq!(counted, *used, "use was kept {used} times and counted {counted} times");
+    }
+}
+
+/// After a month the client's key was offered its successor, and the client takes it.
+async fn everything_due_was_done(sim: &Sim) {
+    for _ in 0..3 {
+        sim.schedule().await;
+        tokio::time::advance(Duration::from_secs(61)).await;
+    }
+    let is_rough = sim.known.borrow().edits_may_be_lost;
+    let (key, is_lost) = {
+        let clients = sim.clients.borrow();
+        (clients[0].key, clients[0].is_lost)
+    };
+    if is_rough || is_lost {
+        return;
+    }
+    let instance = sim.instance();
+    let reader = keyward_records::Reader::new(&instance.kv, &instance.rings);
+    let found = reader.key(key).await.expect("opens").expect("is there");
+    assert!(found.rotation.offer.is_some(), "a successor was due and was not offered");
+    let before = sim.clients.borrow()[0].token.clone();
+    sim.ask_for_next(0).await;
+    assert_ne!(
+        before,
+        sim.clients.borrow()[0].token,
+        "a client could not take the successor that it was offered"
+    );
+    sim.use_token(0).await;
+}
