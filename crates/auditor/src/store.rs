@@ -217,15 +217,7 @@ impl<V: Values> LogSource for StoreSource<'_, V> {
                     }
                 }
                 "cp" => checkpoints.extend(numbers(rest).map(|at| (at, name))),
-                // No lists: where the projections stand, how far re-sealing and delivery are, what the probe wrote.
-                "p" if name == names::HEAD
-                    || name == names::RESEALING
-                    || name == names::DUE_WALK
-                    || name == names::FOLDING
-                    || name == names::DELIVERY
-                    || rest.starts_with("delivery.")
-                    || rest.starts_with("use:")
-                    || rest.starts_with("probe.") => {}
+                "p" if names::is_beside_the_log(&name) => {}
                 "p" if rest.rsplit_once('.').is_some_and(|(_, page)| page.parse::<u64>().is_ok()) => {}
                 "p" => inventory.lists.push(rest.to_owned()),
                 "v" | "t" | "c" | "u" => {}

@@ -198,6 +198,16 @@ pub fn probe(slot: i64, half: char) -> String {
 const STATE_PREFIXES: [&str; 14] =
     ["k:", "x:", "m:", "a:", "d:", "n:", "q:", "y:", "r:", "s:", "o:", "h:", "g:", "z:"];
 
+/// What the names of records start with that are kept beside the log under `p:` and follow from more than it: where the projections
+/// stand, how far re-sealing, delivery and what is due are, use, what the probe wrote. All else under `p:` are lists.
+const BESIDE_PREFIXES: [&str; 8] =
+    [HEAD, RESEALING, DELIVERY, DUE_WALK, FOLDING, "p:use:", "p:refused", "p:probe."];
+
+/// Whether a name that starts with `p:` is none of a projected list.
+pub fn is_beside_the_log(name: &str) -> bool {
+    BESIDE_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// Whether a text can be the store key of a record of state: of what events name under `writes`.
 pub fn is_state(record: &str) -> bool {
     record.len() <= 200
