@@ -7,7 +7,9 @@ use crate::known::{Ended, Known, Moment};
 use crate::world::{Do, SeededRng, World, new_admin, new_key};
 use futures::future::{FutureExt, LocalBoxFuture, join_all};
 use keyward_domain::delivery::Fault;
+use keyward_domain::distinct::Distinct;
 use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::usage::{Durations, Outcomes};
 use keyward_domain::webhook::Targets;
 use keyward_domain::{ApplicationId, Code, KeyId};
 use keyward_records::{KvCount, SealedUsage, UsageBatch, UsageCount, names};
@@ -629,8 +631,16 @@ impl Sim {
             return;
         };
         let hour = self.world.clock.now().unix_s().div_euclid(3600);
-        let count = UsageCount { key, version: 1, hour, accepted: 1, refused: 0 };
-        let batch = UsageBatch { ticket: ticket.unsigned_abs(), counts: vec![count] };
+        let mut count = UsageCount {
+            key,
+            version: 1,
+            hour,
+            outcomes: Outcomes::default(),
+            addresses: Distinct::default(),
+        };
+        count.outcomes.note(None);
+        let (ticket, reads) = (ticket.unsigned_abs(), Durations::default());
+        let batch = UsageBatch { ticket, counts: vec![count], refusals: Vec::new(), reads };
         let sealed =
             SealedUsage::new(&instance.rings.records, &batch, self.world.rng.bytes()).expect("sealed");
         self.world.kv.tamper(sealed.store_key(), Some(sealed.value().to_vec()));
