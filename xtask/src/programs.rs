@@ -30,11 +30,12 @@ pub struct Carried {
 }
 
 /// All of them.
-pub const CARRIED: [Carried; 4] = [
+pub const CARRIED: [Carried; 5] = [
     Carried { name: "envoy", tests: "gateway_envoy" },
     Carried { name: "traefik", tests: "gateway_traefik" },
     Carried { name: "schemathesis", tests: "schemathesis" },
     Carried { name: "standardwebhooks", tests: "webhooks" },
+    Carried { name: "prometheus_client", tests: "metrics" },
 ];
 
 impl Carried {

@@ -1,10 +1,10 @@
-//! How keys are used: `/v1/keys/{id}/usage`, `/v1/activity/refusals`.
+//! How keys are used: `/v1/keys/{id}/usage`, `/v1/activity/refusals`; and how Keyward is: `/metrics`.
 
 use keyward_control::{Plane, waiting};
 use keyward_domain::event::{Action, Target};
 use keyward_domain::{Error, KeyId, Result};
 use keyward_guest::{Incoming, Response};
-use keyward_service::{BucketLength, RefusalFilter, UsageQuery};
+use keyward_service::{BucketLength, METRICS_MEDIA_TYPE, RefusalFilter, UsageQuery};
 
 pub(crate) async fn of_key(plane: &Plane, incoming: &Incoming, id: Result<KeyId>) -> Result<Response> {
     let target = Target::key(id.as_ref().ok().copied());
@@ -38,6 +38,16 @@ pub(crate) async fn refusals(plane: &Plane, incoming: &Incoming) -> Result<Respo
             let usage = plane.usage_store();
             let look = async |seen, wait_s| service.refusals(attempt, &filter, &usage, seen, wait_s).await;
             waiting::changed(incoming, query, look).await
+        })
+        .await
+}
+
+pub(crate) async fn metrics(plane: &Plane, incoming: &Incoming) -> Result<Response> {
+    plane
+        .look(incoming, Action::MetricsRead, Target::default(), async |service, attempt| {
+            incoming.query()?.only(&[])?;
+            let text = service.metrics(attempt, &plane.usage_store()).await?;
+            Ok(Response::bytes(200, METRICS_MEDIA_TYPE, text.into_bytes()))
         })
         .await
 }

@@ -3,8 +3,9 @@
 use crate::Endpoint;
 use keyward_domain::scope::administration as scope;
 use keyward_domain::{ApplicationId, Code, KeyId, Timestamp};
-use keyward_service::{BucketLength, RefusalsView, UsageView};
-use utoipa::openapi::Required;
+use keyward_service::{BucketLength, METRICS_MEDIA_TYPE, RefusalsView, UsageView};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{Content, Required, ResponseBuilder};
 
 const SUBJECT: &str = "Usage";
 
@@ -28,5 +29,16 @@ pub fn endpoints() -> Vec<Endpoint> {
             .waits_for_change()
             .refuses(&[Code::NotFound])
             .reads(),
+        Endpoint::get(SUBJECT, "/metrics", "getMetrics", "Metrics for Prometheus")
+            .says("In the text format 0.0.4. The number of series is fixed: no label names a key, an application or a caller.")
+            .scope(scope::METRICS_READ)
+            .answers_with(200, metrics())
+            .refuses(&[Code::InvalidParameter])
+            .reads(),
     ]
+}
+
+fn metrics() -> ResponseBuilder {
+    let text = ObjectBuilder::new().schema_type(Type::String);
+    ResponseBuilder::new().description("The metrics.").content(METRICS_MEDIA_TYPE, Content::new(Some(text)))
 }

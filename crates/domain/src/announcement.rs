@@ -157,7 +157,8 @@ impl Type {
             | Action::WebhookRead
             | Action::AuditRead
             | Action::IssuingRead
-            | Action::RingRead => None,
+            | Action::RingRead
+            | Action::MetricsRead => None,
         }
     }
 }

@@ -198,6 +198,8 @@ actions! {
     RingResealed = "ring.reseal",
     /// The rings' versions were looked at; in the log only where it was refused.
     RingRead = "ring.read",
+    /// Metrics were asked for.
+    MetricsRead = "metrics.read",
     /// The work that is due from time to time was asked for.
     MaintenanceRun = "maintenance.run",
     /// What is due to webhooks was asked to be delivered.

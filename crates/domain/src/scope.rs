@@ -55,6 +55,8 @@ pub mod administration {
     pub const RINGS_READ: &str = "rings:read";
     /// Have records sealed anew.
     pub const RINGS_WRITE: &str = "rings:write";
+    /// See the metrics of the whole of Keyward.
+    pub const METRICS_READ: &str = "metrics:read";
     /// Have the work done that is due from time to time.
     pub const MAINTENANCE_RUN: &str = "maintenance:run";
 }

@@ -7,7 +7,7 @@ use crate::ledger::Ledger;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::{Error, Result};
 use keyward_records::{
-    DueWalk, Folding, KeyUse, KvCount, KvRead, Record, Refusals, Resealing, UseBlock, seal,
+    DueWalk, Folding, KeyUse, KvCount, KvRead, Maintained, Record, Refusals, Resealing, UseBlock, seal,
 };
 
 /// Records of use that batches changed.
@@ -36,6 +36,14 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
     /// Where the store does not answer.
     pub async fn keep_due_walk(&self, walk: &DueWalk) -> Result<()> {
         self.keep(walk).await
+    }
+
+    /// Keeps that the work that is due from time to time was done just now.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn keep_maintained(&self) -> Result<()> {
+        self.keep(&Maintained { at: self.clock.now() }).await
     }
 
     /// Keeps what was folded of use, and how far the folding is: all of it or nothing.

@@ -10,7 +10,7 @@ use keyward_domain::event::EventId;
 use keyward_domain::timestamp::millis;
 use keyward_domain::{Timestamp, WebhookId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How far delivery is. Whoever writes this or a queue does so in a turn at this.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -24,6 +24,15 @@ pub struct Delivery {
     /// The queues with dead letters, and how many.
     #[serde(default)]
     pub dead: BTreeMap<WebhookId, usize>,
+    /// The queues whose circuit is open, or lets a probe through.
+    #[serde(default)]
+    pub open: BTreeSet<WebhookId>,
+    /// Attempts that were taken, of all queues there ever were.
+    #[serde(default)]
+    pub delivered: u64,
+    /// Attempts that were not.
+    #[serde(default)]
+    pub failed: u64,
     /// Counts the writes of this record.
     pub revision: u64,
 }
@@ -43,6 +52,10 @@ impl Delivery {
         match queue.dead.len() {
             0 => self.dead.remove(&queue.webhook),
             count => self.dead.insert(queue.webhook, count),
+        };
+        match queue.health.probe_at {
+            Some(_) => self.open.insert(queue.webhook),
+            None => self.open.remove(&queue.webhook),
         };
     }
 }

@@ -9,6 +9,7 @@ mod event;
 mod flag;
 mod kv;
 mod last_use;
+mod maintained;
 pub mod names;
 pub mod projection;
 mod read;
@@ -27,6 +28,7 @@ pub use event::{
 pub use flag::{Flag, LIVE, Tombstone, tombstone_value};
 pub use kv::{KvCount, KvRead, KvUsage, StoreError};
 pub use last_use::{Folding, KeyUse, Missing, Refusals, Resolution, UseBlock, UseBucket, VersionUse};
+pub use maintained::Maintained;
 pub use read::{Reader, Rings};
 pub use record::{Codec, NameRecord, Record, RecordError, StoredOutcome, Void, open, seal};
 pub use reseal::{Counts, Pass, Place, Resealing, WholePass};

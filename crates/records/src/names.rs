@@ -147,6 +147,9 @@ pub fn delivery_queue(webhook: WebhookId) -> String {
 /// How far the walk along what is due is.
 pub const DUE_WALK: &str = "p:walk";
 
+/// When maintenance was done last.
+pub const MAINTAINED: &str = "p:maintained";
+
 /// How far the folding of use is.
 pub const FOLDING: &str = "p:folding";
 
@@ -199,9 +202,9 @@ const STATE_PREFIXES: [&str; 14] =
     ["k:", "x:", "m:", "a:", "d:", "n:", "q:", "y:", "r:", "s:", "o:", "h:", "g:", "z:"];
 
 /// What the names of records start with that are kept beside the log under `p:` and follow from more than it: where the projections
-/// stand, how far re-sealing, delivery and what is due are, use, what the probe wrote. All else under `p:` are lists.
-const BESIDE_PREFIXES: [&str; 8] =
-    [HEAD, RESEALING, DELIVERY, DUE_WALK, FOLDING, "p:use:", "p:refused", "p:probe."];
+/// stand, how far re-sealing, delivery and what is due are, when that was looked at last, use, what the probe wrote. All else under `p:` are lists.
+const BESIDE_PREFIXES: [&str; 9] =
+    [HEAD, RESEALING, DELIVERY, DUE_WALK, MAINTAINED, FOLDING, "p:use:", "p:refused", "p:probe."];
 
 /// Whether a name that starts with `p:` is none of a projected list.
 pub fn is_beside_the_log(name: &str) -> bool {
@@ -339,6 +342,7 @@ mod tests {
             delivery_queue(WebhookId::from_bytes([255; 16])),
             counter::revision(DELIVERY),
             DUE_WALK.to_owned(),
+            MAINTAINED.to_owned(),
             FOLDING.to_owned(),
             key_use(key_id),
             use_buckets(key_id, 'h', i64::MIN),

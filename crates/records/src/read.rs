@@ -7,6 +7,7 @@ use crate::event::{CurrentMonth, PersonalKey, StoredEvent};
 use crate::flag::{Flag, Tombstone};
 use crate::kv::KvRead;
 use crate::last_use::{Folding, KeyUse, Refusals, Resolution, UseBlock};
+use crate::maintained::Maintained;
 use crate::names;
 use crate::projection::{Head, ListHead, ListPage};
 use crate::record::{NameRecord, Record, Void, open};
@@ -26,7 +27,9 @@ use keyward_domain::renewal::Renewal;
 use keyward_domain::role::Role;
 use keyward_domain::timestamp::Month;
 use keyward_domain::webhook::Webhook;
-use keyward_domain::{ApplicationId, ClaimId, KeyId, PolicyId, RenewalId, Result, RoleId, WebhookId};
+use keyward_domain::{
+    ApplicationId, ClaimId, KeyId, PolicyId, RenewalId, Result, RoleId, Timestamp, WebhookId,
+};
 
 /// The rings that the control plane holds. Validation holds `records` and `peppers` alone.
 pub struct Rings {
@@ -277,6 +280,16 @@ impl<'a, K: KvRead> Reader<'a, K> {
     /// Where the store does not answer or the record does not open.
     pub async fn due_walk(&self) -> Result<Option<DueWalk>> {
         self.record(&self.rings.audit, names::DUE_WALK, "the walk along what is due").await
+    }
+
+    /// When the work that is due from time to time was done last.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn maintained_at(&self) -> Result<Option<Timestamp>> {
+        let what = "the last maintenance";
+        let found: Option<Maintained> = self.record(&self.rings.audit, names::MAINTAINED, what).await?;
+        Ok(found.map(|run| run.at))
     }
 
     /// How far the folding of use is.

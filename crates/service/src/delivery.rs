@@ -424,6 +424,11 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             let Some(queue) = queues.iter_mut().find(|queue| queue.webhook == webhook.id) else { continue };
             match came_to {
                 Some(came_to) => {
+                    let count = match came_to {
+                        Ok(()) => &mut delivery.delivered,
+                        Err(_) => &mut delivery.failed,
+                    };
+                    *count = count.saturating_add(1);
                     queue.settle(pending, *came_to, now, u32::from_be_bytes(self.rng.bytes()));
                 }
                 // Looked at again: a store that was silent is no reason to give anything up.

@@ -57,6 +57,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let Progress { size, taken } = self.ledger.integrate(INTEGRATE_ROUNDS).await?;
         let due = if size >= taken { self.see_to_what_is_due().await? } else { DueView::default() };
         self.reseal(false).await?;
+        self.ledger.keep_maintained().await?;
         Ok(MaintenanceView { integrated: size, taken, late_events: late.len(), due })
     }
 }

@@ -13,7 +13,7 @@ fn at_every_route_of_the_document() {
     let role = RoleId::from_bytes([9; 16]).to_string();
     let webhook = WebhookId::from_bytes([9; 16]).to_string();
     let policy = PolicyId::from_bytes([9; 16]).to_string();
-    let poor = keyward.admin("someone", &["metrics:read"]);
+    let poor = keyward.admin("someone", &["orders:read"]);
     let things = Things::new(&[
         ("ApplicationId", &application),
         ("KeyId", &key.id),

@@ -26,6 +26,7 @@ mod idempotency;
 mod last_root;
 mod lists;
 mod merkle_log;
+mod metrics;
 mod personal_data;
 mod policies;
 mod projections;
