@@ -1,6 +1,8 @@
-//! The face for gateways: 204 (below its path 200), 401, 403, 429, 400 or 503, in headers alone. A body after an `await` would leave
-//! in a second segment and wait for the peer's delayed acknowledgement where the listener does not set TCP_NODELAY.
+//! The face for gateways: 204 (below its path 200), 401, 403, 400 or 503 in headers alone, and 429 with a problem that some gateways hand on. A
+//! body after an `await` would leave in a second segment and wait for the peer's delayed acknowledgement where the listener does not set
+//! TCP_NODELAY.
 
+use crate::limits::{self, Counters, check_cost};
 use crate::usage::Counted;
 use keyward_domain::key::{Environment, Key};
 use keyward_domain::ports::Clock;
@@ -9,7 +11,7 @@ use keyward_domain::{ApplicationId, Code, Error, Result};
 use keyward_guest::admin::{Trust, verify};
 use keyward_guest::query::Query;
 use keyward_guest::{Incoming, Response, problem};
-use keyward_records::KvRead;
+use keyward_records::{KvCount, KvRead};
 use keyward_verify::{Demand, Refusal, RefusalCode, Verdict};
 
 /// Where it is. Below it lies what Envoy, and what is built on it, appends: the path that was asked for.
@@ -22,6 +24,7 @@ struct Asked {
     scopes: Vec<Scope>,
     environment: Option<Environment>,
     application: Option<ApplicationId>,
+    cost: u64,
 }
 
 impl Asked {
@@ -40,7 +43,9 @@ impl Asked {
                     .ok_or_else(|| Error::parameter("environment", "is not valid", "`live` or `test`"))?,
             ),
         };
+        let cost = query.parsed("cost", "1 to 1000000 units")?;
         Ok(Self {
+            cost: check_cost(cost, |reason, expected| Error::parameter("cost", reason, expected))?,
             scopes: scopes.collect::<Result<_>>()?,
             environment,
             application: query.parsed("application", "the id of an application")?,
@@ -52,10 +57,11 @@ impl Asked {
 ///
 /// # Errors
 /// Where the request is wrong, the store silent or a ring not up to date.
-pub(crate) async fn answer<K: KvRead, C: Clock>(
+pub(crate) async fn answer<K: KvRead, L: KvCount, C: Clock>(
     incoming: &Incoming,
     kv: &K,
     trust: Trust<'_>,
+    counters: &Counters<L>,
     clock: &C,
 ) -> Result<(Response, Option<Counted>)> {
     let credential = incoming.credential()?;
@@ -70,16 +76,20 @@ pub(crate) async fn answer<K: KvRead, C: Clock>(
         client_address: incoming.client_address(trust.trusted_proxies),
     };
     let verdict = verify(token.expose(), &demand, kv, trust, clock).await?;
+    let (verdict, standings) = counters.limiter(clock).admit(verdict, asked.cost).await?;
     let counted = Counted::of(&verdict, demand.client_address, clock.now());
     let response = match verdict {
         Verdict::Accepted(verified) => {
             accepted(pass_status(incoming.path()), verified.key(), verified.version())
         }
+        Verdict::Refused(Refusal { code, .. }) if code.status() == 429 => {
+            limits::exceeded(&standings, asked.cost).with(REFUSAL_CODE, code.as_str())
+        }
         Verdict::Refused(Refusal { code, missing_scope, .. }) => {
             refused(code, missing_scope.map(|scope| scope.to_string()), true)
         }
     };
-    Ok((response, counted))
+    Ok((limits::told(response, &standings), counted))
 }
 
 /// A yes is 204, which has no body and needs no length; Envoy's `ext_authz` takes 200 for a yes and nothing else.
@@ -104,8 +114,7 @@ fn refused(code: RefusalCode, missing_scope: Option<String>, presented: bool) ->
     let response = Response::empty(code.status()).with(REFUSAL_CODE, code.as_str());
     let problem_code = match code.status() {
         401 => Code::Unauthenticated,
-        403 => Code::Forbidden,
-        _ => return response.with("retry-after", "1"),
+        _ => Code::Forbidden,
     };
     match problem::challenge(problem_code, missing_scope, presented) {
         Some(challenge) => response.with("www-authenticate", &challenge),

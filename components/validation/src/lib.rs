@@ -1,9 +1,11 @@
 //! May this token pass? Two faces: `/v1/authorize` for gateways, answered in headers alone, and `POST /v1/keys/verify`.
 //!
-//! INVARIANT: this component writes no record of state: it cannot reach the ledger. It keeps use, after the answer.
+//! INVARIANT: this component writes no record of state: it cannot reach the ledger. It moves the counters of limits, and keeps use after the
+//! answer.
 
 mod authorize;
 mod key_check;
+mod limits;
 #[cfg(test)]
 mod tests;
 mod timed;
@@ -28,7 +30,9 @@ async fn gateway(incoming: &Incoming) -> Response {
     let answer = async {
         let configured = variables::validation().await?;
         let (kv, trust) = (Timed::new(SpinKv::default(), WasiClock), (&*configured).into());
-        let (response, counted) = authorize::answer(incoming, &kv, trust, &WasiClock).await?;
+        let counters = limits::counters(&configured);
+        let (response, counted) = authorize::answer(incoming, &kv, trust, &counters, &WasiClock).await?;
+        limits::see_to(&configured);
         usage::count(counted, kv.reads_us(), &configured);
         Ok(response)
     };
@@ -40,7 +44,9 @@ async fn gateway(incoming: &Incoming) -> Response {
 async fn key_check(incoming: &Incoming) -> keyward_domain::Result<Response> {
     let configured = variables::validation().await?;
     let (kv, trust) = (Timed::new(SpinKv::default(), WasiClock), (&*configured).into());
-    let (response, counted) = key_check::answer(incoming, &kv, trust, &WasiClock).await?;
+    let counters = limits::counters(&configured);
+    let (response, counted) = key_check::answer(incoming, &kv, trust, &counters, &WasiClock).await?;
+    limits::see_to(&configured);
     usage::count(counted, kv.reads_us(), &configured);
     Ok(response)
 }

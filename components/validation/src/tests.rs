@@ -1,19 +1,23 @@
 //! Both faces against a store in memory: what is answered, what is read, what is counted.
 
+use crate::limits::Counters;
 use crate::{authorize, key_check};
 use keyward_crypto::{Peppers, Ring, RingDocument, Sealer};
 use keyward_domain::application::{Application, Status};
 use keyward_domain::event::EventId;
 use keyward_domain::key::{Environment, Key, Rules, Version};
+use keyward_domain::limit::{Limit, OnOutage, Window};
 use keyward_domain::network::NetworkRule;
 use keyward_domain::ports::Clock;
 use keyward_domain::scope::ScopeSet;
 use keyward_domain::{ApplicationId, Code, KeyId, RequestId, Result, Timestamp, token};
 use keyward_guest::admin::Trust;
 use keyward_guest::{Incoming, Method, Response};
-use keyward_records::{KvRead, LIVE, StoreError, names, seal};
+use keyward_records::{KvCount, KvRead, LIVE, StoreError, names, seal};
+use keyward_verify::Leases;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::rc::Rc;
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
 const EVENT: EventId = EventId { epoch: 1, seq: 1 };
@@ -41,6 +45,21 @@ struct World {
     records: Sealer,
     peppers: Peppers,
     no_proxies: NetworkRule,
+    counts: RefCell<HashMap<String, i64>>,
+    counts_are_silent: Cell<bool>,
+    leases: Rc<Leases>,
+}
+
+impl KvCount for World {
+    async fn increment(&self, key: &str, delta: i64) -> Result<i64, StoreError> {
+        if self.counts_are_silent.get() {
+            return Err(StoreError);
+        }
+        let mut counts = self.counts.borrow_mut();
+        let count = counts.entry(key.to_owned()).or_default();
+        *count += delta;
+        Ok(*count)
+    }
 }
 
 impl KvRead for World {
@@ -63,14 +82,25 @@ impl World {
             records: Sealer::new(Ring::parse("records_keyring", &ring(1)).expect("ring")),
             peppers: Peppers::parse(&ring(2)).expect("peppers"),
             no_proxies: NetworkRule::default(),
+            counts: RefCell::default(),
+            counts_are_silent: Cell::new(false),
+            leases: Rc::default(),
         };
         for id in [ApplicationId::KEYWARD, PARTNER, OTHER] {
-            let application =
-                Application { id, status: Status::Active, generation: 1, revision: 1, event: EVENT };
-            let sealed = seal(&world.records, &application, [0; 12]).expect("seals");
-            world.put(&names::application(id), sealed);
+            world.limit_application(id, Vec::new());
         }
         world
+    }
+
+    fn limit_application(&self, id: ApplicationId, limits: Vec<Limit>) {
+        let application =
+            Application { id, status: Status::Active, generation: 1, revision: 1, event: EVENT, limits };
+        let sealed = seal(&self.records, &application, [0; 12]).expect("seals");
+        self.put(&names::application(id), sealed);
+    }
+
+    fn counters(&self) -> Counters<&Self> {
+        Counters::new(self, Rc::clone(&self.leases))
     }
 
     fn put(&self, key: &str, value: Vec<u8>) {
@@ -102,7 +132,7 @@ impl World {
     fn authorize(&self, target: &str, fields: &[(&str, &str)]) -> Result<(Response, bool)> {
         self.reads.borrow_mut().clear();
         let incoming = request(Method::Get, target, fields, "");
-        let answered = now(authorize::answer(&incoming, self, self.trust(), &Fixed));
+        let answered = now(authorize::answer(&incoming, self, self.trust(), &self.counters(), &Fixed));
         answered.map(|(response, counted)| (response, counted.is_some()))
     }
 
@@ -114,7 +144,7 @@ impl World {
         let bearer = format!("Bearer {admin}");
         let fields = [("authorization", bearer.as_str()), ("content-type", "application/json")];
         let incoming = request(Method::Post, "/v1/keys/verify", &fields, &body.to_string());
-        let (response, _) = now(key_check::answer(&incoming, self, self.trust(), &Fixed))?;
+        let (response, _) = now(key_check::answer(&incoming, self, self.trust(), &self.counters(), &Fixed))?;
         assert_eq!(response.status(), 200);
         Ok(serde_json::from_slice(response.body()).expect("JSON"))
     }
@@ -321,5 +351,68 @@ fn the_network_rule_sees_the_address_that_the_caller_of_verify_names() {
     ] {
         let told = world.check(&admin, &serde_json::json!({"token": token, "client_ip": address}));
         assert_eq!(told.expect("answered")["code"], code, "{address:?}");
+    }
+}
+
+fn limit(name: &str, amount: u64, window: Window, on_outage: OnOutage) -> Limit {
+    Limit { name: name.to_owned(), amount, window, on_outage }
+}
+
+#[test]
+fn limits_are_told_and_the_first_that_is_used_up_refuses() {
+    let world = World::new();
+    let burst = limit("burst", 3, Window::Seconds(60), OnOutage::Refuse);
+    let token = world.issue(1, &[], |key| key.limits = vec![burst]);
+    world.limit_application(PARTNER, vec![limit("monthly", 100, Window::Month, OnOutage::Refuse)]);
+    let (response, _) = world.with_token("/v1/authorize?cost=2", &token);
+    assert_eq!(response.status(), 204);
+    assert_eq!(response.field("ratelimit-policy"), Some("\"burst\";q=3;w=60, \"monthly\";q=100;w=2678400"));
+    assert_eq!(response.field("ratelimit"), Some("\"burst\";r=1;t=60, \"monthly\";r=98;t=1440000"));
+    // Too much for what is left of one of them: nothing is spent of either.
+    let (response, counted) = world.with_token("/v1/authorize?cost=2", &token);
+    assert!(counted);
+    assert_eq!((response.status(), response.field("keyward-code")), (429, Some("RATE_LIMITED")));
+    assert_eq!(response.field("retry-after"), Some("60"));
+    assert_eq!(response.field("content-type"), Some("application/problem+json"));
+    let problem: serde_json::Value = serde_json::from_slice(response.body()).expect("JSON");
+    assert_eq!(problem["violated-policies"], serde_json::json!(["burst"]));
+    let (response, _) = world.with_token("/v1/authorize", &token);
+    assert_eq!(response.status(), 204);
+    assert_eq!(response.field("ratelimit"), Some("\"burst\";r=0;t=60, \"monthly\";r=97;t=1440000"));
+    // Whoever does not pass for another reason spends nothing.
+    let (response, _) = world.with_token("/v1/authorize?scope=a:b", &token);
+    assert_eq!((response.status(), response.field("ratelimit")), (403, None));
+}
+
+#[test]
+fn a_used_up_quota_is_told_apart_and_so_is_a_cost_that_is_none() {
+    let world = World::new();
+    let admin = world.issue(9, &["keys:verify"], |key| {
+        key.application = ApplicationId::KEYWARD;
+        key.principal = Some("ops".into());
+    });
+    let token =
+        world.issue(1, &[], |key| key.limits = vec![limit("daily", 5, Window::Day, OnOutage::Refuse)]);
+    let check = |cost: u32| world.check(&admin, &serde_json::json!({ "token": token, "cost": cost }));
+    let told = check(5).expect("answered");
+    assert_eq!((&told["code"], &told["limits"][0]["remaining"]), (&"VALID".into(), &0.into()));
+    let told = check(1).expect("answered");
+    assert_eq!((&told["valid"], &told["code"]), (&false.into(), &"USAGE_EXCEEDED".into()));
+    assert_eq!(told["limits"][0]["limit"], 5);
+    assert_eq!(check(0).unwrap_err().fields[0].field, "cost");
+    let refused = world.authorize("/v1/authorize?cost=1000001", &[("x-api-key", &token)]);
+    assert_eq!(refused.unwrap_err().code, Code::InvalidParameter);
+}
+
+#[test]
+fn while_counters_are_silent_a_limit_says_what_becomes_of_a_request() {
+    for (on_outage, expected) in [(OnOutage::Refuse, Err(Code::StoreUnavailable)), (OnOutage::Pass, Ok(204))]
+    {
+        let world = World::new();
+        let token =
+            world.issue(1, &[], |key| key.limits = vec![limit("burst", 3, Window::Seconds(60), on_outage)]);
+        world.counts_are_silent.set(true);
+        let answered = world.authorize("/v1/authorize", &[("x-api-key", &token)]);
+        assert_eq!(answered.map(|(response, _)| response.status()).map_err(|error| error.code), expected);
     }
 }

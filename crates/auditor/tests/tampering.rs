@@ -191,7 +191,8 @@ impl World {
     fn application(&self) -> (ApplicationId, EventId) {
         let (id, now) = (ApplicationId::from_bytes(self.rng.bytes()), self.clock.now());
         let event = EventId { epoch: 1, seq: 1 };
-        let application = Application { id, status: Status::Active, generation: 1, revision: 1, event };
+        let application =
+            Application { id, status: Status::Active, generation: 1, revision: 1, event, limits: Vec::new() };
         let details = Details {
             importance: Importance::Normal,
             id,

@@ -2,6 +2,7 @@
 
 use crate::event::EventId;
 use crate::id::{ApplicationId, PolicyId, RoleId};
+use crate::limit::Limit;
 use crate::routing::Route;
 use crate::timestamp::{Timestamp, millis};
 use serde::{Deserialize, Serialize};
@@ -63,6 +64,8 @@ pub struct Application {
     pub revision: u64,
     /// The event that wrote this record.
     pub event: EventId,
+    /// How much all of its keys together may use in a window of time.
+    pub limits: Vec<Limit>,
 }
 
 /// The rest of an application: the record `d:{app}`.

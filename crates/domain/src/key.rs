@@ -2,6 +2,7 @@
 
 use crate::event::EventId;
 use crate::id::{ApplicationId, ClaimId, KeyId, PolicyId, RoleId};
+use crate::limit::Limit;
 use crate::network::NetworkRule;
 use crate::rotation::Rotation;
 use crate::scope::ScopeSet;
@@ -121,6 +122,8 @@ pub struct Key {
     pub policy: Option<PolicyId>,
     /// Where it stands between its versions.
     pub rotation: Rotation,
+    /// How much it may use in a window of time.
+    pub limits: Vec<Limit>,
 }
 
 impl Key {
@@ -147,6 +150,7 @@ impl Key {
             roles: Vec::new(),
             policy: None,
             rotation: Rotation::default(),
+            limits: Vec::new(),
         }
     }
 

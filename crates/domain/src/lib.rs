@@ -14,6 +14,7 @@ pub mod event;
 pub mod id;
 pub mod issuing;
 pub mod key;
+pub mod limit;
 pub mod network;
 pub mod policy;
 pub mod ports;

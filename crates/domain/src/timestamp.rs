@@ -68,6 +68,24 @@ impl Month {
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
+
+    /// Months since January of the year 0.
+    pub fn number(self) -> i64 {
+        self.0.into()
+    }
+
+    /// Its first moment.
+    pub fn begins_at(self) -> Timestamp {
+        let month = u8::try_from(self.0.rem_euclid(12) + 1)
+            .ok()
+            .and_then(|number| time::Month::try_from(number).ok());
+        let first =
+            month.and_then(|month| time::Date::from_calendar_date(self.0.div_euclid(12), month, 1).ok());
+        // Beyond the years that there are nothing ends any more.
+        first.map_or(Timestamp(i64::MAX), |first| {
+            Timestamp(first.midnight().assume_utc().unix_timestamp().saturating_mul(1000))
+        })
+    }
 }
 
 impl fmt::Display for Month {

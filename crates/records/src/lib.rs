@@ -33,5 +33,5 @@ pub use read::{Reader, Rings};
 pub use record::{Codec, NameRecord, Record, RecordError, StoredOutcome, Void, open, seal};
 pub use reseal::{Counts, Pass, Place, Resealing, WholePass};
 pub use revised::Revised;
-pub use usage::{SealedUsage, UsageBatch, UsageCount, UsageRefusal};
+pub use usage::{EndedLimits, SealedUsage, UsageBatch, UsageCount, UsageRefusal};
 pub use witness::Seen;

@@ -288,6 +288,8 @@ pub mod counter {
 
 /// Use, kept where validators may write.
 pub mod usage {
+    use std::fmt::Write;
+
     /// The tickets of batches of use: only ever touched by `increment`.
     pub const TICKETS: &str = "u:tickets";
 
@@ -300,6 +302,24 @@ pub mod usage {
     /// The place of one batch of use; the batch itself says which ticket it has.
     pub fn batch(ticket: u64) -> String {
         format!("u:{}", ticket % BATCHES_MAX)
+    }
+
+    /// What was taken of a limit of a key or an application in one window: only ever touched by `increment`, until the window is over.
+    pub fn limit(holder: &[u8; 16], tag: u32, window: i64) -> String {
+        let mut name = super::of_id("u:limit:", holder);
+        // Neither fails for a string.
+        let _ = write!(name, ".{tag:08x}.{window}");
+        name
+    }
+
+    /// The tickets of counters of limits whose windows end in an hour, counted from 1970: only ever touched by `increment`.
+    pub fn ended_limits(hour: i64) -> String {
+        format!("u:ended:{hour}")
+    }
+
+    /// One of these counters, by its ticket.
+    pub fn ended_limit(hour: i64, ticket: u64) -> String {
+        format!("u:ended:{hour}.{ticket}")
     }
 }
 

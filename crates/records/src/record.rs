@@ -144,7 +144,7 @@ pub fn seal<R: Record>(sealer: &Sealer, record: &R, nonce: [u8; 12]) -> Result<V
 impl Record for Key {
     const DOMAIN: Domain = Domain::Key;
     const CODEC: Codec = Codec::Binary;
-    const SCHEMA: u8 = 3;
+    const SCHEMA: u8 = 4;
 
     fn store_key(&self) -> String {
         names::key(self.id)
@@ -153,9 +153,10 @@ impl Record for Key {
     fn upgrade(schema: u8, body: &[u8]) -> Result<keyward_crypto::Zeroizing<Vec<u8>>, RecordError> {
         // What each schema added lies at the end, and nothing of it is one zero byte: an empty list, a number, or none.
         let added: &[u8] = match schema {
-            // Tags and roles; then policy and rotation.
-            1 => &[0; 2 + 6],
-            2 => &[0; 6],
+            // Tags and roles; then policy and rotation; then limits.
+            1 => &[0; 2 + 6 + 1],
+            2 => &[0; 6 + 1],
+            3 => &[0; 1],
             _ => return Err(RecordError::FormatUnknown(schema)),
         };
         Ok(keyward_crypto::Zeroizing::new([body, added].concat()))
@@ -165,8 +166,18 @@ impl Record for Key {
 impl Record for Application {
     const DOMAIN: Domain = Domain::Application;
     const CODEC: Codec = Codec::Binary;
+    const SCHEMA: u8 = 2;
+
     fn store_key(&self) -> String {
         names::application(self.id)
+    }
+
+    fn upgrade(schema: u8, body: &[u8]) -> Result<keyward_crypto::Zeroizing<Vec<u8>>, RecordError> {
+        match schema {
+            // Without limits.
+            1 => Ok(keyward_crypto::Zeroizing::new([body, &[0]].concat())),
+            _ => Err(RecordError::FormatUnknown(schema)),
+        }
     }
 }
 
@@ -274,7 +285,9 @@ pub struct StoredOutcome {
 mod tests {
     use super::*;
     use keyward_crypto::{Ring, RingDocument};
+    use keyward_domain::application::Status;
     use keyward_domain::key::{Environment, OpenClaim, Rules, Version};
+    use keyward_domain::limit::{Limit, OnOutage, Window};
     use keyward_domain::network::NetworkRule;
     use keyward_domain::rotation::{Mode, Offer, Rotation};
     use keyward_domain::scope::ScopeSet;
@@ -316,6 +329,15 @@ mod tests {
                 renewal: Some(RenewalId::from_bytes([5; 16])),
                 looked_at: Some(at),
             },
+            limits: vec![
+                Limit {
+                    name: "burst".into(),
+                    amount: 10,
+                    window: Window::Seconds(1),
+                    on_outage: OnOutage::Pass,
+                },
+                Limit { name: "quota".into(), amount: 9, window: Window::Month, on_outage: OnOutage::Refuse },
+            ],
         }
     }
 
@@ -330,6 +352,7 @@ mod tests {
             roles: Vec::new(),
             policy: None,
             rotation: Rotation::default(),
+            limits: Vec::new(),
             ..key()
         }
     }
@@ -348,13 +371,30 @@ mod tests {
     #[test]
     fn a_key_of_an_earlier_schema_is_read() {
         let (sealer, bare) = (sealer(), bare());
-        for (schema, added_since) in [(1, 8), (2, 6)] {
+        for (schema, added_since) in [(1, 9), (2, 7), (3, 1)] {
             let mut plain = Key::CODEC.encode(schema, &bare);
             let length = plain.len() - added_since;
             plain.truncate(length);
             let sealed = sealer.seal(Key::DOMAIN, &bare.store_key(), &plain, [0; 12]).unwrap();
             assert!(open::<Key>(&sealer, &bare.store_key(), &sealed).is_ok_and(|found| found == bare));
         }
+    }
+
+    #[test]
+    fn an_application_without_limits_is_read() {
+        let event = EventId { epoch: 1, seq: 7 };
+        let id = ApplicationId::from_bytes([3; 16]);
+        let application =
+            Application { id, status: Status::Active, generation: 1, revision: 4, event, limits: Vec::new() };
+        let mut plain = Application::CODEC.encode(1, &application);
+        let length = plain.len() - 1;
+        plain.truncate(length);
+        let sealer = sealer();
+        let sealed = sealer.seal(Application::DOMAIN, &application.store_key(), &plain, [0; 12]).unwrap();
+        assert!(
+            open::<Application>(&sealer, &application.store_key(), &sealed)
+                .is_ok_and(|found| found == application)
+        );
     }
 
     #[test]

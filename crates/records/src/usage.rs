@@ -1,4 +1,5 @@
-//! Use of keys, as validators keep it: batches in the order of their tickets, each what one instance counted in a short while.
+//! Use of keys, as validators keep it: batches in the order of their tickets, each what one instance counted in a short while; and which
+//! counters of limits are of no use any more once an hour is over.
 //!
 //! INVARIANT: a [`SealedUsage`] lies under `u:` and nowhere else, so whoever can only keep use cannot write a record of state.
 
@@ -79,7 +80,26 @@ impl Record for UsageBatch {
     }
 }
 
-/// A batch ready to be kept.
+/// Counters of limits whose windows end in an hour, as one instance saw them come to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedLimits {
+    /// Hours since 1970.
+    pub hour: i64,
+    /// Its ticket among those of the hour.
+    pub ticket: u64,
+    /// The counters' store keys.
+    pub counters: Vec<String>,
+}
+
+impl Record for EndedLimits {
+    const DOMAIN: Domain = Domain::Usage;
+    const CODEC: Codec = Codec::Binary;
+    fn store_key(&self) -> String {
+        names::usage::ended_limit(self.hour, self.ticket)
+    }
+}
+
+/// What validators keep, ready to be kept.
 pub struct SealedUsage {
     store_key: String,
     value: Vec<u8>,
@@ -92,6 +112,14 @@ impl SealedUsage {
     /// [`SealError`] where it is too large.
     pub fn new(sealer: &Sealer, batch: &UsageBatch, nonce: [u8; 12]) -> Result<Self, SealError> {
         Ok(Self { store_key: batch.store_key(), value: seal(sealer, batch, nonce)? })
+    }
+
+    /// Seals counters that end; `nonce` is fresh.
+    ///
+    /// # Errors
+    /// [`SealError`] where they are too many.
+    pub fn ended(sealer: &Sealer, limits: &EndedLimits, nonce: [u8; 12]) -> Result<Self, SealError> {
+        Ok(Self { store_key: limits.store_key(), value: seal(sealer, limits, nonce)? })
     }
 
     /// Where it goes.

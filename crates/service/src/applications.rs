@@ -11,6 +11,7 @@ use crate::view::ApplicationView;
 use keyward_domain::application::{Application, Details, Importance, NameHolder, Status};
 use keyward_domain::error::FieldError;
 use keyward_domain::event::{Action, EventId, Outcome};
+use keyward_domain::limit::{self, GivenLimit, Limit};
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::routing::{Route, SLOTS_MAX, check_slot};
 use keyward_domain::scope::Reach;
@@ -50,6 +51,10 @@ pub struct NewApplication {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<PolicyId>)]
     pub policy: Option<String>,
+    /// How much all of its keys together may use in a window of time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 8)]
+    pub limits: Vec<GivenLimit>,
 }
 
 /// What changes; what is absent stays.
@@ -72,6 +77,10 @@ pub struct ApplicationChange {
     #[serde(default, deserialize_with = "nullable::given")]
     #[schema(value_type = Option<PolicyId>)]
     pub policy: Option<Option<String>>,
+    /// Its limits, all of them.
+    #[serde(default)]
+    #[schema(max_items = 8)]
+    pub limits: Option<Vec<GivenLimit>>,
     /// Whether its keys work.
     #[serde(default)]
     pub status: Option<Status>,
@@ -85,15 +94,21 @@ pub struct ApplicationChange {
     pub reason: Option<String>,
 }
 
+/// What was read of a request: the policy that it names, and its limits.
+struct Checked<P, L> {
+    policy: P,
+    limits: L,
+}
+
 impl NewApplication {
-    /// The policy that it names.
-    fn check(&self) -> Result<Option<PolicyId>> {
+    fn check(&self) -> Result<Checked<Option<PolicyId>, Vec<Limit>>> {
         let mut errors: Vec<FieldError> = Vec::new();
         errors.extend(check_name("name", &self.name).err());
         errors.extend(self.prefix.as_deref().and_then(|prefix| check_prefix(prefix).err()));
         errors.extend(check_contacts(&self.contacts));
+        let limits = read(limit::parse_all("limits", &self.limits), &mut errors);
         match self.policy.as_deref().map(parse_policy).transpose() {
-            Ok(policy) if errors.is_empty() => return Ok(policy),
+            Ok(policy) if errors.is_empty() => return Ok(Checked { policy, limits }),
             Ok(_) => {}
             Err(found) => errors.push(found),
         }
@@ -102,8 +117,8 @@ impl NewApplication {
 }
 
 impl ApplicationChange {
-    /// The policy that it names: none where it says nothing of it, `Some(None)` where there is to be none.
-    fn check(&self) -> Result<Option<Option<PolicyId>>> {
+    /// None where it says nothing of it, `Some(None)` where there is to be no policy.
+    fn check(&self) -> Result<Checked<Option<Option<PolicyId>>, Option<Vec<Limit>>>> {
         let mut errors: Vec<FieldError> = Vec::new();
         errors.extend(self.name.as_deref().and_then(|name| check_name("name", name).err()));
         errors.extend(self.contacts.as_deref().map(check_contacts).unwrap_or_default());
@@ -113,12 +128,13 @@ impl ApplicationChange {
             errors.push(FieldError::new(
                 "",
                 "changes nothing",
-                "at least one of `name`, `contacts`, `importance`, `policy`, `status`, `routes`",
+                "at least one of `name`, `contacts`, `importance`, `policy`, `limits`, `status`, `routes`",
             ));
         }
+        let limits = self.limits.as_ref().map(|given| read(limit::parse_all("limits", given), &mut errors));
         let parse = |policy: &Option<String>| policy.as_deref().map(parse_policy).transpose();
         match self.policy.as_ref().map(parse).transpose() {
-            Ok(policy) if errors.is_empty() => return Ok(policy),
+            Ok(policy) if errors.is_empty() => return Ok(Checked { policy, limits }),
             Ok(_) => {}
             Err(found) => errors.push(found),
         }
@@ -131,6 +147,7 @@ impl ApplicationChange {
             ("contacts", self.contacts.is_some()),
             ("importance", self.importance.is_some()),
             ("policy", self.policy.is_some()),
+            ("limits", self.limits.is_some()),
             ("status", self.status.is_some()),
             ("routes", self.routes.is_some()),
         ])
@@ -158,6 +175,14 @@ fn routes_schema() -> Object {
         .additional_properties(Some(key))
         .max_properties(Some(SLOTS_MAX))
         .build()
+}
+
+/// What was read; where it was not, the findings are noted.
+fn read<T: Default>(parsed: Result<T, Vec<FieldError>>, errors: &mut Vec<FieldError>) -> T {
+    parsed.unwrap_or_else(|found| {
+        errors.extend(found);
+        T::default()
+    })
 }
 
 fn check_prefix(prefix: &str) -> Result<(), FieldError> {
@@ -207,7 +232,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         new: NewApplication,
     ) -> Result<Answer<ApplicationView>> {
         attempt.caller.require(scope::APPS_WRITE)?;
-        let policy = new.check()?;
+        let Checked { policy, limits } = new.check()?;
         if let Some(text) = self.begin(attempt, "applications.create", &new, REPLAY_S).await? {
             return Ok(Answer::Replayed(text));
         }
@@ -227,7 +252,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         attempt.aim(Some(id), None);
         let now = self.clock.now();
         let event = EventId { epoch: 0, seq: 0 };
-        let mut application = Application { id, status: Status::Active, generation: 1, revision: 1, event };
+        let mut application =
+            Application { id, status: Status::Active, generation: 1, revision: 1, event, limits };
         let details = Details {
             id,
             name: new.name,
@@ -242,6 +268,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let reservation = attempt.take_reservation();
         let mut draft = attempt.draft(Outcome::Done, None, None);
         draft.detail.extend(policy.map(|policy| policy_given(Some(policy))));
+        draft.detail.extend(application.limits.iter().map(Limit::fact));
         let view = self
             .commit(attempt, vec![draft], |tickets, writes| {
                 application.event = tickets.event(0);
@@ -300,11 +327,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     ) -> Result<ApplicationView> {
         attempt.act(change.action(None));
         self.require_at(attempt, scope::APPS_WRITE, id, "application").await?;
-        let policy = change.check()?;
-        if id == ApplicationId::KEYWARD && (change.name.is_some() || change.status.is_some()) {
+        let Checked { policy, limits } = change.check()?;
+        let is_kept = change.name.is_some() || change.status.is_some() || change.limits.is_some();
+        if id == ApplicationId::KEYWARD && is_kept {
             return Err(Error::new(
                 Code::Forbidden,
-                "the built-in application keeps its name and stays active: its keys administer all others",
+                "the built-in application keeps its name, stays active and has no limits: its keys administer all others",
             ));
         }
         // Looked at before a turn is taken: there is no turn at what does not exist.
@@ -351,9 +379,11 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let mut draft = attempt.draft(Outcome::Done, change.reason.clone(), Some(application.event));
         draft.detail = change.names();
         draft.detail.extend(policy.map(policy_given));
+        draft.detail.extend(limits.iter().flatten().map(Limit::fact));
         (application.revision, details.revision) = (turn.revision(), turn.revision());
         application.generation = generation;
         application.status = change.status.unwrap_or(application.status);
+        application.limits = limits.unwrap_or(application.limits);
         details.name = change.name.unwrap_or(details.name);
         details.contacts = change.contacts.unwrap_or(details.contacts);
         details.importance = change.importance.unwrap_or(details.importance);

@@ -57,6 +57,7 @@ pub async fn initialise<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         generation,
         revision: 1,
         event: EventId { epoch: 0, seq: 0 },
+        limits: Vec::new(),
     };
     let details = Details {
         // Its keys administer all others.

@@ -17,6 +17,7 @@ use keyward_domain::due::{Duty, due_at};
 use keyward_domain::error::{Blame, FieldError};
 use keyward_domain::event::{Outcome, tag_given};
 use keyward_domain::key::{EXPIRES_IN_S_MAX, Environment, Key, Rules};
+use keyward_domain::limit::{self, GivenLimit, Limit};
 use keyward_domain::network::NetworkRule;
 use keyward_domain::policy::{Policy, Terms};
 use keyward_domain::ports::{Clock, Rng};
@@ -117,6 +118,10 @@ pub struct NewKey {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<PolicyId>)]
     pub policy: Option<String>,
+    /// How much it may use in a window of time, whatever its version; for keys of other applications than `keyward`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 8)]
+    pub limits: Vec<GivenLimit>,
 }
 
 /// What changes; what is absent stays.
@@ -150,6 +155,10 @@ pub struct KeyChange {
     #[serde(default, deserialize_with = "nullable::given")]
     #[schema(value_type = Option<PolicyId>)]
     pub policy: Option<Option<String>>,
+    /// Its limits, all of them.
+    #[serde(default)]
+    #[schema(max_items = 8)]
+    pub limits: Option<Vec<GivenLimit>>,
 }
 
 /// A checked [`NewKey`].
@@ -160,6 +169,7 @@ struct Checked {
     roles: Vec<RoleId>,
     tags: Vec<String>,
     policy: Option<PolicyId>,
+    limits: Vec<Limit>,
 }
 
 impl NewKey {
@@ -182,6 +192,7 @@ impl NewKey {
         let rules = check_rules(&self.rules, &mut errors);
         let tags = check_tags(&self.tags, &mut errors);
         let policy = check_policy(self.policy.as_deref(), &mut errors);
+        let limits = check_limits(&self.limits, administrative, &mut errors);
         match self.expires_in_s {
             Some(seconds) if seconds <= 0 => errors.push(FieldError::new(
                 "expires_in_s",
@@ -220,7 +231,7 @@ impl NewKey {
         }
         match application {
             Ok(application) if errors.is_empty() => {
-                Ok(Checked { application, scopes, rules, roles, tags, policy })
+                Ok(Checked { application, scopes, rules, roles, tags, policy, limits })
             }
             _ => Err(errors.into()),
         }
@@ -237,6 +248,7 @@ impl KeyChange {
             ("disabled", self.disabled.is_some()),
             ("tags", self.tags.is_some()),
             ("policy", self.policy.is_some()),
+            ("limits", self.limits.is_some()),
         ])
     }
 
@@ -248,7 +260,7 @@ impl KeyChange {
             errors.push(FieldError::new(
                 "",
                 "changes nothing",
-                "at least one of `name`, `scopes`, `roles`, `rules`, `disabled`, `tags`, `policy`",
+                "at least one of `name`, `scopes`, `roles`, `rules`, `disabled`, `tags`, `policy`, `limits`",
             ));
         }
         if let Some(name) = &self.name {
@@ -276,6 +288,9 @@ impl KeyChange {
         }
         if let Some(policy) = &self.policy {
             changed.policy = check_policy(policy.as_deref(), &mut errors);
+        }
+        if let Some(limits) = &self.limits {
+            changed.limits = check_limits(limits, key.is_administrative(), &mut errors);
         }
         if errors.is_empty() { Ok(changed) } else { Err(errors.into()) }
     }
@@ -328,6 +343,18 @@ fn check_tags(tags: &[String], errors: &mut Vec<FieldError>) -> Vec<String> {
 fn check_policy(policy: Option<&str>, errors: &mut Vec<FieldError>) -> Option<PolicyId> {
     let parsed = parse_policy(policy?);
     parsed.map_err(|found| errors.push(found)).ok()
+}
+
+/// Limits are spent where partners' tokens are looked at: whoever administers meets none.
+fn check_limits(limits: &[GivenLimit], administrative: bool, errors: &mut Vec<FieldError>) -> Vec<Limit> {
+    if administrative && !limits.is_empty() {
+        errors.push(FieldError::new("limits", "are given", "no limits: keys of `keyward` have none"));
+        return Vec::new();
+    }
+    limit::parse_all("limits", limits).unwrap_or_else(|found| {
+        errors.extend(found);
+        Vec::new()
+    })
 }
 
 /// How long a key lives under a policy: what was asked for, within the policy's bound, or the bound itself.
@@ -395,6 +422,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             tags: checked.tags,
             roles: checked.roles,
             policy: checked.policy,
+            limits: checked.limits,
             ..Key::new(id, application.id, now)
         };
         let claim = self.fresh_claim(&mut key, FIRST_VERSION, now);
@@ -402,6 +430,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let mut draft = attempt.draft(Outcome::Done, None, None);
         draft.detail = key.tags.iter().map(|tag| tag_given(tag)).chain(roles_given(&key.roles)).collect();
         draft.detail.extend(key.policy.map(|policy| policy_given(Some(policy))));
+        draft.detail.extend(key.limits.iter().map(Limit::fact));
         draft.detail.extend(Duty::next(&key, &terms).map(due_at));
         let issued = self
             .commit(attempt, vec![draft], |tickets, writes| {
@@ -565,6 +594,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         }
         if change.policy.is_some() {
             draft.detail.push(policy_given(changed.policy));
+        }
+        if change.limits.is_some() {
+            draft.detail.extend(changed.limits.iter().map(Limit::fact));
         }
         draft.detail.extend(
             new_tags

@@ -4,6 +4,7 @@ use keyward_domain::application::{Application, Details, Importance, Status};
 use keyward_domain::event::{Actor, EventId};
 use keyward_domain::issuing::{self, Issuing};
 use keyward_domain::key::{Environment, Key, Rules, Version};
+use keyward_domain::limit::GivenLimit;
 use keyward_domain::policy::{Policy, Preset, Terms};
 use keyward_domain::role::Role;
 use keyward_domain::rotation::{Mode, Phase};
@@ -27,6 +28,9 @@ pub struct ApplicationView {
     /// The policy of its keys that have none of their own; null where nobody chose one.
     #[schema(required = true)]
     policy: Option<PolicyId>,
+    /// How much all of its keys together may use in a window of time.
+    #[schema(max_items = 8)]
+    limits: Vec<GivenLimit>,
     status: Status,
     generation: u32,
     /// Which of its keys serves which slot, by the slots' names.
@@ -47,6 +51,7 @@ impl ApplicationView {
             contacts: details.contacts.clone(),
             importance: details.importance,
             policy: details.policy,
+            limits: application.limits.iter().map(GivenLimit::of).collect(),
             status: application.status,
             generation: application.generation,
             routes: details
@@ -186,6 +191,9 @@ pub struct KeyView {
     roles: Vec<RoleId>,
     tags: Vec<String>,
     rules: Rules,
+    /// How much it may use in a window of time.
+    #[schema(max_items = 8)]
+    limits: Vec<GivenLimit>,
     /// Its own policy; null where that of its application holds, or none.
     #[schema(required = true)]
     policy: Option<PolicyId>,
@@ -391,6 +399,7 @@ impl KeyView {
             roles: key.roles.clone(),
             tags: key.tags.clone(),
             rules: key.rules.clone(),
+            limits: key.limits.iter().map(GivenLimit::of).collect(),
             policy: key.policy,
             due_at: terms.due_at(key),
             state: State::of(key, beside, now),

@@ -2,11 +2,13 @@
 
 use keyward_crypto::Sealer;
 use keyward_domain::application::{Application, Status};
+use keyward_domain::limit::Limit;
 use keyward_domain::ports::Clock;
 use keyward_domain::{ApplicationId, Result};
 use keyward_records::{KvRead, names, open};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// How long what was read may be used, in milliseconds: the whole of what an application's revocation waits beyond one key's.
 const HELD_MS: u64 = 250;
@@ -14,9 +16,10 @@ const HELD_MS: u64 = 250;
 const ENTRIES_MAX: usize = 1024;
 
 /// How the application of a key stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Standing {
-    Active,
+    /// With the limits that its keys share.
+    Active(Rc<[Limit]>),
     Suspended,
     /// The generation was killed.
     Killed,
@@ -43,14 +46,14 @@ impl ApplicationCache {
         if let Some((read_ms, standing)) = self.held.borrow().get(&(application, generation))
             && started_ms.saturating_sub(*read_ms) < HELD_MS
         {
-            return Ok(*standing);
+            return Ok(standing.clone());
         }
         let standing = read(kv, sealer, application, generation).await?;
         let mut held = self.held.borrow_mut();
         if held.len() >= ENTRIES_MAX {
             held.clear();
         }
-        held.insert((application, generation), (started_ms, standing));
+        held.insert((application, generation), (started_ms, standing.clone()));
         Ok(standing)
     }
 }
@@ -64,7 +67,9 @@ async fn read<K: KvRead>(kv: &K, sealer: &Sealer, id: ApplicationId, generation:
     }
     let Some(record) = record else { return Ok(Standing::Absent) };
     match open::<Application>(sealer, &record_key, &record) {
-        Ok(application) if application.status == Status::Active => Ok(Standing::Active),
+        Ok(application) if application.status == Status::Active => {
+            Ok(Standing::Active(application.limits.into()))
+        }
         Ok(_) => Ok(Standing::Suspended),
         Err(error) if error.is_unavailable() => Err(error.into_error("an application")),
         Err(_) => Ok(Standing::Absent),

@@ -1,5 +1,6 @@
 //! The question and the answer of `POST /v1/keys/verify` as JSON. The token is never repeated.
 
+use crate::limiter::LimitStanding;
 use crate::verdict::{RefusalCode, Verdict};
 use keyward_crypto::SecretText;
 use keyward_domain::key::{Environment, Key};
@@ -26,6 +27,10 @@ pub struct KeyCheck {
     /// From where its holder came: an IPv4 or IPv6 address. Without it no network rule passes.
     #[serde(default)]
     pub client_ip: Option<String>,
+    /// How many units of each limit it costs; one where nothing is said.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    pub cost: Option<u32>,
 }
 
 /// Whether a token passes, and whose it is. Only a right secret learns whose, and why it does not pass.
@@ -41,6 +46,22 @@ pub struct KeyCheckAnswer<'a> {
     application: Option<CheckedApplication>,
     /// What the key may do.
     scopes: ScopeSet,
+    /// How its limits and those of its application stand, where it came so far that they were looked at.
+    limits: Vec<CheckedLimit<'a>>,
+}
+
+/// How a limit stands.
+#[derive(Serialize, ToSchema)]
+struct CheckedLimit<'a> {
+    name: &'a str,
+    /// Units in a window.
+    limit: u64,
+    /// Units left in this one, as far as is known.
+    remaining: u64,
+    /// How long the window is, in seconds.
+    window_s: u32,
+    /// When the next begins, in seconds.
+    reset_s: u32,
 }
 
 /// The key that a token is of.
@@ -65,15 +86,20 @@ struct CheckedApplication {
 }
 
 impl<'a> KeyCheckAnswer<'a> {
-    /// What is told of a verdict.
-    pub fn of(verdict: &'a Verdict) -> Self {
-        match verdict {
-            Verdict::Accepted(verified) => Self::told(VALID, Some((verified.key(), verified.version()))),
-            Verdict::Refused(refusal) => Self::told(
-                refusal.code.as_str(),
-                refusal.key.as_ref().map(|(key, version)| (&**key, *version)),
-            ),
-        }
+    /// What is told of a verdict, with how the limits stand.
+    pub fn of(verdict: &'a Verdict, standings: &'a [LimitStanding]) -> Self {
+        let code = match verdict {
+            Verdict::Accepted(_) => VALID,
+            Verdict::Refused(refusal) => refusal.code.as_str(),
+        };
+        let limit = |standing: &'a LimitStanding| CheckedLimit {
+            name: &standing.name,
+            limit: standing.amount,
+            remaining: standing.remaining,
+            window_s: standing.window_s,
+            reset_s: standing.left_s,
+        };
+        Self { limits: standings.iter().map(limit).collect(), ..Self::told(code, verdict.key()) }
     }
 
     /// What is told of a token that is no key's, or of none that the caller may ask about.
@@ -95,12 +121,8 @@ impl<'a> KeyCheckAnswer<'a> {
             }),
             application: known.map(|(key, _)| CheckedApplication { id: key.application }),
             scopes: known.map(|(key, _)| key.scopes.clone()).unwrap_or_default(),
+            limits: Vec::new(),
         }
-    }
-
-    /// Whose key it is, where that is known.
-    pub fn application(&self) -> Option<ApplicationId> {
-        self.application.as_ref().map(|application| application.id)
     }
 }
 

@@ -4,11 +4,13 @@ use crate::application::{ApplicationCache, Standing};
 use crate::verdict::{Demand, Refusal, RefusalCode, Verdict, Verified};
 use keyward_crypto::{Domain, Peppers, Sealer, UnknownPepper};
 use keyward_domain::key::Key;
+use keyward_domain::limit::Limit;
 use keyward_domain::ports::Clock;
 use keyward_domain::scope::Scope;
 use keyward_domain::token::{self, Parsed};
 use keyward_domain::{Code, Error, KeyId, Result};
 use keyward_records::{Flag, KvRead, names, open};
+use std::rc::Rc;
 
 /// About the length of a sealed key, so that an unknown id costs the same decryption as a wrong secret.
 const DECOY_BYTES: usize = 224;
@@ -48,14 +50,14 @@ impl<'a, K: KvRead, C: Clock> Verifier<'a, K, C> {
             return Ok(Verdict::Refused(Refusal::NOT_FOUND));
         };
         // The secret was right: from here on the caller learns why.
-        let refusal = match found.dead {
-            true => Some((RefusalCode::Revoked, None)),
-            false => self.refusal(&found.key, parsed.version, demand).await?,
+        let decided = match found.dead {
+            true => Err((RefusalCode::Revoked, None)),
+            false => self.decide(&found.key, parsed.version, demand).await?,
         };
         let (key, version) = (Box::new(found.key), parsed.version);
-        Ok(match refusal {
-            None => Verdict::Accepted(Verified { key, version }),
-            Some((code, missing_scope)) => {
+        Ok(match decided {
+            Ok(shared) => Verdict::Accepted(Verified { key, version, shared }),
+            Err((code, missing_scope)) => {
                 Verdict::Refused(Refusal { code, key: Some((key, version)), missing_scope })
             }
         })
@@ -107,13 +109,9 @@ impl<'a, K: KvRead, C: Clock> Verifier<'a, K, C> {
         let _ = std::hint::black_box(self.records.open(Domain::Key, store_key, &decoy));
     }
 
-    /// 5. and 6.: the first reason against a version whose secret is right and that is not dead itself.
-    async fn refusal(
-        &self,
-        key: &Key,
-        version: u16,
-        demand: &Demand<'_>,
-    ) -> Result<Option<(RefusalCode, Option<Scope>)>> {
+    /// 5. and 6.: the first reason against a version whose secret is right and that is not dead itself; where there is none, the limits that it
+    /// shares with others, which come last and are for whoever counts.
+    async fn decide(&self, key: &Key, version: u16, demand: &Demand<'_>) -> Result<Decided> {
         let standing = self
             .applications
             .standing(self.kv, self.records, self.clock, key.application, key.generation)
@@ -125,22 +123,27 @@ impl<'a, K: KvRead, C: Clock> Verifier<'a, K, C> {
             _ if key.expired(now) || key.retired(version, now) => RefusalCode::Expired,
             _ if key.disabled => RefusalCode::Disabled,
             Standing::Suspended => RefusalCode::Disabled,
-            Standing::Active if demand.environment.is_some_and(|wanted| wanted != key.environment) => {
+            Standing::Active(_) if demand.environment.is_some_and(|wanted| wanted != key.environment) => {
                 RefusalCode::Forbidden
             }
-            Standing::Active if demand.application.is_some_and(|wanted| wanted != key.application) => {
+            Standing::Active(_) if demand.application.is_some_and(|wanted| wanted != key.application) => {
                 RefusalCode::Forbidden
             }
-            Standing::Active if !key.rules.network.allows(demand.client_address) => RefusalCode::Forbidden,
-            Standing::Active => {
-                // Limits come after scopes; their place is here.
+            Standing::Active(_) if !key.rules.network.allows(demand.client_address) => RefusalCode::Forbidden,
+            Standing::Active(shared) => {
                 let missing = demand.scopes.iter().find(|needed| !key.scopes.allows(needed));
-                return Ok(missing.map(|scope| (RefusalCode::InsufficientScope, Some(scope.clone()))));
+                return Ok(match missing {
+                    None => Ok(shared),
+                    Some(scope) => Err((RefusalCode::InsufficientScope, Some(scope.clone()))),
+                });
             }
         };
-        Ok(Some((code, None)))
+        Ok(Err((code, None)))
     }
 }
+
+/// The limits that a token that passes shares with others, or why it does not pass.
+type Decided = std::result::Result<Rc<[Limit]>, (RefusalCode, Option<Scope>)>;
 
 struct Found {
     key: Key,

@@ -24,6 +24,7 @@ mod history;
 mod hot_path;
 mod idempotency;
 mod last_root;
+mod limits;
 mod lists;
 mod merkle_log;
 mod metrics;

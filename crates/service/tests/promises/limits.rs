@@ -1,0 +1,178 @@
+//! No more is ever spent of a limit in a window than its amount, by however many instances at once and whatever their store does; what is
+//! leased and not spent comes back; and most requests touch no counter.
+
+use crate::world::{Do, SeededRng, TestClock, World, new_key};
+use keyward_domain::limit::Window;
+use keyward_domain::ports::Clock;
+use keyward_ledger::memory::{Call, Fault, MemoryKv};
+use keyward_records::KvCount;
+use keyward_verify::{Demand, GivenUp, Leases, Limiter, RefusalCode, Verdict};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const AMOUNT: u64 = 1_000;
+
+/// A key under limits, and the store of its counters.
+struct Limited {
+    world: World,
+    counters: MemoryKv<TestClock>,
+    token: String,
+}
+
+/// What became of a request.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Passed,
+    Refused(RefusalCode),
+    Unanswered,
+}
+
+impl Limited {
+    async fn new(seed: u64, limits: Value) -> Self {
+        let world = World::new(seed).await;
+        let app = world.application("shop").await;
+        let mut new = new_key(app, "k");
+        new["limits"] = limits;
+        let token = world.held(&new).await.token;
+        let counters = MemoryKv::new(world.clock.clone());
+        Self { world, counters, token }
+    }
+
+    /// One request at an instance with these leases.
+    async fn ask(&self, leases: &Leases, cost: u64) -> Outcome {
+        let verdict = self.world.verify(&self.token, &Demand::default()).await.expect("a verdict");
+        match Limiter::new(&self.counters, leases, &self.world.clock).admit(verdict, cost).await {
+            Ok((Verdict::Accepted(_), _)) => Outcome::Passed,
+            Ok((Verdict::Refused(refusal), _)) => Outcome::Refused(refusal.code),
+            Err(_) => Outcome::Unanswered,
+        }
+    }
+
+    async fn give_back(&self, leases: &Leases) {
+        let GivenUp { back, .. } = leases.give_up(self.world.clock.now());
+        for (counter, units) in back {
+            let _ = self.counters.increment(&counter, -units).await;
+        }
+    }
+
+    /// Lets the wall clock get to the beginning of a window.
+    fn to_a_window(&self, window: Window) {
+        let now = self.world.clock.now();
+        self.world.clock.step_wall_ms(window.at(now).ends_at.unix_ms() - now.unix_ms());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_instances_spend_all_of_a_limit_and_no_more() {
+    let limits = json!([{ "name": "burst", "limit": AMOUNT, "window_s": 60 }]);
+    let limited = Limited::new(920, limits).await;
+    limited.to_a_window(Window::Seconds(60));
+    let (mut passed, mut requests) = (0, 0);
+    // Each instance serves some requests and is gone, as they are where Keyward runs; it gives back a little later.
+    for _ in 0..40 {
+        let instances: Vec<Leases> = (0..8).map(|_| Leases::default()).collect();
+        for _ in 0..32 {
+            let asked = instances.iter().map(|leases| limited.ask(leases, 1));
+            let answers = futures::future::join_all(asked).await;
+            requests += answers.len();
+            passed += answers.iter().filter(|outcome| **outcome == Outcome::Passed).count();
+        }
+        tokio::time::advance(Duration::from_millis(300)).await;
+        for leases in &instances {
+            limited.give_back(leases).await;
+        }
+    }
+    assert_eq!(passed, usize::try_from(AMOUNT).unwrap(), "of {requests} requests");
+    let counted = limited.counters.take_calls();
+    let counted = counted.iter().filter(|call| matches!(call, Call::Increment(_))).count();
+    assert!(counted * 5 < requests, "{counted} increments for {requests} requests");
+    // The next window begins anew.
+    limited.to_a_window(Window::Seconds(60));
+    assert_eq!(limited.ask(&Leases::default(), AMOUNT).await, Outcome::Passed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_the_store_does_no_more_is_spent_than_the_limit() {
+    let limits = json!([
+        { "name": "burst", "limit": 50, "window_s": 3600 },
+        { "name": "daily", "limit": 70, "per": "day" },
+    ]);
+    let mut limited = Limited::new(921, limits).await;
+    let mut passed_in_all = 0;
+    for seed in 0..200 {
+        let (rng, faults) = (SeededRng::new(seed), SeededRng::new(seed + 1_000_000));
+        limited.counters = MemoryKv::new(limited.world.clock.clone());
+        limited.to_a_window(Window::Day);
+        limited.counters.plan(move |_| match faults.below(10) {
+            0 => Fault::Before,
+            1 => Fault::After,
+            2 => Fault::Slow(u64::try_from(faults.below(50)).unwrap()),
+            3 => Fault::SlowReply(u64::try_from(faults.below(50)).unwrap()),
+            _ => Fault::None,
+        });
+        let instances: Vec<Leases> = (0..4).map(|_| Leases::default()).collect();
+        let mut spent = [0, 0];
+        for round in 0..60 {
+            if round == 30 {
+                limited.to_a_window(Window::Seconds(3600));
+            }
+            let costs: Vec<u64> =
+                instances.iter().map(|_| u64::try_from(1 + rng.below(3)).unwrap()).collect();
+            let asked = instances.iter().zip(&costs).map(|(leases, cost)| limited.ask(leases, *cost));
+            let answers = futures::future::join_all(asked).await;
+            let passed = answers.iter().zip(&costs).filter(|(outcome, _)| **outcome == Outcome::Passed);
+            spent[round / 30] += passed.map(|(_, cost)| cost).sum::<u64>();
+            if rng.chance(30) {
+                limited.give_back(rng.one_of(&instances)).await;
+            }
+        }
+        let [first, second] = spent;
+        assert!(first <= 50 && second <= 50, "seed {seed}: {spent:?} in windows of 50");
+        assert!(first + second <= 70, "seed {seed}: {spent:?} in a day of 70");
+        passed_in_all += first + second;
+    }
+    assert!(passed_in_all > 200 * 40, "{passed_in_all} units passed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_low_limit_goes_one_by_one_and_a_used_up_quota_is_told_apart() {
+    let limited = Limited::new(922, json!([{ "name": "daily", "limit": 3, "per": "day" }])).await;
+    let (one, other) = (Leases::default(), Leases::default());
+    assert_eq!(limited.ask(&one, 1).await, Outcome::Passed);
+    assert_eq!(limited.ask(&other, 2).await, Outcome::Passed);
+    let used_up = Outcome::Refused(RefusalCode::UsageExceeded);
+    assert_eq!(limited.ask(&one, 1).await, used_up);
+    // What was taken in vain comes back, and nothing else does.
+    limited.give_back(&one).await;
+    limited.give_back(&other).await;
+    assert_eq!(limited.ask(&other, 1).await, used_up);
+    limited.to_a_window(Window::Day);
+    assert_eq!(limited.ask(&other, 3).await, Outcome::Passed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_are_given_changed_and_on_record() {
+    let world = World::new(923).await;
+    let app = world.application("shop").await;
+    let mut new = new_key(app, "k");
+    new["limits"] = json!([{ "name": "burst", "limit": 10, "window_s": 1 }]);
+    let held = world.held(&new).await;
+    let change = json!({ "limits": [{ "name": "burst", "limit": 20, "window_s": 1, "on_outage": "pass" }] });
+    let changed = world.run(&Do::ChangeKey(held.id, change, None)).await.expect("changed").json();
+    assert_eq!(changed["limits"][0]["limit"], 20);
+    let shared = json!({ "limits": [{ "name": "all", "limit": 5, "per": "month" }] });
+    let changed = world.run(&Do::ChangeApplication(app, shared, None)).await.expect("changed").json();
+    assert_eq!(
+        changed["limits"],
+        json!([{ "name": "all", "limit": 5, "per": "month", "on_outage": "refuse" }])
+    );
+    let facts: Vec<String> = world.events().await.into_iter().flat_map(|event| event.detail).collect();
+    for fact in
+        ["limit burst 10 per 1 s", "limit burst 20 per 1 s, passes on outage", "limit all 5 per month"]
+    {
+        assert!(facts.iter().any(|found| found == fact), "{fact}");
+    }
+    let bad = json!({ "limits": [{ "name": "burst", "limit": 0, "window_s": 1 }] });
+    let refused = world.run(&Do::ChangeKey(held.id, bad, None)).await.err().expect("refused");
+    assert_eq!(refused.fields[0].field, "limits[0].limit");
+}
