@@ -94,7 +94,9 @@ async fn maintain(plane: &Plane, incoming: &Incoming) -> Result<Response> {
         .change(incoming, Action::MaintenanceRun, Target::default(), async |service, attempt| {
             incoming.nothing().await?;
             let done = service.run_maintenance(attempt).await?;
-            service.fold_use(&plane.usage_store()).await?;
+            let usage = plane.usage_store();
+            service.fold_use(&usage).await?;
+            service.forget_ended_limits(&usage).await?;
             plane.tell_witness().await?;
             Response::json(200, &done)
         })

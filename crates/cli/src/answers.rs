@@ -3,6 +3,7 @@
 //! Types that carry a secret have no `Debug`.
 
 use keyward_crypto::SecretText;
+use keyward_domain::limit::GivenLimit;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -22,6 +23,9 @@ pub struct Application {
     pub importance: Option<String>,
     /// The id of the policy of its keys that have none of their own.
     pub policy: Option<String>,
+    /// How much its keys together may use.
+    #[serde(default)]
+    pub limits: Vec<GivenLimit>,
     /// `active` or `suspended`.
     pub status: String,
     /// RFC 3339.
@@ -365,6 +369,9 @@ pub struct Key {
     pub rules: Rules,
     /// The id of its own policy.
     pub policy: Option<String>,
+    /// How much it may use.
+    #[serde(default)]
+    pub limits: Vec<GivenLimit>,
     /// RFC 3339; when its next version is due.
     pub due_at: Option<String>,
     /// `unclaimed`, `active`, `disabled`, `expired` or `revoked`.

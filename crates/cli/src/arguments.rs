@@ -10,6 +10,7 @@ use keyward_domain::announcement::{MessageId, Type};
 use keyward_domain::application::Importance;
 use keyward_domain::event::Action;
 use keyward_domain::key::EXPIRES_IN_S_MAX;
+use keyward_domain::limit::{GivenLimit, OnOutage, Period};
 use keyward_domain::policy::Preset;
 use keyward_domain::rotation::GRACE_S_MAX;
 use keyward_domain::scope::Scope;
@@ -190,11 +191,15 @@ pub struct AppCreate {
     /// The policy of its keys that are given none of their own
     #[arg(long, value_name = "POLICY_ID")]
     pub policy: Option<PolicyId>,
+    /// How much all of its keys together may use in a window of time, such as `burst=1000/60s`, `monthly=1000000/month`; may repeat. With `,pass` at the end
+    /// requests pass while the counters do not answer
+    #[arg(long = "limit", value_name = "LIMIT", value_parser = limit)]
+    pub limits: Vec<GivenLimit>,
 }
 
 /// `keyward app change`.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("change").required(true).multiple(true).args(["name", "contacts", "importance", "policy", "no_policy"]))]
+#[command(group = ArgGroup::new("change").required(true).multiple(true).args(["name", "contacts", "importance", "policy", "no_policy", "limits", "no_limits"]))]
 pub struct AppChange {
     /// Which
     #[arg(value_name = "APP_ID")]
@@ -211,6 +216,9 @@ pub struct AppChange {
     /// The policy of its keys that have none of their own
     #[command(flatten)]
     pub policy: PolicyChoice,
+    /// Its limits, in the place of those that it has
+    #[command(flatten)]
+    pub limits: LimitChoice,
 }
 
 /// Another policy, or none any more.
@@ -222,6 +230,18 @@ pub struct PolicyChoice {
     /// No policy of its own from now on
     #[arg(long, conflicts_with = "policy")]
     pub no_policy: bool,
+}
+
+/// Other limits, or none any more.
+#[derive(Debug, Args)]
+pub struct LimitChoice {
+    /// A limit from now on, such as `burst=1000/60s` or `monthly=1000000/month`; may repeat: these are all. With `,pass` at the end requests
+    /// pass while the counters do not answer
+    #[arg(long = "limit", value_name = "LIMIT", value_parser = limit)]
+    pub limits: Vec<GivenLimit>,
+    /// No limits from now on
+    #[arg(long, conflicts_with = "limits")]
+    pub no_limits: bool,
 }
 
 /// `keyward role`.
@@ -658,6 +678,10 @@ pub struct KeyCreate {
     /// A word by which it is found together with others, in any case; may repeat
     #[arg(long = "tag", value_name = "TAG")]
     pub tags: Vec<String>,
+    /// How much it may use in a window of time, such as `burst=1000/60s`, `monthly=1000000/month`; may repeat. With `,pass` at the end
+    /// requests pass while the counters do not answer
+    #[arg(long = "limit", value_name = "LIMIT", value_parser = limit)]
+    pub limits: Vec<GivenLimit>,
     /// Its own policy, in the place of its application's
     #[arg(long, value_name = "POLICY_ID")]
     pub policy: Option<PolicyId>,
@@ -717,7 +741,7 @@ pub struct KeyList {
 
 /// `keyward key change`.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("change").required(true).multiple(true).args(["name", "policy", "no_policy"]))]
+#[command(group = ArgGroup::new("change").required(true).multiple(true).args(["name", "policy", "no_policy", "limits", "no_limits"]))]
 pub struct KeyChange {
     /// Which
     #[arg(value_name = "KEY_ID")]
@@ -728,6 +752,9 @@ pub struct KeyChange {
     /// Its own policy, in the place of its application's
     #[command(flatten)]
     pub policy: PolicyChoice,
+    /// Its limits, in the place of those that it has
+    #[command(flatten)]
+    pub limits: LimitChoice,
 }
 
 /// `keyward key lookup`.
@@ -1157,6 +1184,29 @@ fn duration_s(text: &str) -> Result<i64, String> {
         "is no duration; expected a number and one of s, m, h, d, such as `90d`, of at most ten years"
             .to_owned()
     })
+}
+
+/// `burst=1000/60s`, `daily=5/day`, `monthly=1000000/month`, each with `,pass` at the end or not.
+fn limit(text: &str) -> Result<GivenLimit, String> {
+    let expected = || {
+        "is no limit; expected a name, an amount and a window, such as `burst=1000/60s`, `daily=5/day` or `monthly=1000000/month,pass`".to_owned()
+    };
+    let (rest, on_outage) = match text.strip_suffix(",pass") {
+        Some(rest) => (rest, OnOutage::Pass),
+        None => (text, OnOutage::Refuse),
+    };
+    let (name, rest) = rest.split_once('=').ok_or_else(expected)?;
+    let (amount, window) = rest.split_once('/').ok_or_else(expected)?;
+    let amount = amount.parse().map_err(|_| expected())?;
+    let (window_s, per) = match window {
+        "day" => (None, Some(Period::Day)),
+        "month" => (None, Some(Period::Month)),
+        window => {
+            let length_s = seconds(window).and_then(|length_s| u32::try_from(length_s).ok());
+            (Some(length_s.ok_or_else(expected)?), None)
+        }
+    };
+    Ok(GivenLimit { name: name.to_owned(), limit: amount, window_s, per, on_outage })
 }
 
 /// A duration or `never`.

@@ -2,7 +2,7 @@
 
 use keyward_guest::SpinKv;
 use keyward_ledger::{Batch, KvWrite};
-use keyward_records::{KvCount, KvRead, StoreError};
+use keyward_records::{KvCount, KvForget, KvRead, StoreError};
 
 use bindings::wasi::keyvalue::{batch, store};
 
@@ -52,6 +52,13 @@ impl KvRead for ControlKv {
 impl KvCount for ControlKv {
     async fn increment(&self, key: &str, delta: i64) -> Result<i64, StoreError> {
         self.reading.increment(key, delta).await
+    }
+}
+
+impl KvForget for ControlKv {
+    async fn forget(&self, key: &str) -> Result<(), StoreError> {
+        let bucket = store::open(&self.label).map_err(|error| failed("open", &error))?;
+        bucket.delete(key).map_err(|error| failed("delete", &error))
     }
 }
 

@@ -34,7 +34,9 @@ impl Tick {
     pub async fn maintain(&self) -> Result<MaintenanceView> {
         let service = Service::new(&self.kv, &self.control.rings, &self.clock, &StdRng, &EventLines, "");
         // Before what is due, which looks at it.
-        service.fold_use(&ControlKv::new(&self.control.usage_store)).await?;
+        let usage = ControlKv::new(&self.control.usage_store);
+        service.fold_use(&usage).await?;
+        service.forget_ended_limits(&usage).await?;
         let Some(store) = self.control.witness_store.as_deref().map(ControlKv::new) else {
             return service.maintain().await;
         };

@@ -3,7 +3,7 @@
 
 use crate::batch::{Batch, KvWrite};
 use keyward_domain::ports::Clock;
-use keyward_records::{KvCount, KvRead, StoreError};
+use keyward_records::{KvCount, KvForget, KvRead, StoreError};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -17,6 +17,8 @@ pub enum Call {
     Increment(String),
     /// A batch with these keys.
     SetMany(Vec<String>),
+    /// A removal of this key.
+    Forget(String),
 }
 
 /// What becomes of a call.
@@ -186,6 +188,16 @@ impl<C: Clock> KvCount for MemoryKv<C> {
             let value = counters.entry(key.to_owned()).or_insert(0);
             *value = value.saturating_add(delta);
             *value
+        })
+        .await
+    }
+}
+
+impl<C: Clock> KvForget for MemoryKv<C> {
+    async fn forget(&self, key: &str) -> Result<(), StoreError> {
+        self.call(Call::Forget(key.to_owned()), || {
+            self.data.values.borrow_mut().remove(key);
+            self.data.counters.borrow_mut().remove(key);
         })
         .await
     }

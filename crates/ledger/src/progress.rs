@@ -7,7 +7,8 @@ use crate::ledger::Ledger;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::{Error, Result};
 use keyward_records::{
-    DueWalk, Folding, KeyUse, KvCount, KvRead, Maintained, Record, Refusals, Resealing, UseBlock, seal,
+    DueWalk, EndedWalk, Folding, KeyUse, KvCount, KvRead, Maintained, Record, Refusals, Resealing, UseBlock,
+    seal,
 };
 
 /// Records of use that batches changed.
@@ -44,6 +45,14 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
     /// Where the store does not answer.
     pub async fn keep_maintained(&self) -> Result<()> {
         self.keep(&Maintained { at: self.clock.now() }).await
+    }
+
+    /// Keeps how far the forgetting of counters of limits is.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn keep_ended_walk(&self, walk: &EndedWalk) -> Result<()> {
+        self.keep(walk).await
     }
 
     /// Keeps what was folded of use, and how far the folding is: all of it or nothing.

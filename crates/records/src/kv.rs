@@ -42,6 +42,16 @@ pub trait KvUsage {
     async fn keep(&self, usage: &SealedUsage) -> Result<(), StoreError>;
 }
 
+/// Forgetting what was counted and nobody needs any more. No record of state is ever forgotten.
+#[allow(async_fn_in_trait, reason = "components are single-threaded; nothing here is sent between threads")]
+pub trait KvForget {
+    /// Removes a value or a counter; one that is absent is none to remove.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the store does not say that it did.
+    async fn forget(&self, key: &str) -> Result<(), StoreError>;
+}
+
 impl<T: KvRead> KvRead for &T {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         (**self).get(key).await

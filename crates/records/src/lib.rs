@@ -4,6 +4,7 @@
 
 mod delivery;
 mod due;
+mod ended;
 mod epoch;
 mod event;
 mod flag;
@@ -21,12 +22,13 @@ mod witness;
 
 pub use delivery::{Delivery, Due};
 pub use due::{DueWalk, MINUTES_PER_HOUR, minute_of};
+pub use ended::EndedWalk;
 pub use epoch::{ClosedEpoch, Epochs};
 pub use event::{
     CurrentMonth, MonthKey, PersonalKey, PersonalKeyState, SHREDDED, SealedPersonal, StoredEvent,
 };
 pub use flag::{Flag, LIVE, Tombstone, tombstone_value};
-pub use kv::{KvCount, KvRead, KvUsage, StoreError};
+pub use kv::{KvCount, KvForget, KvRead, KvUsage, StoreError};
 pub use last_use::{Folding, KeyUse, Missing, Refusals, Resolution, UseBlock, UseBucket, VersionUse};
 pub use maintained::Maintained;
 pub use read::{Reader, Rings};

@@ -153,6 +153,9 @@ pub const MAINTAINED: &str = "p:maintained";
 /// How far the folding of use is.
 pub const FOLDING: &str = "p:folding";
 
+/// How far the forgetting of counters of limits is.
+pub const ENDED_WALK: &str = "p:ended";
+
 /// What is known of a key's use.
 pub fn key_use(key: KeyId) -> String {
     of_id("p:use:", key.as_bytes())
@@ -202,9 +205,9 @@ const STATE_PREFIXES: [&str; 14] =
     ["k:", "x:", "m:", "a:", "d:", "n:", "q:", "y:", "r:", "s:", "o:", "h:", "g:", "z:"];
 
 /// What the names of records start with that are kept beside the log under `p:` and follow from more than it: where the projections
-/// stand, how far re-sealing, delivery and what is due are, when that was looked at last, use, what the probe wrote. All else under `p:` are lists.
-const BESIDE_PREFIXES: [&str; 9] =
-    [HEAD, RESEALING, DELIVERY, DUE_WALK, MAINTAINED, FOLDING, "p:use:", "p:refused", "p:probe."];
+/// stand, how far re-sealing, delivery, what is due and counters that are over are, when that was looked at last, use, what the probe wrote. All else under `p:` are lists.
+const BESIDE_PREFIXES: [&str; 10] =
+    [HEAD, RESEALING, DELIVERY, DUE_WALK, ENDED_WALK, MAINTAINED, FOLDING, "p:use:", "p:refused", "p:probe."];
 
 /// Whether a name that starts with `p:` is none of a projected list.
 pub fn is_beside_the_log(name: &str) -> bool {
@@ -310,6 +313,11 @@ pub mod usage {
         // Neither fails for a string.
         let _ = write!(name, ".{tag:08x}.{window}");
         name
+    }
+
+    /// Whether a store key is that of what was taken of a limit.
+    pub fn is_limit(store_key: &str) -> bool {
+        store_key.starts_with("u:limit:")
     }
 
     /// The tickets of counters of limits whose windows end in an hour, counted from 1970: only ever touched by `increment`.

@@ -2,6 +2,7 @@
 
 use crate::delivery::Delivery;
 use crate::due::DueWalk;
+use crate::ended::EndedWalk;
 use crate::epoch::Epochs;
 use crate::event::{CurrentMonth, PersonalKey, StoredEvent};
 use crate::flag::{Flag, Tombstone};
@@ -290,6 +291,14 @@ impl<'a, K: KvRead> Reader<'a, K> {
         let what = "the last maintenance";
         let found: Option<Maintained> = self.record(&self.rings.audit, names::MAINTAINED, what).await?;
         Ok(found.map(|run| run.at))
+    }
+
+    /// How far the forgetting of counters of limits is; nothing where it never began.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn ended_walk(&self) -> Result<Option<EndedWalk>> {
+        self.record(&self.rings.audit, names::ENDED_WALK, "the forgetting of counters").await
     }
 
     /// How far the folding of use is.

@@ -23,6 +23,7 @@ mod health;
 mod held;
 mod holder;
 mod keys;
+mod limits;
 mod list;
 mod maintenance;
 mod metrics;

@@ -33,6 +33,7 @@ mod gateway_traefik;
 mod idempotency;
 mod kill_nine;
 mod last_root;
+mod limits;
 mod methods;
 mod metrics;
 mod moved_records;

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Run;
+use super::key::{limits_chosen, with_limits};
 use super::policy::policy_chosen;
 use crate::answers::Application;
 use crate::arguments::{AppChange, AppCreate, Paging};
@@ -28,6 +29,9 @@ impl Run<'_> {
             if let Some(policy) = &options.policy {
                 members.insert("policy".to_owned(), json!(policy));
             }
+            if !options.limits.is_empty() {
+                members.insert("limits".to_owned(), json!(options.limits));
+            }
         }
         let answer = self.client()?.call(&Call::post(ROUTE, &body)?.creating()?)?;
         self.show_one_application(&answer)
@@ -39,6 +43,7 @@ impl Run<'_> {
             ("contacts", (!options.contacts.is_empty()).then(|| json!(options.contacts))),
             ("importance", options.importance.map(|level| json!(level))),
             ("policy", policy_chosen(&options.policy)),
+            ("limits", limits_chosen(&options.limits)),
         ];
         let body: Map<String, Value> =
             given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
@@ -61,7 +66,7 @@ impl Run<'_> {
             if let Some(policy) = &application.policy {
                 card = card.field("policy", Cell::new(policy));
             }
-            Ok(card
+            Ok(with_limits(card, &application.limits)
                 .field("status", Cell::state(&application.status))
                 .field("created", Cell::new(&application.created_at))
                 .render(self.terminal.styles()))

@@ -8,11 +8,12 @@ use super::application::joined;
 use super::claim::Files;
 use super::policy::policy_chosen;
 use crate::answers::{Issued, Key, LookedUp, Revocation};
-use crate::arguments::{KeyChange, KeyCreate, KeyList, KeyLookup, KeyRevoke, KeyShow};
+use crate::arguments::{KeyChange, KeyCreate, KeyList, KeyLookup, KeyRevoke, KeyShow, LimitChoice};
 use crate::client::{Answer, Call};
 use crate::failure::{Ending, Result};
 use crate::table::{Card, Cell};
 use keyward_crypto::SecretText;
+use keyward_domain::limit::{GivenLimit, OnOutage, Period};
 
 const ROUTE: &str = "/v1/keys";
 
@@ -42,6 +43,9 @@ impl Run<'_> {
             }
             if let Some(policy) = &options.policy {
                 members.insert("policy".to_owned(), json!(policy));
+            }
+            if !options.limits.is_empty() {
+                members.insert("limits".to_owned(), json!(options.limits));
             }
         }
         let client = self.client()?;
@@ -105,6 +109,7 @@ impl Run<'_> {
         let given = [
             ("name", options.name.as_ref().map(|text| json!(text))),
             ("policy", policy_chosen(&options.policy)),
+            ("limits", limits_chosen(&options.limits)),
         ];
         let body: Map<String, Value> =
             given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
@@ -143,6 +148,26 @@ impl Run<'_> {
     }
 }
 
+/// What a change says of limits; nothing where it leaves them.
+pub(super) fn limits_chosen(choice: &LimitChoice) -> Option<Value> {
+    (choice.no_limits || !choice.limits.is_empty()).then(|| json!(choice.limits))
+}
+
+/// A card with a line for each limit.
+pub(super) fn with_limits(mut card: Card, limits: &[GivenLimit]) -> Card {
+    for limit in limits {
+        let window = match (limit.window_s, limit.per) {
+            (_, Some(Period::Day)) => "day".to_owned(),
+            (_, Some(Period::Month)) => "month".to_owned(),
+            (length_s, None) => format!("{} s", length_s.unwrap_or_default()),
+        };
+        let outage = if limit.on_outage == OnOutage::Pass { ", passes on outage" } else { "" };
+        card =
+            card.field("limit", Cell::new(format!("{}: {} per {window}{outage}", limit.name, limit.limit)));
+    }
+    card
+}
+
 pub(super) fn card(key: &Key) -> Card {
     let mut card = Card::new()
         .field("key", Cell::new(&key.id))
@@ -163,6 +188,7 @@ pub(super) fn card(key: &Key) -> Card {
     if let Some(policy) = &key.policy {
         card = card.field("policy", Cell::new(policy));
     }
+    card = with_limits(card, &key.limits);
     card = card
         .field("networks", joined(&key.rules.network).map_or_else(|| Cell::new("any"), Cell::new))
         .field("state", Cell::state(&key.state))

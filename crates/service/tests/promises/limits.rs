@@ -3,10 +3,10 @@
 
 use crate::world::{Do, SeededRng, TestClock, World, new_key};
 use keyward_domain::limit::Window;
-use keyward_domain::ports::Clock;
+use keyward_domain::ports::{Clock, Rng};
 use keyward_ledger::memory::{Call, Fault, MemoryKv};
-use keyward_records::KvCount;
-use keyward_verify::{Demand, GivenUp, Leases, Limiter, RefusalCode, Verdict};
+use keyward_records::{EndedLimits, KvCount, SealedUsage, names};
+use keyward_verify::{Demand, EndingCounter, GivenUp, Leases, Limiter, RefusalCode, Verdict};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -175,4 +175,49 @@ async fn limits_are_given_changed_and_on_record() {
     let bad = json!({ "limits": [{ "name": "burst", "limit": 0, "window_s": 1 }] });
     let refused = world.run(&Do::ChangeKey(held.id, bad, None)).await.err().expect("refused");
     assert_eq!(refused.fields[0].field, "limits[0].limit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn counters_are_forgotten_once_their_windows_are_over() {
+    let limits = json!([
+        { "name": "burst", "limit": 5, "window_s": 60 },
+        { "name": "monthly", "limit": 5, "per": "month" },
+    ]);
+    let limited = Limited::new(924, limits).await;
+    let (world, counters) = (&limited.world, &limited.counters);
+    world.service().forget_ended_limits(counters).await.expect("a first walk");
+    let leases = Leases::default();
+    assert_eq!(limited.ask(&leases, 1).await, Outcome::Passed);
+    let GivenUp { born, .. } = leases.give_up(world.clock.now());
+    assert_eq!(born.len(), 2);
+    for EndingCounter { counter, hour } in &born {
+        let ticket = counters.increment(&names::usage::ended_limits(*hour), 1).await.unwrap().unsigned_abs();
+        // A note that names anything else has nothing forgotten.
+        let noted = EndedLimits { hour: *hour, ticket, counters: vec![counter.clone(), "k:1".to_owned()] };
+        let sealed = SealedUsage::ended(&world.rings.records, &noted, world.rng.bytes()).expect("sealed");
+        counters.tamper(sealed.store_key(), Some(sealed.value().to_vec()));
+    }
+    counters.tamper("k:1", Some(vec![1]));
+    let [burst, monthly] = [&born[0].counter, &born[1].counter];
+    tokio::time::advance(Duration::from_secs(59 * 60)).await;
+    assert_eq!(world.service().forget_ended_limits(counters).await, Ok(0), "too young");
+    let mut forgotten = 0;
+    for _ in 0..3 {
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        // Killed at a call or not, the next run goes on.
+        counters.plan(|call| if matches!(call, Call::Forget(_)) { Fault::After } else { Fault::None });
+        let _ = world.service().forget_ended_limits(counters).await;
+        counters.plan(|_| Fault::None);
+        forgotten += world.service().forget_ended_limits(counters).await.expect("forgotten");
+    }
+    assert!(forgotten <= 1);
+    assert_eq!(counters.increment(burst, 0).await, Ok(0), "it is gone");
+    assert_eq!(counters.increment(monthly, 0).await, Ok(1), "its month is not over");
+    assert!(counters.values().contains_key("k:1"));
+    for _ in 0..40 {
+        tokio::time::advance(Duration::from_secs(24 * 3600)).await;
+        world.service().forget_ended_limits(counters).await.expect("forgotten");
+    }
+    assert_eq!(counters.increment(monthly, 0).await, Ok(0));
+    assert_eq!(counters.values().keys().collect::<Vec<_>>(), ["k:1"], "no note is left");
 }
