@@ -14,6 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Change, Followers, Found, PAGE_KEYS, Pair, Result, StoreError, add_to_counter};
 
 /// Writes waiting for the writer; callers wait beyond.
+/// How much of the file a reader maps at most, in bytes: what lies there is read without a system call. The limit of SQLite itself is 2 GiB.
+const MAPPED_BYTES_MAX: i64 = 1 << 30;
 const QUEUE_WRITES_MAX: usize = 1_024;
 /// Writes in one transaction.
 const BATCH_WRITES_MAX: usize = 256;
@@ -140,6 +142,7 @@ impl Sqlite {
             None => {
                 let connection = connect(&self.path)?;
                 connection.pragma_update(None, "query_only", true)?;
+                connection.pragma_update(None, "mmap_size", MAPPED_BYTES_MAX)?;
                 connection
             }
         };
