@@ -15,7 +15,7 @@ pub const WASM_TARGET: &str = "wasm32-wasip2";
 
 /// The packages that `release` holds. Always chosen together, tests included: cargo unifies the features of shared
 /// dependencies over the packages that are chosen, and for the host alone it would build wasmtime a second time.
-pub const NATIVE_PACKAGES: [&str; 3] = ["keyward-host", "keyward-cli", "keyward-e2e"];
+pub const NATIVE_PACKAGES: [&str; 4] = ["keyward-host", "keyward-cli", "keyward-e2e", "bench-loader"];
 
 /// The components that make up Keyward, as `spin.toml` names them.
 pub const COMPONENTS: [&str; 7] =
@@ -91,6 +91,12 @@ pub fn on_native(cargo_command: &str) -> Command {
 
 /// All of it, without the closing table.
 pub fn everything(journal: &mut Journal) -> anyhow::Result<()> {
+    every_component(journal)?;
+    native(journal)
+}
+
+/// Keyward's components.
+pub fn every_component(journal: &mut Journal) -> anyhow::Result<()> {
     // A component that nobody builds would be missed only when its route is called.
     let workspace = Workspace::load()?;
     for member in workspace
@@ -103,8 +109,7 @@ pub fn everything(journal: &mut Journal) -> anyhow::Result<()> {
             bail!("component `{}` is in no list of xtask/src/build.rs", member.name);
         }
     }
-    components(journal, &COMPONENTS)?;
-    native(journal)
+    components(journal, &COMPONENTS)
 }
 
 /// The sizes of `packages`, as a table.

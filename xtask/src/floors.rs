@@ -88,6 +88,11 @@ const BESIDE: &[Beside] = &[
     },
     Beside { name: "xtask", may: &[], reason: "the door compiles before anything else does" },
     Beside {
+        name: "bench-loader",
+        may: &["keyward-domain", "keyward-crypto", "keyward-records", "keyward-ledger", "keyward-cli"],
+        reason: "it writes as the ledger does into a state directory as the command makes it",
+    },
+    Beside {
         name: "bench-hello",
         may: &[],
         reason: "a floor to measure against holds nothing of what is measured",

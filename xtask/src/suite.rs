@@ -48,7 +48,8 @@ struct TestProgram {
     path: PathBuf,
 }
 
-/// Builds the tests of the native packages, all in one go (see `NATIVE_PACKAGES`), and tells where they are.
+/// Builds the native packages and their tests, all in one go (see `NATIVE_PACKAGES`), and tells where the tests are. Each package has a test of
+/// its program, so that the programs are built as well; by themselves they would be built out of other features, wasmtime and all once more.
 fn build_tests() -> anyhow::Result<Vec<TestProgram>> {
     let mut cargo = build::on_native("test");
     cargo.args(["--no-run", "--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
@@ -121,7 +122,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     }
     let mut is_built = true;
     if wanted(Part::Build) {
-        is_built = build::everything(&mut journal).is_ok();
+        is_built = build::every_component(&mut journal).is_ok();
     }
     if wanted(Part::Lint) {
         lint::clippy_heavy(&mut journal);
@@ -129,6 +130,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let heavy: Vec<(&str, &str)> = [
         (Part::Host, "host tests", "keyward-host"),
         (Part::Host, "command tests", "keyward-cli"),
+        (Part::Host, "bench loader tests", "bench-loader"),
         (Part::E2e, "end-to-end tests", "keyward-e2e"),
     ]
     .into_iter()
@@ -136,8 +138,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     .map(|(_, name, package)| (name, package))
     .collect();
     let mut test_programs = Vec::new();
-    if !heavy.is_empty() && is_built {
-        let built = journal.step("build their tests", || {
+    if (wanted(Part::Build) || !heavy.is_empty()) && is_built {
+        let built = journal.step("build host, command and their tests", || {
             test_programs = build_tests()?;
             Ok(())
         });

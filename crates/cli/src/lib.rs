@@ -1,5 +1,5 @@
-//! The client half of the `keyward` command: arguments, calls over HTTP, and what a person or a program reads of the answers.
-//! It knows neither store nor host; a secret comes in by file, standard input or prompt, and leaves only where it was asked for.
+//! The `keyward` command: arguments, calls over HTTP, and what a person or a program reads of the answers. Only [`local`], which there is
+//! with the feature `host`, knows store and host. A secret comes in by file, standard input or prompt, and leaves only where it was asked for.
 
 pub mod answers;
 pub mod arguments;
@@ -9,6 +9,8 @@ pub mod commands;
 pub mod context;
 pub mod escape;
 pub mod failure;
+#[cfg(feature = "host")]
+pub mod local;
 pub mod progress;
 pub mod secret_file;
 pub mod secret_source;

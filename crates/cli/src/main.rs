@@ -1,8 +1,6 @@
-//! The `keyward` command. Here is only which part a command belongs to: the client (the library); with the feature `host`, making
-//! and running a Keyward on this machine; or what concerns the command line itself.
+//! The `keyward` command. Here is only which part a command belongs to: the client; with the feature `host`, making and
+//! running a Keyward on this machine; or what concerns the command line itself.
 
-#[cfg(feature = "host")]
-mod local;
 mod manual;
 
 use std::process::ExitCode;
@@ -11,6 +9,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use keyward_cli::arguments::ContextCommand;
 use keyward_cli::context::{Origins, resolve};
 use keyward_cli::failure::{EXIT_CODES, Result};
+#[cfg(feature = "host")]
+use keyward_cli::local;
 use keyward_cli::{Ending, Global, Terminal};
 
 /// API keys governed at the edge: issue, claim, verify, revoke, and see it all in the audit log

@@ -4,6 +4,7 @@
 mod client;
 mod load;
 mod report;
+mod scale;
 mod stage;
 mod workloads;
 
@@ -21,7 +22,8 @@ use crate::build;
 use crate::steps::Journal;
 use load::{Measured, Workload, drive};
 use report::{COMMITS_FROM, Report};
-use stage::{Cast, Host, Stage};
+use scale::Scale;
+use stage::{Cast, Host, Stage, Telling};
 use workloads::{Claim, Claimed, Issue, Revoke};
 
 /// Every case is measured this many times, in turn with the others: a slow minute of the machine then hits all alike.
@@ -45,6 +47,9 @@ pub struct Options {
     /// Keys that the checks draw from
     #[arg(long, default_value_t = 1000)]
     keys: usize,
+    /// Keys of the store that is measured against one with a thousand; 0 leaves it out. A million takes some minutes to load
+    #[arg(long, default_value_t = 1_000_000)]
+    many: usize,
     /// The bare components alone
     #[arg(long)]
     floor: bool,
@@ -75,9 +80,10 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     }
 
     let cast = if options.floor { Cast::Floor } else { Cast::Keyward };
-    let stage = Stage::set(cast)?;
+    let stage = Stage::set(cast, "keys")?;
+    let scale = if options.floor || options.many == 0 { None } else { Some(Scale::set(options.many)?) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let measured = LocalSet::new().block_on(&runtime, measure(&options, &stage, cast));
+    let measured = LocalSet::new().block_on(&runtime, measure(&options, &stage, scale.as_ref(), cast));
     // A failed run leaves the host's log to look at.
     let report =
         measured.with_context(|| format!("the host's log and state are in {}", stage.folder().display()))?;
@@ -85,6 +91,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         eprintln!("the host's log and state are in {}", stage.folder().display());
     } else {
         stage.clear()?;
+        scale.map_or(Ok(()), Scale::clear)?;
     }
     print!("{}", report.render());
     if let Some(path) = &options.json {
@@ -98,7 +105,12 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     if missed > 0 { bail!("{missed} bars missed") } else { Ok(()) }
 }
 
-async fn measure(options: &Options, stage: &Stage, cast: Cast) -> anyhow::Result<Report> {
+async fn measure(
+    options: &Options,
+    stage: &Stage,
+    scale: Option<&Scale>,
+    cast: Cast,
+) -> anyhow::Result<Report> {
     let mut report = Report::default();
     let packages = build::BENCH_COMPONENTS.iter().chain(if cast == Cast::Keyward {
         build::COMPONENTS.as_slice()
@@ -108,7 +120,7 @@ async fn measure(options: &Options, stage: &Stage, cast: Cast) -> anyhow::Result
     for package in packages {
         report.sizes_bytes.push((package, build::wasm_size_bytes(package)?));
     }
-    let host = stage.start(false).await?;
+    let host = stage.start(Telling::Nothing).await?;
     if cast == Cast::Floor {
         let cases = [("hello", workloads::hello()), ("three-read", workloads::three_read(&[])?)];
         checks(options, &host, &cases, &mut report).await?;
@@ -131,7 +143,13 @@ async fn measure(options: &Options, stage: &Stage, cast: Cast) -> anyhow::Result
     if let Err(error) = count_calls(stage, &root, &application, &keys, &mut report).await {
         report.missing.push(format!("store calls per request: {error:#}"));
     }
-    report.missing.push("1,000,000 keys against 1,000; revocation at a replica; a rotation tick".to_owned());
+    match scale {
+        Some(scale) => scale::measure(options, scale, &mut report).await?,
+        None => {
+            report.missing.push("many keys against a thousand, and a tick beside them: --many 0".to_owned())
+        }
+    }
+    report.missing.push("revocation at a replica".to_owned());
     Ok(report)
 }
 
@@ -242,7 +260,7 @@ async fn count_calls(
     keys: &[Claimed],
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let host = stage.start(true).await?;
+    let host = stage.start(Telling::Calls).await?;
     let within = Duration::from_secs(60);
     let some: Vec<Claimed> = keys.iter().take(COUNTED).cloned().collect();
     let issue = Issue::new(root, application, COUNTED);

@@ -23,8 +23,15 @@ pub const VALIDATION_KB_MAX: f64 = 500.0;
 /// The connections at which the bars on throughput are taken.
 pub const BAR_CONNECTIONS: usize = 16;
 
+/// Requests per second with 1,000,000 keys against 1,000.
+pub const MANY_KEYS_MIN: f64 = 0.9;
+/// Store calls of a tick beside 1,000,000 keys against one beside 1,000, with as many due: the lists that it reads are longer by a page.
+pub const TICK_CALLS_MAX: f64 = 1.2;
+
 /// Where in the order of measuring the cases begin that commit, or run beside commits.
 pub const COMMITS_FROM: usize = 10;
+/// Where those begin that are measured with few keys and with many.
+pub const SCALE_FROM: usize = 20;
 
 /// One row: a case at a number of connections.
 pub type Rows = BTreeMap<(usize, usize, &'static str), Measured>;
@@ -39,10 +46,28 @@ pub struct Report {
     pub rows: Rows,
     /// Empty where the host told nothing.
     pub calls: Calls,
+    /// A tick beside few keys and one beside many.
+    pub ticks: Vec<Tick>,
     /// Package and bytes.
     pub sizes_bytes: Vec<(&'static str, u64)>,
     /// What could not be measured, and why.
     pub missing: Vec<String>,
+}
+
+/// One tick: what it found, and the store calls that it took.
+pub struct Tick {
+    /// Keys in the store.
+    pub keys: usize,
+    /// Successors that it offered.
+    pub offered: u64,
+    /// By operation.
+    pub calls: BTreeMap<String, u64>,
+}
+
+impl Tick {
+    fn all_calls(&self) -> u64 {
+        self.calls.values().sum()
+    }
 }
 
 /// A bar and what was seen of it.
@@ -109,6 +134,23 @@ impl Report {
                 is_minimum: true,
             },
         ];
+        bars.push(Bar {
+            what: format!("authorize, many keys / a thousand, req/s at {at}"),
+            seen: self.ratio(at, "authorize, many keys", "authorize, a thousand"),
+            bar: MANY_KEYS_MIN,
+            is_minimum: true,
+        });
+        bars.push(Bar {
+            what: "store calls of a tick, many keys / a thousand".to_owned(),
+            seen: match self.ticks.as_slice() {
+                [few, many] if few.all_calls() > 0 && few.offered == many.offered => {
+                    Some(many.all_calls() as f64 / few.all_calls() as f64)
+                }
+                _ => None,
+            },
+            bar: TICK_CALLS_MAX,
+            is_minimum: false,
+        });
         // One increment for the event, one more where an existing record changes; nobody sends an Idempotency-Key here.
         // A claim changes a record and, before that, takes the ticket that decides who mints.
         for (case, increments) in [("issue", 1.0), ("claim", 3.0), ("revoke", 1.0)] {
@@ -184,6 +226,16 @@ impl Report {
             text.push('\n');
             text.push_str(&calls.render());
         }
+        if !self.ticks.is_empty() {
+            let mut ticks = Table::new(&["a tick beside", "successors offered", "store calls"]);
+            for Tick { keys, offered, calls } in &self.ticks {
+                let told: Vec<String> =
+                    calls.iter().map(|(operation, count)| format!("{operation} {count}")).collect();
+                ticks.row([format!("{keys} keys"), offered.to_string(), told.join(", ")]);
+            }
+            text.push('\n');
+            text.push_str(&ticks.render());
+        }
         let mut sizes = Table::new(&["component", "KB"]);
         for (name, bytes) in &self.sizes_bytes {
             sizes.row([(*name).to_owned(), format!("{:.1}", build::kilobytes(*bytes))]);
@@ -243,8 +295,13 @@ impl Report {
             .iter()
             .map(|bar| json!({ "what": bar.what, "seen": bar.seen, "bar": bar.bar, "is_minimum": bar.is_minimum, "met": bar.is_met() }))
             .collect();
+        let ticks: Vec<Value> = self
+            .ticks
+            .iter()
+            .map(|tick| json!({ "keys": tick.keys, "offered": tick.offered, "store_calls": tick.calls }))
+            .collect();
         let sizes: BTreeMap<&str, u64> = self.sizes_bytes.iter().copied().collect();
-        json!({ "rows": rows, "store_calls_per_request": self.calls, "sizes_bytes": sizes, "bars": bars, "not_measured": self.missing })
+        json!({ "rows": rows, "store_calls_per_request": self.calls, "ticks": ticks, "sizes_bytes": sizes, "bars": bars, "not_measured": self.missing })
     }
 }
 

@@ -1,5 +1,5 @@
-//! Sets the stage of the bench: a state directory of its own, a manifest with the bare components beside Keyward's, the
-//! host that runs them, and keys to check. Takes everything away afterwards.
+//! Sets a stage of the bench: a state directory of its own, a manifest with the bare components beside Keyward's, the host that runs
+//! them, and keys to check. Takes everything away afterwards.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -45,19 +45,25 @@ pub enum Cast {
 /// temporary folder in memory a commit would cost nothing.
 pub struct Stage {
     folder: PathBuf,
-    manifest: PathBuf,
     cast: Cast,
 }
 
+/// What is told of a host while it runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Telling {
+    /// Nothing: it runs as it would for anybody.
+    Nothing,
+    /// Its store calls, which costs a little. Nothing runs there that nobody asked for: a tick would be counted with whatever it falls
+    /// into.
+    Calls,
+}
+
 impl Stage {
-    /// Makes the folder, the manifest and, with Keyward, its secrets.
-    pub fn set(cast: Cast) -> anyhow::Result<Self> {
-        let folder = steps::target_dir().join("bench").join(std::process::id().to_string());
+    /// Makes the folder and, with Keyward, its secrets. `name` tells the stages of one run apart.
+    pub fn set(cast: Cast, name: &str) -> anyhow::Result<Self> {
+        let folder = steps::target_dir().join("bench").join(format!("{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let stage = Self { manifest: folder.join("spin.toml"), folder, cast };
-        let manifest = manifest(cast)?;
-        std::fs::write(&stage.manifest, manifest)
-            .with_context(|| format!("cannot write {}", stage.manifest.display()))?;
+        let stage = Self { folder, cast };
         match cast {
             Cast::Keyward => up::init(&stage.state_dir())?,
             Cast::Floor => std::fs::create_dir_all(stage.state_dir())?,
@@ -82,15 +88,18 @@ impl Stage {
         Ok(text.trim().to_owned())
     }
 
-    /// Starts the host on this stage. `counts_calls` switches its control interface on, which costs a little.
-    pub async fn start(&self, counts_calls: bool) -> anyhow::Result<Host> {
+    /// Starts the host on this stage.
+    pub async fn start(&self, telling: Telling) -> anyhow::Result<Host> {
         let address = free_address()?;
-        let control = if counts_calls { Some(free_address()?) } else { None };
+        let control = if telling == Telling::Calls { Some(free_address()?) } else { None };
+        let manifest_path = self.folder.join("spin.toml");
+        std::fs::write(&manifest_path, manifest(self.cast, telling)?)
+            .with_context(|| format!("cannot write {}", manifest_path.display()))?;
         let log_path = self.folder.join("host.log");
         let log = File::options().create(true).append(true).open(&log_path)?;
         let program = build::program_path("keyward-host");
         let mut command = steps::command(&program);
-        command.arg("--from").arg(&self.manifest).arg("--state-dir").arg(self.state_dir());
+        command.arg("--from").arg(&manifest_path).arg("--state-dir").arg(self.state_dir());
         command.args(["--listen", &address.to_string()]);
         if let Some(control) = control {
             command.args(["--control", &control.to_string()]);
@@ -107,6 +116,17 @@ impl Stage {
         let mut host = Host { child, address, control };
         host.wait_until_ready().await.context("the host did not start")?;
         Ok(host)
+    }
+
+    /// Fills the store with claimed keys of `application`, `due` of which are due for a successor; where their ids and tokens are. The host
+    /// must not run.
+    pub fn load(&self, application: &str, keys: usize, due: usize) -> anyhow::Result<PathBuf> {
+        let tokens = self.folder.join("tokens");
+        let mut command = steps::command(build::program_path("bench-loader"));
+        command.arg("--state-dir").arg(self.state_dir()).args(["--application", application]);
+        command.args(["--keys", &keys.to_string(), "--due", &due.to_string()]).arg("--tokens").arg(&tokens);
+        steps::must(command.stdin(Stdio::null()))?;
+        Ok(tokens)
     }
 
     /// Removes the folder.
@@ -164,16 +184,31 @@ impl Host {
         serde_json::from_slice(&body).context("GET /calls answered no JSON")
     }
 
+    /// Makes an application.
+    pub async fn application(&self, root: &str) -> anyhow::Result<String> {
+        let body = json!({ "name": "bench" });
+        let answer = self.post("/v1/applications", root, &body, 201).await?;
+        workloads::text_at(&answer, "/id").context("POST /v1/applications answered no id")
+    }
+
+    /// A run of the work that is due from time to time; what it says that it did.
+    pub async fn maintain(&self, root: &str) -> anyhow::Result<Value> {
+        let answer = self.post("/v1/maintenance/run", root, &json!({}), 200).await?;
+        serde_json::from_slice(&answer).context("POST /v1/maintenance/run answered no JSON")
+    }
+
+    async fn post(&self, target: &str, root: &str, body: &Value, expected: u16) -> anyhow::Result<Vec<u8>> {
+        let request = workloads::request("POST", target, Some(root), Some(body));
+        let (status, answer) = ask(self.address, &request).await?;
+        if status != expected {
+            bail!("POST {target} answered {status}");
+        }
+        Ok(answer)
+    }
+
     /// Makes an application and `count` claimed keys of it.
     pub async fn seed(&self, root: &str, count: usize) -> anyhow::Result<(String, Vec<Claimed>)> {
-        let body = json!({ "name": "bench" });
-        let (status, answer) =
-            ask(self.address, &workloads::request("POST", "/v1/applications", Some(root), Some(&body)))
-                .await?;
-        let application = match workloads::text_at(&answer, "/id") {
-            Some(id) if status == 201 => id,
-            _ => bail!("POST /v1/applications answered {status}"),
-        };
+        let application = self.application(root).await?;
         let issue = Issue::new(root, &application, count);
         let issued = load::drive(self.address, SEED_CONNECTIONS, SEED_WITHIN, Rc::clone(&issue) as _).await?;
         let claim = Claim::new(issue.take_tickets());
@@ -211,7 +246,7 @@ fn free_address() -> anyhow::Result<SocketAddr> {
 }
 
 /// The manifest: `spin.toml` with whole paths, and the bare components' routes.
-fn manifest(cast: Cast) -> anyhow::Result<String> {
+fn manifest(cast: Cast, telling: Telling) -> anyhow::Result<String> {
     let own = match cast {
         Cast::Keyward => {
             std::fs::read_to_string(steps::root().join("spin.toml")).context("cannot read spin.toml")?
@@ -237,6 +272,9 @@ fn manifest(cast: Cast) -> anyhow::Result<String> {
     }
     absolute_sources(&mut manifest, &steps::root());
     table(&mut manifest, "component")?.extend(added);
+    if telling == Telling::Calls {
+        table(&mut manifest, "trigger")?.remove("cron");
+    }
     match table(&mut manifest, "trigger")?.entry("http").or_insert_with(|| toml::Value::Array(Vec::new())) {
         toml::Value::Array(http) => http.extend(routes),
         _ => bail!("spin.toml: `trigger.http` is no list of tables"),
@@ -268,7 +306,7 @@ mod tests {
     #[test]
     fn the_bench_runs_what_the_manifest_runs_and_the_bare_components() {
         for (cast, components, routes) in [(Cast::Keyward, 6, 20), (Cast::Floor, 2, 2)] {
-            let manifest: Table = manifest(cast).unwrap().parse().unwrap();
+            let manifest: Table = manifest(cast, Telling::Nothing).unwrap().parse().unwrap();
             let Some(toml::Value::Table(named)) = manifest.get("component") else { panic!("no components") };
             assert!(named.len() >= components);
             assert!(named.contains_key("bench-hello") && named.contains_key("bench-three-read"));
@@ -281,6 +319,15 @@ mod tests {
                 .and_then(|trigger| trigger.get("http"))
                 .and_then(toml::Value::as_array);
             assert!(http.unwrap().len() >= routes);
+        }
+    }
+
+    #[test]
+    fn where_calls_are_counted_nothing_runs_by_itself() {
+        for (telling, ticks) in [(Telling::Nothing, true), (Telling::Calls, false)] {
+            let manifest: Table = manifest(Cast::Keyward, telling).unwrap().parse().unwrap();
+            let trigger = manifest.get("trigger").and_then(toml::Value::as_table).unwrap();
+            assert_eq!(trigger.contains_key("cron"), ticks);
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::arguments::{AuditCommand, AuditVerify};
+use crate::commands::audit_verify::{Check, audit_ring, verifier_keys};
+use crate::failure::Result;
+use crate::{Ending, Failure, Global, Terminal};
 use keyward_auditor::{Part, Progress, Report, StoreSource, Trust, Values, verify as verify_log};
-use keyward_cli::arguments::{AuditCommand, AuditVerify};
-use keyward_cli::commands::audit_verify::{Check, audit_ring, verifier_keys};
-use keyward_cli::failure::Result;
-use keyward_cli::{Ending, Failure, Global, Terminal};
 use keyward_crypto::note::{LogKeys, VerifierKey};
 use keyward_domain::error::Blame;
 use keyward_host::{NativeStoreError, ReadStore, StoreSnapshot};
@@ -41,7 +41,7 @@ pub fn run(global: &Global, command: &AuditCommand, terminal: &Terminal) -> Resu
         AuditCommand::Verify(options) => verify(global, options, terminal),
         AuditCommand::Witness(options) => witness::run(global, options, terminal),
         AuditCommand::NewEpoch(options) => new_epoch::run(global, options, terminal),
-        other => keyward_cli::commands::run_audit(global, other, terminal),
+        other => crate::commands::run_audit(global, other, terminal),
     }
 }
 

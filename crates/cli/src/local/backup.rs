@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
+use crate::aside::Aside;
+use crate::failure::Result;
+use crate::progress::Progress;
+use crate::table::{Card, Cell};
+use crate::{Ending, Failure, Global, Terminal};
 use clap::Args;
-use keyward_cli::aside::Aside;
-use keyward_cli::failure::Result;
-use keyward_cli::progress::Progress;
-use keyward_cli::table::{Card, Cell};
-use keyward_cli::{Ending, Failure, Global, Terminal};
 use keyward_domain::error::Blame;
 
 use super::state::StateDir;
@@ -75,7 +75,7 @@ pub fn run(global: &Global, options: &Options, terminal: &Terminal) -> Result<En
             "tickets": verified.tickets,
             "newest_event": verified.newest,
         });
-        terminal.print(&keyward_cli::escape::shown_json(&json.to_string()))?;
+        terminal.print(&crate::escape::shown_json(&json.to_string()))?;
     } else {
         let card = Card::new()
             .field("backup", Cell::new(path))
@@ -85,7 +85,7 @@ pub fn run(global: &Global, options: &Options, terminal: &Terminal) -> Result<En
     }
     terminal.note(&format!(
         "It holds the store alone. The rings are not in it, and it opens under no others: keep a copy of {} in another place.",
-        keyward_cli::escape::shown(&state.variables().display().to_string())
+        crate::escape::shown(&state.variables().display().to_string())
     ));
     Ok(Ending::Done)
 }

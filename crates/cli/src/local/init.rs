@@ -3,11 +3,11 @@
 
 use std::path::PathBuf;
 
+use crate::aside::write_private;
+use crate::failure::Result;
+use crate::table::{Card, Cell};
+use crate::{Ending, Failure, Global, Terminal};
 use clap::Args;
-use keyward_cli::aside::write_private;
-use keyward_cli::failure::Result;
-use keyward_cli::table::{Card, Cell};
-use keyward_cli::{Ending, Failure, Global, Terminal};
 use keyward_crypto::digest::hex;
 use keyward_crypto::note::LogKeys;
 use keyward_crypto::{RingDocument, SecretText, Zeroizing};
@@ -138,7 +138,7 @@ fn report(global: &Global, options: &Options, state: &StateDir, terminal: &Termi
             "environment": shown(state.environment()),
             "spin": spin,
         });
-        terminal.print(&keyward_cli::escape::shown_json(&json.to_string()))?;
+        terminal.print(&crate::escape::shown_json(&json.to_string()))?;
         return Ok(Ending::Done);
     }
     let mut up = format!("keyward up --from {}", quoted(&shown(options.from.clone())));

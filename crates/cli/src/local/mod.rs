@@ -10,15 +10,15 @@ mod reseal;
 mod restore;
 mod ring;
 mod rings;
-mod state;
-mod store;
+pub mod state;
+pub mod store;
 mod up;
 mod verify_store;
 mod witness;
 
+use crate::failure::Result;
+use crate::{Ending, Failure, Global, Terminal};
 use clap::Subcommand;
-use keyward_cli::failure::Result;
-use keyward_cli::{Ending, Failure, Global, Terminal};
 use keyward_domain::error::Blame;
 use keyward_host::StartError;
 

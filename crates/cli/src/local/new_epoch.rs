@@ -5,10 +5,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use keyward_cli::arguments::AuditNewEpoch;
-use keyward_cli::failure::Result;
-use keyward_cli::table::{Card, Cell};
-use keyward_cli::{Ending, Failure, Global, Terminal};
+use crate::arguments::AuditNewEpoch;
+use crate::failure::Result;
+use crate::table::{Card, Cell};
+use crate::{Ending, Failure, Global, Terminal};
 use keyward_domain::error::Blame;
 use keyward_domain::event::Event;
 use keyward_ledger::Witness;
@@ -108,7 +108,7 @@ fn agreed(behind: &Behind, terminal: &Terminal) -> bool {
 fn report(global: &Global, opened: &EpochView, terminal: &Terminal) -> Result<Ending> {
     if global.json {
         let json = serde_json::to_string(opened).map_err(|error| Failure::system("JSON", error))?;
-        terminal.print(&keyward_cli::escape::shown_json(&json))?;
+        terminal.print(&crate::escape::shown_json(&json))?;
         return Ok(Ending::Done);
     }
     let card = Card::new()

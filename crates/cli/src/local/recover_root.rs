@@ -3,11 +3,11 @@
 
 use std::path::PathBuf;
 
+use crate::failure::Result;
+use crate::secret_file::NewSecretFile;
+use crate::table::{Card, Cell};
+use crate::{Ending, Failure, Global, Terminal};
 use clap::Args;
-use keyward_cli::failure::Result;
-use keyward_cli::secret_file::NewSecretFile;
-use keyward_cli::table::{Card, Cell};
-use keyward_cli::{Ending, Failure, Global, Terminal};
 use keyward_domain::Code;
 use keyward_domain::error::Blame;
 use keyward_service::bootstrap::{self, RecoveredRoot};
@@ -78,7 +78,7 @@ fn report(
             "event": recovered.event,
             "revoked": recovered.revoked,
         });
-        terminal.print(&keyward_cli::escape::shown_json(&json.to_string()))?;
+        terminal.print(&crate::escape::shown_json(&json.to_string()))?;
         return Ok(Ending::Done);
     }
     let mut card = Card::new()

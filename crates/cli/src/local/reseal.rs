@@ -2,13 +2,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use keyward_cli::answers::{Resealing, ResealingWholePass, RingVersion, Rings};
-use keyward_cli::client::{Answer, Call, Client};
-use keyward_cli::context::resolve;
-use keyward_cli::failure::Result;
-use keyward_cli::progress::Progress;
-use keyward_cli::table::{Card, Cell};
-use keyward_cli::{Ending, Failure, Global, Terminal};
+use crate::answers::{Resealing, ResealingWholePass, RingVersion, Rings};
+use crate::client::{Answer, Call, Client};
+use crate::context::resolve;
+use crate::failure::Result;
+use crate::progress::Progress;
+use crate::table::{Card, Cell};
+use crate::{Ending, Failure, Global, Terminal};
 use keyward_domain::Timestamp;
 use keyward_domain::error::Blame;
 use serde_json::{Value, json};
@@ -177,7 +177,7 @@ fn show(
     resealed: u64,
 ) -> Result<Ending> {
     if global.json {
-        terminal.print(&keyward_cli::escape::shown_json(answer.text()?))?;
+        terminal.print(&crate::escape::shown_json(answer.text()?))?;
     } else {
         let card = Card::new()
             .field("active version", Cell::new(last.active.to_string()))

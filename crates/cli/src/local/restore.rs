@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use crate::aside::Aside;
+use crate::failure::Result;
+use crate::progress::Progress;
+use crate::table::{Card, Cell};
+use crate::{Ending, Failure, Global, Terminal};
 use clap::Args;
-use keyward_cli::aside::Aside;
-use keyward_cli::failure::Result;
-use keyward_cli::progress::Progress;
-use keyward_cli::table::{Card, Cell};
-use keyward_cli::{Ending, Failure, Global, Terminal};
 use keyward_domain::error::Blame;
 use keyward_domain::ports::Clock;
 use keyward_host::{StoreFile, StoreFileError};
@@ -88,7 +88,7 @@ pub fn run(global: &Global, options: &Options, terminal: &Terminal) -> Result<En
             "tickets": verified.as_ref().map(|verified| verified.tickets),
             "newest_event": verified.as_ref().map(|verified| verified.newest),
         });
-        terminal.print(&keyward_cli::escape::shown_json(&json.to_string()))?;
+        terminal.print(&crate::escape::shown_json(&json.to_string()))?;
     } else {
         let mut card = Card::new()
             .field("store", Cell::new(shown(into.path())))

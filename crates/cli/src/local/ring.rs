@@ -5,12 +5,12 @@ use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use crate::failure::Result;
+use crate::table::{Cell, Table};
+use crate::terminal::Tone;
+use crate::{Ending, Failure, Global, Terminal};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
-use keyward_cli::failure::Result;
-use keyward_cli::table::{Cell, Table};
-use keyward_cli::terminal::Tone;
-use keyward_cli::{Ending, Failure, Global, Terminal};
 use keyward_crypto::ring::RingChangeError;
 use keyward_crypto::{SecretBytes, State};
 use keyward_domain::error::Blame;
@@ -156,7 +156,7 @@ fn status(global: &Global, state: &StateDir, terminal: &Terminal) -> Result<Endi
         let path = state.environment().display().to_string();
         terminal.warn(&format!(
             "{} says something else of {name} than its file; any change of a ring mends it",
-            keyward_cli::escape::shown(&path)
+            crate::escape::shown(&path)
         ));
     }
     Ok(Ending::Done)
@@ -285,5 +285,5 @@ fn show(
 }
 
 fn show_json(json: &Value, terminal: &Terminal) -> Result<()> {
-    terminal.print(&keyward_cli::escape::shown_json(&json.to_string()))
+    terminal.print(&crate::escape::shown_json(&json.to_string()))
 }

@@ -4,9 +4,9 @@
 use std::fs::File;
 use std::io::ErrorKind;
 
-use keyward_cli::Failure;
-use keyward_cli::aside::{Aside, write_private};
-use keyward_cli::failure::Result;
+use crate::Failure;
+use crate::aside::{Aside, write_private};
+use crate::failure::Result;
 use keyward_crypto::Zeroizing;
 use keyward_crypto::ring::ChangingRing;
 use keyward_domain::error::Blame;

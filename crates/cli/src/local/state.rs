@@ -5,8 +5,8 @@ use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use keyward_cli::Failure;
-use keyward_cli::failure::Result;
+use crate::Failure;
+use crate::failure::Result;
 use keyward_crypto::note::LogKeys;
 use keyward_crypto::{Peppers, Ring, Sealer, SecretText, Zeroizing};
 use keyward_domain::error::Blame;
@@ -234,7 +234,7 @@ pub fn environment_line(name: &str, document: &SecretText) -> Zeroizing<String> 
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use keyward_cli::aside::write_private;
+    use crate::aside::write_private;
 
     use super::*;
 
@@ -270,7 +270,7 @@ mod tests {
 
         let failure = state.stage().err().unwrap();
         assert_eq!(failure.exit_code(), 4);
-        let shown = failure.render(keyward_cli::terminal::Styles::OFF);
+        let shown = failure.render(crate::terminal::Styles::OFF);
         assert!(shown.contains("peppers.json`") && shown.contains("root.key`"), "{shown}");
         std::fs::remove_dir_all(state.path()).unwrap();
     }

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use keyward_cli::Failure;
-use keyward_cli::failure::Result;
+use crate::Failure;
+use crate::failure::Result;
 use keyward_domain::error::Blame;
 use keyward_domain::ports::{Clock, NoSink, Rng};
 use keyward_domain::{Code, Timestamp};
@@ -105,10 +105,22 @@ impl LocalStore {
         rings: &Rings,
         work: impl AsyncFnOnce(&LocalService<'_>) -> keyward_domain::Result<T>,
     ) -> Result<T, (Code, Failure)> {
+        self.run_on(async |kv| {
+            let clock = RealClock::default();
+            work(&Service::new(kv, rings, &clock, &SystemRng, &NoSink, "")).await
+        })
+    }
+
+    /// The same below the use cases.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub fn run_on<T>(
+        self,
+        work: impl AsyncFnOnce(&Kv) -> keyward_domain::Result<T>,
+    ) -> Result<T, (Code, Failure)> {
         let Self { runtime, kv } = self;
-        let (clock, rng) = (RealClock::default(), SystemRng);
-        let service = Service::new(&kv, rings, &clock, &rng, &NoSink, "");
-        let done = runtime.block_on(work(&service));
+        let done = runtime.block_on(work(&kv));
         let fault = kv.fault.into_inner().ok().flatten();
         kv.store.close();
         done.map_err(|error| {

@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::failure::Result;
+use crate::table::{Card, Cell};
+use crate::{Ending, Failure, Global, Terminal};
 use clap::{Args, ValueEnum};
 use hyper::header;
-use keyward_cli::failure::Result;
-use keyward_cli::table::{Card, Cell};
-use keyward_cli::{Ending, Failure, Global, Terminal};
 use keyward_crypto::{SecretText, Zeroizing};
 use keyward_domain::error::Blame;
 use keyward_host::{BlockedNetworks, FileStore, HostConfig, LogConfig, LogFormat, Running, TlsFiles};
@@ -248,7 +248,7 @@ fn announce(global: &Global, running: &Running, state: &StateDir, terminal: &Ter
     let (url, root_key) = (running.url(), state.root_key().display().to_string());
     if global.json {
         let json = serde_json::json!({ "listening": url, "root_key": root_key });
-        return terminal.print(&keyward_cli::escape::shown_json(&json.to_string()));
+        return terminal.print(&crate::escape::shown_json(&json.to_string()));
     }
     let card = Card::new().field("Keyward", Cell::new(url)).field("root key", Cell::new(root_key));
     terminal.print(&card.render(terminal.styles()))

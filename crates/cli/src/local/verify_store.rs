@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use keyward_cli::Failure;
-use keyward_cli::failure::Result;
+use crate::Failure;
+use crate::failure::Result;
 use keyward_domain::error::Blame;
 use keyward_domain::event::EventId;
 use keyward_domain::{ApplicationId, Code, Error};

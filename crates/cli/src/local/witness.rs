@@ -6,6 +6,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use crate::arguments::AuditWitness;
+use crate::commands::audit_witness::Watch;
+use crate::failure::Result;
+use crate::table::{Card, Cell};
+use crate::{Ending, Failure, Global, Terminal};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -14,11 +19,6 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use keyward_auditor::Witness;
-use keyward_cli::arguments::AuditWitness;
-use keyward_cli::commands::audit_witness::Watch;
-use keyward_cli::failure::Result;
-use keyward_cli::table::{Card, Cell};
-use keyward_cli::{Ending, Failure, Global, Terminal};
 use keyward_domain::error::Blame;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -93,7 +93,7 @@ fn announce(global: &Global, address: SocketAddr, shared: &Shared, terminal: &Te
     let url = format!("http://{address}");
     if global.json {
         let json = serde_json::json!({ "listening": url, "origin": origin });
-        return terminal.print(&keyward_cli::escape::shown_json(&json.to_string()));
+        return terminal.print(&crate::escape::shown_json(&json.to_string()));
     }
     let card = Card::new().field("witness", Cell::new(url)).field("of the log", Cell::new(origin));
     terminal.print(&card.render(terminal.styles()))
