@@ -15,11 +15,10 @@ use keyward_cli::local::store::{Kv, LocalStore, RealClock, SystemRng};
 use keyward_cli::progress::Progress;
 use keyward_crypto::SecretText;
 use keyward_domain::due::{Duty, due_at};
-use keyward_domain::event::{Action, Actor, ActorKind, EventId, Outcome, Source, Target};
-use keyward_domain::key::{Environment, Key, Rules, Version};
+use keyward_domain::event::{Action, Actor, ActorKind, Outcome, Source, Target};
+use keyward_domain::key::{Environment, Key, Version};
 use keyward_domain::policy::Terms;
 use keyward_domain::ports::{Clock, NoSink, Rng};
-use keyward_domain::rotation::Rotation;
 use keyward_domain::scope::ScopeSet;
 use keyward_domain::{ApplicationId, Error, KeyId, Result, Timestamp, token};
 use keyward_ledger::{Draft, Ledger, Progress as Integrated};
@@ -45,7 +44,7 @@ struct Options {
     /// How many
     #[arg(long)]
     keys: usize,
-    /// Of these, how many are due for a successor at once; the others are in the next three months
+    /// Of these, how many are due for a successor at once, the last; the others are in the next three months
     #[arg(long, default_value_t = 0)]
     due: usize,
     /// The new file that ids and tokens are written into
@@ -137,40 +136,25 @@ fn mint(
     let claimed_at = claimed_at(clock.now(), number, options);
     let scopes = ScopeSet::parse("scopes", &SCOPES.map(str::to_owned))?;
     let key = Key {
-        id,
-        application,
         generation,
-        prefix: "kw".to_owned(),
-        environment: Environment::Live,
         name: format!("bench {number}"),
-        principal: None,
         scopes,
-        rules: Rules::default(),
-        expires_at: None,
-        disabled: false,
-        created_at: claimed_at,
         versions: vec![Version { number: VERSION, pepper, mac, claimed_at }],
-        claim: None,
-        revision: 1,
-        event: EventId { epoch: 0, seq: 0 },
-        tags: Vec::new(),
-        roles: Vec::new(),
-        policy: None,
-        rotation: Rotation::default(),
+        ..Key::new(id, application, claimed_at)
     };
     Ok(Minted { key, token })
 }
 
-/// The first keys are due now. The others are so at even distances from tomorrow on, which is as thin as real ones are spread.
+/// The last keys are due now. The others are so at even distances from tomorrow on, which is as thin as real ones are spread.
 fn claimed_at(now: Timestamp, number: usize, options: &Options) -> Timestamp {
     const DAY_S: i64 = 24 * 3600;
     let interval_s = Terms::DEFAULT.rotate_every_s.map_or(0, i64::from);
-    if number < options.due {
+    let others = options.keys - options.due;
+    if number >= others {
         return now.plus_s(-interval_s);
     }
-    let others = to_i64(options.keys - options.due).max(1);
-    let place = to_i64(number - options.due);
-    now.plus_s(DAY_S - interval_s + (interval_s - DAY_S) * place / others)
+    let spread_s = (interval_s - DAY_S) * to_i64(number) / to_i64(others);
+    now.plus_s(DAY_S - interval_s + spread_s)
 }
 
 fn draft(key: &Key) -> Draft {

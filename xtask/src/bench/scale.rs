@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
@@ -18,8 +19,8 @@ const FEW: usize = 1_000;
 const DUE: usize = 100;
 /// Keys of each store that requests are drawn from: as many as the load generator holds at ease, spread over the whole store.
 const DRAWN: usize = 100_000;
-/// Runs of maintenance after which everything that is due has been seen to.
-const TICKS_MAX: usize = 50;
+/// How long after the loading what is due is walked, at the latest: a minute is walked a little after its end.
+const WALKED_AFTER: Duration = Duration::from_secs(70);
 
 /// Two stages that differ in how many keys there are.
 pub struct Scale {
@@ -85,19 +86,17 @@ pub async fn measure(options: &Options, scale: &Scale, report: &mut Report) -> a
     Ok(())
 }
 
-/// The tick that finds what is due: a minute is walked a little after its end, so it may be the next but one.
+/// The tick that finds what is due.
 async fn tick(host: &Host, root: &str, keys: usize) -> anyhow::Result<Tick> {
-    for _ in 0..TICKS_MAX {
-        host.reset_calls().await?;
-        let done = host.maintain(root).await?;
-        let calls = by_operation(&host.calls().await?);
-        let offered = done.pointer("/due/offered").and_then(serde_json::Value::as_u64).unwrap_or(0);
-        if offered > 0 {
-            return Ok(Tick { keys, offered, calls });
-        }
-        tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    tokio::time::sleep(WALKED_AFTER).await;
+    host.reset_calls().await?;
+    let done = host.maintain(root).await?;
+    let calls = by_operation(&host.calls().await?);
+    let offered = done.pointer("/due/offered").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    if offered == 0 {
+        bail!("nothing was found to be due beside {keys} keys");
     }
-    bail!("nothing was found to be due")
+    Ok(Tick { keys, offered, calls })
 }
 
 /// At most so many keys out of the loader's file, at even distances. Ids are random, so the file's order has nothing to do with that in which

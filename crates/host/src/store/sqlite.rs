@@ -13,9 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Change, Followers, Found, PAGE_KEYS, Pair, Result, StoreError, add_to_counter};
 
-/// Writes waiting for the writer; callers wait beyond.
-/// How much of the file a reader maps at most, in bytes: what lies there is read without a system call. The limit of SQLite itself is 2 GiB.
+/// How much of the file a reader maps at most, in bytes: what lies there is read without a system call. SQLite's own limit is 2 GiB.
 const MAPPED_BYTES_MAX: i64 = 1 << 30;
+/// Writes waiting for the writer; callers wait beyond.
 const QUEUE_WRITES_MAX: usize = 1_024;
 /// Writes in one transaction.
 const BATCH_WRITES_MAX: usize = 256;
