@@ -58,8 +58,9 @@ pub fn components(journal: &mut Journal, packages: &[&str]) -> anyhow::Result<()
     if journal.step("wasm target", wasm_target) != Outcome::Passed {
         return journal.close();
     }
+    let mut failed = Vec::new();
     for package in packages {
-        journal.step(&format!("build {package}.wasm"), || {
+        let built = journal.step(&format!("build {package}.wasm"), || {
             steps::must(&mut steps::cargo([
                 "build",
                 "--profile",
@@ -70,8 +71,12 @@ pub fn components(journal: &mut Journal, packages: &[&str]) -> anyhow::Result<()
                 package,
             ]))
         });
+        if built != Outcome::Passed {
+            failed.push(*package);
+        }
     }
-    journal.close()
+    // What failed before is no reason not to go on with what was built.
+    if failed.is_empty() { Ok(()) } else { bail!("not built: {}", failed.join(", ")) }
 }
 
 /// Builds the native programs.

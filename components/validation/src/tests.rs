@@ -300,10 +300,10 @@ fn whoever_holds_the_scope_may_ask_about_a_token() {
     let good = world.issue(7, &["orders:read"], |key| key.name = "<b>\r\n".into());
     let others = world.issue(8, &["orders:read"], |key| key.application = OTHER);
     let known = serde_json::json!({
-        "valid": true, "code": "VALID", "application": {"id": PARTNER}, "scopes": ["orders:read"],
+        "valid": true, "code": "VALID", "application": {"id": PARTNER}, "scopes": ["orders:read"], "limits": [],
         "key": {"id": KeyId::from_bytes([7; 16]), "name": "<b>\r\n", "environment": "live", "version": 1, "expires_at": null, "rotate_by": null},
     });
-    let nothing = serde_json::json!({"valid": false, "code": "NOT_FOUND", "key": null, "application": null, "scopes": []});
+    let nothing = serde_json::json!({"valid": false, "code": "NOT_FOUND", "key": null, "application": null, "scopes": [], "limits": []});
     for asking in [&all, &narrowed] {
         assert_eq!(world.check(asking, &serde_json::json!({"token": good})), Ok(known.clone()));
         assert_eq!(world.check(asking, &serde_json::json!({"token": "x"})), Ok(nothing.clone()));

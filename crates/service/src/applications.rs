@@ -94,14 +94,20 @@ pub struct ApplicationChange {
     pub reason: Option<String>,
 }
 
-/// What was read of a request: the policy that it names, and its limits.
-struct Checked<P, L> {
-    policy: P,
-    limits: L,
+/// What was read of a request that creates: the policy that it names, and its limits.
+struct Checked {
+    policy: Option<PolicyId>,
+    limits: Vec<Limit>,
+}
+
+/// What was read of one that changes: none where it says nothing of it, `Some(None)` where there is to be no policy.
+struct CheckedChange {
+    policy: Option<Option<PolicyId>>,
+    limits: Option<Vec<Limit>>,
 }
 
 impl NewApplication {
-    fn check(&self) -> Result<Checked<Option<PolicyId>, Vec<Limit>>> {
+    fn check(&self) -> Result<Checked> {
         let mut errors: Vec<FieldError> = Vec::new();
         errors.extend(check_name("name", &self.name).err());
         errors.extend(self.prefix.as_deref().and_then(|prefix| check_prefix(prefix).err()));
@@ -117,8 +123,7 @@ impl NewApplication {
 }
 
 impl ApplicationChange {
-    /// None where it says nothing of it, `Some(None)` where there is to be no policy.
-    fn check(&self) -> Result<Checked<Option<Option<PolicyId>>, Option<Vec<Limit>>>> {
+    fn check(&self) -> Result<CheckedChange> {
         let mut errors: Vec<FieldError> = Vec::new();
         errors.extend(self.name.as_deref().and_then(|name| check_name("name", name).err()));
         errors.extend(self.contacts.as_deref().map(check_contacts).unwrap_or_default());
@@ -134,7 +139,7 @@ impl ApplicationChange {
         let limits = self.limits.as_ref().map(|given| read(limit::parse_all("limits", given), &mut errors));
         let parse = |policy: &Option<String>| policy.as_deref().map(parse_policy).transpose();
         match self.policy.as_ref().map(parse).transpose() {
-            Ok(policy) if errors.is_empty() => return Ok(Checked { policy, limits }),
+            Ok(policy) if errors.is_empty() => return Ok(CheckedChange { policy, limits }),
             Ok(_) => {}
             Err(found) => errors.push(found),
         }
@@ -327,7 +332,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     ) -> Result<ApplicationView> {
         attempt.act(change.action(None));
         self.require_at(attempt, scope::APPS_WRITE, id, "application").await?;
-        let Checked { policy, limits } = change.check()?;
+        let CheckedChange { policy, limits } = change.check()?;
         let is_kept = change.name.is_some() || change.status.is_some() || change.limits.is_some();
         if id == ApplicationId::KEYWARD && is_kept {
             return Err(Error::new(

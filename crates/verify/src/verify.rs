@@ -109,8 +109,8 @@ impl<'a, K: KvRead, C: Clock> Verifier<'a, K, C> {
         let _ = std::hint::black_box(self.records.open(Domain::Key, store_key, &decoy));
     }
 
-    /// 5. and 6.: the first reason against a version whose secret is right and that is not dead itself; where there is none, the limits that it
-    /// shares with others, which come last and are for whoever counts.
+    /// Steps 5 and 6: the first reason against a version whose secret is right and that is not dead itself; where there is none, the limits
+    /// that it shares with others, which come last and are for whoever counts.
     async fn decide(&self, key: &Key, version: u16, demand: &Demand<'_>) -> Result<Decided> {
         let standing = self
             .applications

@@ -173,7 +173,7 @@ async fn limits_are_given_changed_and_on_record() {
         assert!(facts.iter().any(|found| found == fact), "{fact}");
     }
     let bad = json!({ "limits": [{ "name": "burst", "limit": 0, "window_s": 1 }] });
-    let refused = world.run(&Do::ChangeKey(held.id, bad, None)).await.err().expect("refused");
+    let refused = world.run(&Do::ChangeKey(held.id, bad, None)).await.map(|_| ()).expect_err("refused");
     assert_eq!(refused.fields[0].field, "limits[0].limit");
 }
 
