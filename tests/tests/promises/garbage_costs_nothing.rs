@@ -71,16 +71,18 @@ fn a_flood_leaves_no_event_and_no_counter_each() {
             assert!(matches!(status, 401 | 429), "{status}");
         }
     });
-    let anonymous = |keyward: &Keyward| {
-        let events = keyward.events("action=admin.refuse");
+    let anonymous = |action: &str| {
+        let events = keyward.events(&format!("action={action}"));
         assert!(events.iter().all(|event| event["actor"]["kind"] == "anonymous"));
         events.len()
     };
-    eventually("the event of the flood", || anonymous(&keyward) > 0);
-    // One per minute, and the flood may have seen a minute end.
-    let minutes = anonymous(&keyward);
-    assert!(minutes <= 2, "{minutes} events of one source");
-    assert_eq!(keyward.store_keys("e:").len(), events + minutes, "and no other event");
+    eventually("the event of the flood", || anonymous("admin.refuse") > 0);
+    eventually("the alarm of the flood", || anonymous("admin.lock-out") > 0);
+    // One of each per minute, and the flood may have seen a minute end.
+    let minutes = anonymous("admin.refuse");
+    let alarms = anonymous("admin.lock-out");
+    assert!(minutes <= 2 && alarms <= minutes, "{minutes} events and {alarms} alarms of one source");
+    assert_eq!(keyward.store_keys("e:").len(), events + minutes + alarms, "and no other event");
     let integrators = keyward.store_keys("c:tree:").len();
     let left = counters(&keyward) - counted;
     assert!(left <= minutes + integrators, "{left} counters, of which {integrators} are the integrator's");
