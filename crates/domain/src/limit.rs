@@ -6,7 +6,9 @@
 
 use crate::error::FieldError;
 use crate::schema::{impl_schema, text};
+use crate::text::is_plain_name;
 use crate::timestamp::{Month, Timestamp};
+use crate::token::CRC;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -22,7 +24,6 @@ pub const WINDOW_S_MAX: u32 = 24 * 3600;
 pub const COST_MAX: u32 = 1_000_000;
 
 const DAY_S: i64 = 24 * 3600;
-const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 
 /// A limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,11 +198,7 @@ impl GivenLimit {
 
     fn check(&self, field: &str) -> Result<Limit, Vec<FieldError>> {
         let mut errors = Vec::new();
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-');
-        let is_name = (1..=NAME_BYTES_MAX).contains(&self.name.len())
-            && self.name.bytes().all(plain)
-            && self.name.starts_with(|c: char| c.is_ascii_alphanumeric());
-        if !is_name {
+        if !is_plain_name(&self.name, NAME_BYTES_MAX) {
             errors.push(FieldError::new(
                 format!("{field}.name"),
                 "is no limit's name",

@@ -4,6 +4,7 @@
 use crate::error::FieldError;
 use crate::id::KeyId;
 use crate::schema::{impl_schema, text};
+use crate::text::is_plain_name;
 use serde::{Deserialize, Serialize};
 
 /// The most slots of one application.
@@ -35,9 +36,7 @@ pub struct Route {
 /// # Errors
 /// A [`FieldError`] for `field`.
 pub fn check_slot(field: &str, slot: &str) -> Result<(), FieldError> {
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-');
-    let fits = (1..=SLOT_BYTES_MAX).contains(&slot.len()) && slot.bytes().all(plain);
-    if fits && slot.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+    if is_plain_name(slot, SLOT_BYTES_MAX) {
         Ok(())
     } else {
         Err(FieldError::new(field, "is no slot's name", "1 to 64 of `[a-z0-9._-]`, a letter or digit first"))

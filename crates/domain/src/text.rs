@@ -94,6 +94,14 @@ pub fn cut(text: &str, bytes_max: usize) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
+/// Whether a text is a name that programs use as well: 1 to `bytes_max` of `[a-z0-9._-]`, beginning with a letter or digit.
+pub(crate) fn is_plain_name(text: &str, bytes_max: usize) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-');
+    (1..=bytes_max).contains(&text.len())
+        && text.bytes().all(plain)
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,7 +21,7 @@ const VERSION_WIDTH: usize = 2;
 const CHECK_WIDTH: usize = 6;
 const BODY_LENGTH: usize = WIDTH_16_BYTES + VERSION_WIDTH + WIDTH_32_BYTES + CHECK_WIDTH;
 /// CRC-32 as in zip and Ethernet (ISO-HDLC in the RevEng catalogue).
-const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+pub(crate) const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 
 /// What a well-formed token says of itself. The secret stays in the text: only the MAC over the whole of it is ever compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
