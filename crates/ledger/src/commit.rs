@@ -180,11 +180,6 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Writes<'_, K, C, R> {
         self.record(webhook);
     }
 
-    /// A webhook changes or is retired, in its turn.
-    pub fn webhook(&mut self, webhook: &Webhook, turn: Turn) {
-        self.change(webhook, turn);
-    }
-
     /// The progress of delivery and a queue change, in their turn. No event names them: they are kept beside the log.
     pub fn delivery(&mut self, mut delivery: Delivery, queue: Option<&Queue>, turn: Turn) {
         delivery.revision = turn.revision();

@@ -10,8 +10,7 @@ use crate::ledger::Ledger;
 use keyward_domain::application::{Application, Details, NameOwner};
 use keyward_domain::issuing::Issuing;
 use keyward_domain::ports::{Clock, Rng};
-use keyward_domain::webhook::Webhook;
-use keyward_domain::{ApplicationId, Code, Error, Result, WebhookId};
+use keyward_domain::{ApplicationId, Code, Error, Result};
 use keyward_records::{KvCount, KvRead, NameRecord, Revised, names};
 
 /// How long a writer waits for each of up to [`SILENT_COUNT`] predecessors that have not written, in milliseconds of the
@@ -126,14 +125,6 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
             .await?;
         let (application, details) = found.ok_or_else(|| Error::not_found("application"))?;
         Ok((turn, application, details))
-    }
-
-    /// A turn at a webhook's record, and the record as it stands.
-    ///
-    /// # Errors
-    /// As [`Ledger::turn_at`].
-    pub async fn webhook_turn(&self, id: WebhookId) -> Result<(Turn, Webhook)> {
-        self.turn_at(id).await
     }
 
     /// A turn at the record `store_key` that says who holds a name, and the record as it stands. An unknown name stands at

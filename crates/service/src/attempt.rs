@@ -10,7 +10,7 @@ use keyward_domain::event::{Action, EventId, Outcome, Target};
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::{ApplicationId, Error, KeyId, PolicyId, Result, RoleId, Timestamp, WebhookId};
 use keyward_ledger::{Begun, Draft, IdempotentRequest, KvWrite, Receipt, Replay, Reservation, Turn, Writes};
-use keyward_records::{Delivery, KvCount, KvRead};
+use keyward_records::{KvCount, KvRead};
 use std::cell::{Cell, RefCell};
 
 /// One attempt.
@@ -118,10 +118,6 @@ impl Attempt {
     /// A record whose turn the attempt took stays as it is: it is written so where the attempt is refused.
     pub(crate) fn unused(&self, record: impl Into<InTurn>, turn: Turn) {
         self.unused.borrow_mut().push(Held::in_turn(record, turn));
-    }
-
-    pub(crate) fn unused_delivery(&self, delivery: Delivery, turn: Turn) {
-        self.unused(delivery, turn);
     }
 
     /// The reservation of an idempotent attempt, for its commit.

@@ -1,9 +1,10 @@
 //! Dead letters: what could not be delivered to webhooks, listed by what hangs on it, tried anew, or given up.
 
 use crate::attempt::Attempt;
+use crate::edit::require_living;
 use crate::list::{List, Page};
 use crate::service::Service;
-use crate::webhooks::{reaches, require_kept};
+use crate::webhooks::reaches;
 use keyward_domain::announcement::{MessageId, Type};
 use keyward_domain::application::Importance;
 use keyward_domain::delivery::{DeadLetter, DeathCause, Queue, impact};
@@ -189,7 +190,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         asked: &ReplayRequest,
     ) -> Result<DeadLettersView> {
         let webhook = self.visible_webhook(attempt, scope::WEBHOOKS_WRITE, id).await?;
-        require_kept(&webhook)?;
+        require_living(&webhook)?;
         if webhook.disabled {
             return Err(Error::new(Code::StateConflict, "the webhook is disabled; enable it first"));
         }
@@ -241,7 +242,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         }
         let (turn, mut delivery, mut queue) = self.queue_turn(webhook.id).await?;
         if !has_it(&queue) {
-            attempt.unused_delivery(delivery, turn);
+            attempt.unused(delivery, turn);
             return Err(no_such());
         }
         let (moved, detail) = change(&mut queue, event);

@@ -5,8 +5,9 @@
 //! that died had taken is sent again. So a message comes at least once, always under the same id.
 
 use crate::attempt::Attempt;
+use crate::edit::require_living;
 use crate::service::Service;
-use crate::webhooks::{require_kept, written_by};
+use crate::webhooks::written_by;
 use keyward_crypto::webhook::signature;
 use keyward_domain::announcement::{Announcement, MessageId, Type};
 use keyward_domain::delivery::{
@@ -449,7 +450,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         if !self.read().webhook(id).await?.is_some_and(|webhook| webhook.is_open()) {
             return Ok(());
         }
-        let (turn, mut webhook) = self.ledger.webhook_turn(id).await?;
+        let (turn, mut webhook) = self.ledger.turn_at::<Webhook>(id).await?;
         let (was_open, previous) = (webhook.is_open(), webhook.event);
         webhook.disabled = true;
         webhook.revision = turn.revision();
@@ -467,7 +468,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         self.ledger
             .commit(vec![draft], |tickets, writes| {
                 written_by(&mut webhook, was_open, tickets.event(0));
-                writes.webhook(&webhook, turn);
+                writes.change(&webhook, turn);
                 Ok(())
             })
             .await?;
@@ -486,7 +487,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         targets: Targets,
     ) -> Result<WebhookTestView> {
         let webhook = self.visible_webhook(attempt, scope::WEBHOOKS_WRITE, id).await?;
-        require_kept(&webhook)?;
+        require_living(&webhook)?;
         let draft = attempt.draft(Outcome::Done, None, Some(webhook.event));
         let event = self.commit(attempt, vec![draft], |tickets, _| Ok(tickets.event(0))).await?;
         let found = self.read().event(event).await?.ok_or_else(Error::store_unavailable)?;

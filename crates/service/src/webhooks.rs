@@ -541,7 +541,3 @@ fn missing(pattern: &'static str, application: ApplicationId) -> Scope {
         application => Scope::fixed(pattern).at(application),
     }
 }
-
-pub(crate) fn require_kept(webhook: &Webhook) -> Result<()> {
-    require_living(webhook)
-}
