@@ -2,7 +2,7 @@
 
 use crate::error::FieldError;
 use crate::schema::impl_schema;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use utoipa::openapi::{ArrayBuilder, ObjectBuilder, Type};
@@ -75,10 +75,17 @@ impl_schema!(
 );
 
 fn parse_network(text: &str) -> Option<IpNet> {
-    if let Ok(network) = text.parse::<IpNet>() {
-        return Some(network.trunc());
-    }
-    text.parse::<IpAddr>().ok().map(|address| IpNet::from(address.to_canonical()))
+    text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok().map(canonical)
+}
+
+/// A network in its one spelling: without bits of a host, and as one of IPv4 where it stands for one (`::ffff:192.0.2.0/120`), since
+/// that is how addresses are compared.
+fn canonical(network: IpNet) -> IpNet {
+    let network = network.trunc();
+    let IpNet::V6(v6) = network else { return network };
+    let mapped = v6.network().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));
+    let v4 = mapped.and_then(|(address, length)| Ipv4Net::new(address, length).ok());
+    v4.map_or(network, IpNet::V4)
 }
 
 /// The peer's address out of the runtime's `spin-client-addr` (`address:port`), `::ffff:` normalised.
@@ -172,18 +179,33 @@ mod tests {
 
     #[test]
     fn rules() {
-        let rule = rule(&["192.0.2.0/24", "2001:db8::/32", "198.51.100.7"]);
+        let some = rule(&["192.0.2.0/24", "2001:db8::/32", "198.51.100.7"]);
         for inside in ["192.0.2.1", "2001:db8::1", "198.51.100.7", "::ffff:192.0.2.9"] {
-            assert!(rule.allows(Some(ip(inside))), "{inside}");
+            assert!(some.allows(Some(ip(inside))), "{inside}");
         }
         for outside in ["192.0.3.1", "2001:db9::1", "198.51.100.8", "::1"] {
-            assert!(!rule.allows(Some(ip(outside))), "{outside}");
+            assert!(!some.allows(Some(ip(outside))), "{outside}");
         }
-        assert!(!rule.allows(None));
+        assert!(!some.allows(None));
         assert!(NetworkRule::default().allows(None));
         let errors =
             NetworkRule::parse("network", &["10.0.0.0/8", "10.0.0.0/33", "home"]).expect_err("two are wrong");
         assert_eq!(errors.len(), 2);
+    }
+
+    #[test]
+    fn a_network_has_one_spelling() {
+        for (written, means) in [
+            ("192.0.2.77/24", "192.0.2.0/24"),
+            ("::ffff:192.0.2.0/120", "192.0.2.0/24"),
+            ("::ffff:198.51.100.7", "198.51.100.7/32"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("2001:DB8::1/32", "2001:db8::/32"),
+        ] {
+            assert_eq!(rule(&[written]), rule(&[means]), "{written}");
+        }
+        let six = rule(&["::/0"]);
+        assert!(six.contains(ip("2001:db8::1")) && !six.contains(ip("192.0.2.1")), "IPv6 alone");
     }
 
     #[test]
