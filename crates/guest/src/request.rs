@@ -238,13 +238,7 @@ impl Incoming {
             // Comparison is strong (RFC 9110 section 13.1.1), and no tag of ours is weak.
             Ok(text) if text.starts_with("W/") => Err(wrong("is a weak tag")),
             Ok(text) if text.contains(',') => Err(wrong("names several tags")),
-            Ok(text) => text
-                .strip_prefix('"')
-                .and_then(|rest| rest.strip_suffix('"'))
-                .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
-                .and_then(|digits| digits.parse().ok())
-                .map(Some)
-                .ok_or_else(|| wrong("is not valid")),
+            Ok(text) => revision_of(text).map(Some).ok_or_else(|| wrong("is not valid")),
             Err(_) => Err(wrong("is not valid")),
         }
     }
@@ -253,8 +247,7 @@ impl Incoming {
     pub fn if_none_match(&self) -> Option<u64> {
         let value = self.headers.single(Field::IfNoneMatch).ok()??;
         let text = std::str::from_utf8(value).ok()?.trim();
-        let text = text.strip_prefix("W/").unwrap_or(text);
-        text.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
+        revision_of(text.strip_prefix("W/").unwrap_or(text))
     }
 
     /// The body, at most [`BODY_BYTES_MAX`]; reading stops there. It can be had once.
@@ -310,6 +303,12 @@ impl Incoming {
             )),
         }
     }
+}
+
+/// The revision that a tag of ours names. Tags compare by their text, so no other spelling of the number is one.
+fn revision_of(tag: &str) -> Option<u64> {
+    let digits = tag.strip_prefix('"')?.strip_suffix('"')?;
+    digits.parse().ok().filter(|revision: &u64| revision.to_string() == digits)
 }
 
 async fn read(request: types::Request) -> Result<Zeroizing<Vec<u8>>> {
@@ -400,13 +399,23 @@ mod tests {
         );
         assert_eq!(with(&[("if-match", "\"7\"")]).if_match(), Ok(Some(7)));
         assert_eq!(with(&[("if-match", "*")]).if_match(), Ok(None));
-        for bad in ["7", "W/\"7\"", "\"x\"", "\"\"", "\"+7\"", "\"1\", \"2\""] {
+        for bad in ["7", "W/\"7\"", "\"x\"", "\"\"", "\"+7\"", "\"07\"", "\"1\", \"2\""] {
             assert_eq!(
                 with(&[("if-match", bad)]).if_match().map_err(|e| e.code),
                 Err(Code::InvalidParameter),
                 "{bad}"
             );
         }
+    }
+
+    #[test]
+    fn a_tag_that_the_client_has_is_ours_or_none() {
+        for (tag, revision) in
+            [("\"7\"", Some(7)), ("W/\"7\"", Some(7)), ("\"+7\"", None), ("\"07\"", None), ("*", None)]
+        {
+            assert_eq!(with(&[("if-none-match", tag)]).if_none_match(), revision, "{tag}");
+        }
+        assert_eq!(with(&[("if-none-match", "\"7\""), ("if-none-match", "\"8\"")]).if_none_match(), None);
     }
 
     /// Requests made of plain data never wait.
