@@ -3,6 +3,7 @@
 
 mod client;
 mod load;
+mod peers;
 mod report;
 mod scale;
 mod stage;
@@ -53,6 +54,12 @@ pub struct Options {
     /// The bare components alone
     #[arg(long)]
     floor: bool,
+    /// Other products that check API keys instead, side by side with this one; installs them into target/peers
+    #[arg(long, conflicts_with = "floor")]
+    peers: bool,
+    /// With --peers: write docs/peers.md and docs/peers.svg anew
+    #[arg(long, requires = "peers")]
+    write_docs: bool,
     /// Measure what was built before
     #[arg(long)]
     no_build: bool,
@@ -78,6 +85,9 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         }
         build::components(&mut journal, &build::BENCH_COMPONENTS)?;
     }
+    if options.peers {
+        return peers::run(&options);
+    }
 
     let cast = if options.floor { Cast::Floor } else { Cast::Keyward };
     let stage = Stage::set(cast, "keys")?;
@@ -94,14 +104,24 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         scale.map_or(Ok(()), Scale::clear)?;
     }
     print!("{}", report.render());
+    conclude(&options, &report.to_json(), report.has_wrong_answers(), &report.bars())
+}
+
+/// Writes the figures where they were asked for; an error where they say nothing, or where a bar was missed.
+fn conclude(
+    options: &Options,
+    figures: &Value,
+    has_wrong_answers: bool,
+    bars: &[report::Bar],
+) -> anyhow::Result<()> {
     if let Some(path) = &options.json {
-        let text = serde_json::to_string_pretty(&report.to_json())?;
+        let text = serde_json::to_string_pretty(figures)?;
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    if report.has_wrong_answers() {
+    if has_wrong_answers {
         bail!("some answers were of another status than expected: the figures say nothing");
     }
-    let missed = report.bars().iter().filter(|bar| bar.is_met() == Some(false)).count();
+    let missed = bars.iter().filter(|bar| bar.is_met() == Some(false)).count();
     if missed > 0 { bail!("{missed} bars missed") } else { Ok(()) }
 }
 
@@ -158,7 +178,18 @@ fn round_length(options: &Options) -> Duration {
     Duration::from_secs(options.seconds) / ROUNDS
 }
 
-/// The cases that change nothing, interleaved, every other round backwards. The round before the first warms up.
+/// The same for a round that is numbered: the one before the first only warms up.
+fn length(options: &Options, round: u32) -> Duration {
+    if round == 0 { round_length(options) / 4 } else { round_length(options) }
+}
+
+/// In which order a round takes `count` sides: every other one backwards, so that none is always the one after the same other.
+fn order(round: u32, count: usize) -> Vec<usize> {
+    let forwards = 0..count;
+    if round.is_multiple_of(2) { forwards.collect() } else { forwards.rev().collect() }
+}
+
+/// The cases that change nothing, interleaved.
 async fn checks(
     options: &Options,
     host: &Host,
@@ -168,13 +199,10 @@ async fn checks(
     for connections in &options.connections {
         for round in 0..=ROUNDS {
             eprintln!("checks at {connections} connections, round {round} of {ROUNDS}");
-            let forwards: Vec<usize> = (0..cases.len()).collect();
-            let order: Vec<usize> =
-                if round % 2 == 0 { forwards } else { forwards.into_iter().rev().collect() };
-            for place in order {
+            for place in order(round, cases.len()) {
                 let Some((name, workload)) = cases.get(place) else { continue };
-                let length = if round == 0 { round_length(options) / 4 } else { round_length(options) };
-                let measured = drive(host.address, *connections, length, Rc::clone(workload)).await?;
+                let measured =
+                    drive(host.address, *connections, length(options, round), Rc::clone(workload)).await?;
                 if round > 0 {
                     note(report, *connections, place, name, &measured)?;
                 }

@@ -245,30 +245,12 @@ impl Report {
         // With the bare components alone there is nothing to hold against a bar.
         if self.bars().iter().any(|bar| bar.seen.is_some()) {
             text.push('\n');
-            text.push_str(&self.render_bars());
+            text.push_str(&render_bars(&self.bars()));
         }
         for missing in &self.missing {
             text.push_str(&format!("\n  {}: {missing}\n", paint(Colour::Yellow, "not measured")));
         }
         text
-    }
-
-    fn render_bars(&self) -> String {
-        let mut bars = Table::new(&["bar", "seen", "wanted", ""]);
-        for bar in self.bars() {
-            let sign = if bar.is_minimum { ">=" } else { "<=" };
-            bars.row([
-                bar.what.clone(),
-                bar.seen.map_or("-".to_owned(), |seen| format!("{seen:.2}")),
-                format!("{sign} {:.2}", bar.bar),
-                match bar.is_met() {
-                    Some(true) => paint(Colour::Green, "met"),
-                    Some(false) => paint(Colour::Red, "MISSED"),
-                    None => paint(Colour::Yellow, "not measured"),
-                },
-            ]);
-        }
-        bars.render()
     }
 
     /// The same for a program. Units are in the names.
@@ -290,19 +272,40 @@ impl Report {
                 })
             })
             .collect();
-        let bars: Vec<Value> = self
-            .bars()
-            .iter()
-            .map(|bar| json!({ "what": bar.what, "seen": bar.seen, "bar": bar.bar, "is_minimum": bar.is_minimum, "met": bar.is_met() }))
-            .collect();
         let ticks: Vec<Value> = self
             .ticks
             .iter()
             .map(|tick| json!({ "keys": tick.keys, "offered": tick.offered, "store_calls": tick.calls }))
             .collect();
         let sizes: BTreeMap<&str, u64> = self.sizes_bytes.iter().copied().collect();
-        json!({ "rows": rows, "store_calls_per_request": self.calls, "ticks": ticks, "sizes_bytes": sizes, "bars": bars, "not_measured": self.missing })
+        json!({ "rows": rows, "store_calls_per_request": self.calls, "ticks": ticks, "sizes_bytes": sizes, "bars": bars_to_json(&self.bars()), "not_measured": self.missing })
     }
+}
+
+/// Bars as a table.
+pub fn render_bars(bars: &[Bar]) -> String {
+    let mut table = Table::new(&["bar", "seen", "wanted", ""]);
+    for bar in bars {
+        let sign = if bar.is_minimum { ">=" } else { "<=" };
+        table.row([
+            bar.what.clone(),
+            bar.seen.map_or("-".to_owned(), |seen| format!("{seen:.2}")),
+            format!("{sign} {:.2}", bar.bar),
+            match bar.is_met() {
+                Some(true) => paint(Colour::Green, "met"),
+                Some(false) => paint(Colour::Red, "MISSED"),
+                None => paint(Colour::Yellow, "not measured"),
+            },
+        ]);
+    }
+    table.render()
+}
+
+/// Bars for a program.
+pub fn bars_to_json(bars: &[Bar]) -> Vec<Value> {
+    bars.iter()
+        .map(|bar| json!({ "what": bar.what, "seen": bar.seen, "bar": bar.bar, "is_minimum": bar.is_minimum, "met": bar.is_met() }))
+        .collect()
 }
 
 #[cfg(test)]

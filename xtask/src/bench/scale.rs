@@ -11,7 +11,7 @@ use super::load::drive;
 use super::report::{Report, SCALE_FROM, Tick};
 use super::stage::{Cast, Host, Stage, Telling};
 use super::workloads::{self, Claimed};
-use super::{Options, ROUNDS, by_operation, note, round_length};
+use super::{Options, ROUNDS, by_operation, length, note, order};
 
 /// Keys of the store that the other is measured against.
 const FEW: usize = 1_000;
@@ -68,15 +68,14 @@ pub async fn measure(options: &Options, scale: &Scale, report: &mut Report) -> a
     for connections in &options.connections {
         for round in 0..=ROUNDS {
             eprintln!("few and many keys at {connections} connections, round {round} of {ROUNDS}");
-            let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
-            for side in order {
+            for side in order(round, hosts.len()) {
                 let (Some(host), Some(workload), Some(name)) =
                     (hosts.get(side), workloads.get(side), names.get(side))
                 else {
                     continue;
                 };
-                let length = if round == 0 { round_length(options) / 4 } else { round_length(options) };
-                let measured = drive(host.address, *connections, length, Rc::clone(workload)).await?;
+                let measured =
+                    drive(host.address, *connections, length(options, round), Rc::clone(workload)).await?;
                 if round > 0 {
                     note(report, *connections, SCALE_FROM + side, name, &measured)?;
                 }

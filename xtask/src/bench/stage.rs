@@ -164,6 +164,11 @@ impl Host {
         }
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Forgets the store calls counted so far.
     pub async fn reset_calls(&self) -> anyhow::Result<()> {
         let control = self.control.context("the host was started without its control interface")?;
@@ -235,13 +240,15 @@ impl Drop for Host {
     }
 }
 
-async fn ask(address: SocketAddr, request: &[u8]) -> anyhow::Result<(u16, Vec<u8>)> {
+/// One request on a connection of its own: status and body of the answer.
+pub async fn ask(address: SocketAddr, request: &[u8]) -> anyhow::Result<(u16, Vec<u8>)> {
     let answer =
         tokio::time::timeout(Duration::from_secs(30), Connection::new(address).exchange(request)).await??;
     Ok((answer.status, answer.body))
 }
 
-fn free_address() -> anyhow::Result<SocketAddr> {
+/// An address on this machine that nobody listens on.
+pub fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 

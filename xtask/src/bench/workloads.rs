@@ -12,11 +12,25 @@ use super::load::Workload;
 /// The scope that every key of the bench holds and every check asks for.
 const SCOPE: &str = "bench:read";
 
+/// What a gateway asks for each partner request.
+pub const AUTHORIZE: &str = "/v1/authorize?scope=bench:read";
+
 /// A request with or without a body; `bearer` goes into `Authorization`.
 pub fn request(method: &str, target: &str, bearer: Option<&str>, body: Option<&Value>) -> Rc<[u8]> {
+    let credential = bearer.map(|token| ("Authorization", format!("Bearer {token}")));
+    request_with(method, target, credential, body)
+}
+
+/// The same for whoever takes the credential in another header, or under another scheme.
+pub fn request_with(
+    method: &str,
+    target: &str,
+    credential: Option<(&str, String)>,
+    body: Option<&Value>,
+) -> Rc<[u8]> {
     let mut text = format!("{method} {target} HTTP/1.1\r\nHost: bench\r\n");
-    if let Some(token) = bearer {
-        text.push_str(&format!("Authorization: Bearer {token}\r\n"));
+    if let Some((name, value)) = credential {
+        text.push_str(&format!("{name}: {value}\r\n"));
     }
     match body {
         Some(body) => {
@@ -199,10 +213,9 @@ pub fn three_read(keys: &[Claimed]) -> anyhow::Result<Rc<dyn Workload>> {
     Ok(Rotation::new(requests, 204))
 }
 
-/// What a gateway asks for each partner request.
+/// The question of a gateway, key by key.
 pub fn authorize(keys: &[Claimed]) -> Rc<dyn Workload> {
-    let target = format!("/v1/authorize?scope={SCOPE}");
-    Rotation::new(keys.iter().map(|key| request("GET", &target, Some(&key.token), None)).collect(), 204)
+    Rotation::new(keys.iter().map(|key| request("GET", AUTHORIZE, Some(&key.token), None)).collect(), 204)
 }
 
 /// The same question asked with a body, by a caller with a key of its own.
