@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -13,6 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::http::{Connection, Reply, Request};
+use crate::network::TestHost;
 use crate::programs;
 use crate::redis::RedisServer;
 
@@ -48,6 +49,7 @@ pub struct Setup {
     is_on_redis: bool,
     is_ticking: bool,
     has_witness: bool,
+    on_host: Option<Arc<TestHost>>,
     runtime_config: String,
     variables: Vec<(String, String)>,
 }
@@ -60,6 +62,7 @@ impl Setup {
             is_on_redis: false,
             is_ticking: false,
             has_witness: false,
+            on_host: None,
             runtime_config: String::new(),
             variables: Vec::new(),
         }
@@ -103,6 +106,12 @@ impl Setup {
     pub fn by_command(mut self) -> Self {
         self.program = Program::Command;
         self
+    }
+
+    /// On a host of the test's.
+    #[must_use]
+    pub fn on_host(self, host: &Arc<TestHost>) -> Self {
+        Self { on_host: Some(Arc::clone(host)), ..self }
     }
 
     /// With another variable.
@@ -274,11 +283,15 @@ impl Stage {
         let own = self.folder.path().join(MANIFEST);
         let manifest = if own.exists() { own } else { programs::manifest() };
         command.arg("--from").arg(manifest).arg("--state-dir").arg(state);
-        command.args(["--listen", "127.0.0.1:0"]).args(self.runtime_config());
+        let address = self.setup.on_host.as_ref().map_or(Ipv4Addr::LOCALHOST, |host| host.address());
+        command.arg("--listen").arg(format!("{address}:0")).args(self.runtime_config());
         for (name, value) in &self.setup.variables {
             command.args(["--variable", &format!("{name}={value}")]);
         }
-        command
+        match &self.setup.on_host {
+            Some(host) => host.inside(&command),
+            None => command,
+        }
     }
 
     fn run(&self, advanced_ms: u64) -> Running {
@@ -290,15 +303,15 @@ impl Stage {
     }
 }
 
-struct Running {
-    address: SocketAddr,
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
     control: Option<SocketAddr>,
     child: Child,
 }
 
 impl Running {
     /// Starts a host and takes the line with its addresses.
-    fn start(mut command: Command, log_path: &Path) -> Self {
+    pub(crate) fn start(mut command: Command, log_path: &Path) -> Self {
         let log = File::options().create(true).append(true).open(log_path).unwrap();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap();
@@ -409,6 +422,11 @@ impl Keyward {
     /// The Redis server below, if there is one.
     pub fn redis(&self) -> Option<&RedisServer> {
         self.redis.as_ref()
+    }
+
+    /// The same, to stop and start it while others ask.
+    pub fn take_redis(&mut self) -> Option<RedisServer> {
+        self.redis.take()
     }
 
     /// The same, to stop and start it.

@@ -13,14 +13,18 @@ pub mod admin;
 pub mod browser;
 pub mod control;
 pub mod document;
+pub mod edge;
+pub mod figures;
 pub mod gateway;
 pub mod holes;
 pub mod http;
 pub mod keyward;
 pub mod load;
+pub mod network;
 pub mod pasted;
 pub mod programs;
 pub mod redis;
+pub mod relay;
 pub mod store_copy;
 
 pub use http::{Connection, Reply, Request};

@@ -9,13 +9,15 @@ use anyhow::{Context, bail};
 use crate::steps::{self, Journal};
 
 /// Debian's, with the package that holds each: the other store, two gateways, what drives a browser (its package brings Chromium
-/// along), and what gives a program another time.
-const DEBIAN: [(&str, &str); 5] = [
+/// along), what gives a program another time, and what makes hosts with links that can be cut.
+const DEBIAN: [(&str, &str); 7] = [
     ("redis-server", "redis-server"),
     ("nginx", "nginx"),
     ("caddy", "caddy"),
     ("chromedriver", "chromium-driver"),
     ("faketime", "faketime"),
+    ("ip", "iproute2"),
+    ("nft", "nftables"),
 ];
 
 /// Where a package manager puts them: `/usr/sbin` is in no ordinary user's path.
@@ -61,7 +63,7 @@ fn libraries() -> impl Iterator<Item = PathBuf> {
 
 /// Installs what is missing.
 pub fn install(journal: &mut Journal) {
-    journal.step("redis-server, nginx, caddy, chromium and faketime", || need(&DEBIAN));
+    journal.step("programs of Debian's", || need(&DEBIAN));
     for program in CARRIED {
         // Without the package index everything else can still be tested; what is installed needs no index.
         journal.attempt(program.name, "its tests are left out", || install_carried(&program));

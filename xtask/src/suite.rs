@@ -2,7 +2,7 @@
 //! Every step is taken even after one failed, so that one run shows all that is wrong; it needs no standard input.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
@@ -41,16 +41,26 @@ enum Part {
 }
 
 /// A test program that cargo built.
-struct TestProgram {
+pub struct TestProgram {
     /// The folder of its package: what a test takes for its working directory.
     folder: PathBuf,
-    name: String,
+    /// What cargo calls it.
+    pub name: String,
     path: PathBuf,
+}
+
+impl TestProgram {
+    /// Runs it as cargo would.
+    pub fn command(&self) -> Command {
+        let mut command = steps::command(&self.path);
+        command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder).stdin(Stdio::null());
+        command
+    }
 }
 
 /// Builds the native packages and their tests, all in one go (see `NATIVE_PACKAGES`), and tells where the tests are. Each package has a test of
 /// its program, so that the programs are built as well; by themselves they would be built out of other features, wasmtime and all once more.
-fn build_tests() -> anyhow::Result<Vec<TestProgram>> {
+pub fn build_tests() -> anyhow::Result<Vec<TestProgram>> {
     let mut cargo = build::on_native("test");
     cargo.args(["--no-run", "--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
     let output = cargo.output().context("cannot start `cargo test --no-run`")?;
@@ -80,8 +90,7 @@ fn run_tests(programs: &[TestProgram], package: &str, left_out: &[&str]) -> anyh
     let mut failed = Vec::new();
     for program in programs.iter().filter(|program| program.folder == *folder) {
         eprintln!("    {package}: {}", program.name);
-        let mut command = steps::command(&program.path);
-        command.current_dir(folder).env("CARGO_MANIFEST_DIR", folder).stdin(Stdio::null());
+        let mut command = program.command();
         command.args(left_out.iter().flat_map(|name| ["--skip", name]));
         if steps::must(&mut command).is_err() {
             failed.push(program.name.as_str());

@@ -4,6 +4,7 @@
 mod client;
 mod load;
 mod peers;
+mod replica;
 mod report;
 mod scale;
 mod stage;
@@ -169,7 +170,10 @@ async fn measure(
             report.missing.push("many keys against a thousand, and a tick beside them: --many 0".to_owned())
         }
     }
-    report.missing.push("revocation at a replica".to_owned());
+    match replica::measure() {
+        Ok(lag) => report.replica = Some(lag),
+        Err(error) => report.missing.push(format!("revocation at a replica: {error:#}")),
+    }
     Ok(report)
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::load::Measured;
+use super::replica::Lag;
 use crate::build;
 use crate::steps::{Colour, paint};
 use crate::table::Table;
@@ -28,6 +29,9 @@ pub const MANY_KEYS_MIN: f64 = 0.9;
 /// Store calls of a tick beside 1,000,000 keys against one beside 1,000, with as many due: the lists that it reads are longer by a page.
 pub const TICK_CALLS_MAX: f64 = 1.2;
 
+/// Until 99 of 100 revocations are seen at a replica 100 ms away, in milliseconds.
+pub const REPLICA_P99_MS_MAX: f64 = 500.0;
+
 /// Where in the order of measuring the cases begin that commit, or run beside commits.
 pub const COMMITS_FROM: usize = 10;
 /// Where those begin that are measured with few keys and with many.
@@ -48,6 +52,8 @@ pub struct Report {
     pub calls: Calls,
     /// A tick beside few keys and one beside many.
     pub ticks: Vec<Tick>,
+    /// Revocations as a replica sees them.
+    pub replica: Option<Lag>,
     /// Package and bytes.
     pub sizes_bytes: Vec<(&'static str, u64)>,
     /// What could not be measured, and why.
@@ -151,6 +157,12 @@ impl Report {
             bar: TICK_CALLS_MAX,
             is_minimum: false,
         });
+        bars.push(Bar {
+            what: "revocation seen at a replica 100 ms away, p99 in ms".to_owned(),
+            seen: self.replica.as_ref().map(|lag| lag.p99_ms),
+            bar: REPLICA_P99_MS_MAX,
+            is_minimum: false,
+        });
         // One increment for the event, one more where an existing record changes; nobody sends an Idempotency-Key here.
         // A claim changes a record and, before that, takes the ticket that decides who mints.
         for (case, increments) in [("issue", 1.0), ("claim", 3.0), ("revoke", 1.0)] {
@@ -236,6 +248,16 @@ impl Report {
             text.push('\n');
             text.push_str(&ticks.render());
         }
+        if let Some(Lag { revocations, delay_ms, p50_ms, p99_ms, max_ms }) = &self.replica {
+            let mut lag =
+                Table::new(&["revocations seen at a replica", "delay ms", "p50 ms", "p99 ms", "max ms"]);
+            lag.row(
+                std::iter::once(revocations.to_string())
+                    .chain([delay_ms, p50_ms, p99_ms, max_ms].map(|ms| format!("{ms:.1}"))),
+            );
+            text.push('\n');
+            text.push_str(&lag.render());
+        }
         let mut sizes = Table::new(&["component", "KB"]);
         for (name, bytes) in &self.sizes_bytes {
             sizes.row([(*name).to_owned(), format!("{:.1}", build::kilobytes(*bytes))]);
@@ -277,8 +299,11 @@ impl Report {
             .iter()
             .map(|tick| json!({ "keys": tick.keys, "offered": tick.offered, "store_calls": tick.calls }))
             .collect();
+        let replica = self.replica.as_ref().map(|lag| {
+            json!({ "revocations": lag.revocations, "delay_ms": lag.delay_ms, "p50_ms": lag.p50_ms, "p99_ms": lag.p99_ms, "max_ms": lag.max_ms })
+        });
         let sizes: BTreeMap<&str, u64> = self.sizes_bytes.iter().copied().collect();
-        json!({ "rows": rows, "store_calls_per_request": self.calls, "ticks": ticks, "sizes_bytes": sizes, "bars": bars_to_json(&self.bars()), "not_measured": self.missing })
+        json!({ "rows": rows, "store_calls_per_request": self.calls, "ticks": ticks, "revocation_at_replica": replica, "sizes_bytes": sizes, "bars": bars_to_json(&self.bars()), "not_measured": self.missing })
     }
 }
 
