@@ -1,7 +1,6 @@
 //! `cargo xtask lint`: formatting, the floors, clippy, licences and sources of dependencies.
 //! It changes no file.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::bail;
@@ -11,6 +10,7 @@ use crate::build::{self, WASM_TARGET};
 use crate::floors;
 use crate::metadata::{Member, Workspace};
 use crate::steps::{self, Journal, Outcome};
+use crate::tools;
 
 /// What to check beyond the ordinary.
 #[derive(Args)]
@@ -94,42 +94,22 @@ pub fn clippy_heavy(journal: &mut Journal) -> Outcome {
     journal.step("clippy: host and command", || clippy_on(Set::Heavy, &["--release", "--all-targets"]))
 }
 
-/// Where `--deny` installs it.
-fn own_cargo_deny() -> PathBuf {
-    steps::root().join(".tools/bin/cargo-deny")
-}
-
 /// Licences, bans and sources of every dependency. Advisories need a database that is fetched from elsewhere, so they are
 /// no part of a run that must work from the package registry alone.
 pub fn deny(journal: &mut Journal, install: bool) -> Outcome {
     const STEP: &str = "licences and sources";
-    let mut program = own_cargo_deny();
-    if !program.exists() {
-        let in_path = std::env::var_os("PATH").and_then(|path| {
-            std::env::split_paths(&path)
-                .map(|folder| folder.join("cargo-deny"))
-                .find(|candidate| candidate.exists())
-        });
-        match in_path {
-            Some(found) => program = found,
-            None if install => {
-                let installed = journal.step("install cargo-deny", || {
-                    let tools = steps::root().join(".tools");
-                    steps::must(steps::cargo(["install", "--locked", "cargo-deny", "--root"]).arg(tools))
-                });
-                if installed != Outcome::Passed {
-                    return installed;
-                }
-            }
-            None => {
-                journal.skip(
-                    STEP,
-                    "cargo-deny is not installed; `cargo xtask lint --deny` installs it into .tools",
-                );
-                return Outcome::Skipped;
-            }
+    let program = match tools::find("cargo-deny") {
+        None if install => match tools::need(journal, "cargo-deny") {
+            Ok(program) => program,
+            Err(_) => return Outcome::Failed,
+        },
+        None => {
+            let why = "cargo-deny is not installed; `cargo xtask lint --deny` installs it into .tools";
+            journal.skip(STEP, why);
+            return Outcome::Skipped;
         }
-    }
+        Some(program) => program,
+    };
     journal.step(STEP, || {
         // Warnings, duplicate versions above all, are left out: a page of them on each run would be read by nobody.
         // `cargo deny check bans` tells them.

@@ -11,6 +11,7 @@ mod programs;
 mod steps;
 mod suite;
 mod table;
+mod tools;
 mod up;
 
 use std::process::ExitCode;
