@@ -23,9 +23,12 @@ pub struct Options {
     light: bool,
 }
 
-/// `rustfmt --check` on everything.
+/// `rustfmt --check` on everything; the fuzz targets are a workspace of their own.
 pub fn format(journal: &mut Journal) -> Outcome {
-    journal.step("format", || steps::must(&mut steps::cargo(["fmt", "--all", "--check"])))
+    journal.step("format", || {
+        steps::must(&mut steps::cargo(["fmt", "--all", "--check"]))?;
+        steps::must(&mut steps::cargo(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))
+    })
 }
 
 /// The floors: one line for each broken rule.

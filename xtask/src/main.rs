@@ -4,6 +4,7 @@
 mod bench;
 mod build;
 mod floors;
+mod fuzz;
 mod lint;
 mod metadata;
 mod openapi;
@@ -33,8 +34,10 @@ enum Task {
     Up(up::Options),
     /// Formatting, clippy, the floors, licences and sources of dependencies
     Lint(lint::Options),
-    /// What CI runs: lint, native tests, build, host tests, end-to-end tests
+    /// What CI runs: lint, native tests, build, host tests, end-to-end tests; `--full` adds what takes longer
     Test(suite::Options),
+    /// Run the fuzz targets, each for a bounded time
+    Fuzz(fuzz::Options),
     /// Write docs/openapi.json anew, out of the types
     Openapi,
     /// Measure the hot path against bare components on the same host
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Task::Up(options) => up::run(options),
         Task::Lint(options) => lint::run(options),
         Task::Test(options) => suite::run(options),
+        Task::Fuzz(options) => fuzz::run(options),
         Task::Openapi => openapi::run(),
         Task::Bench(options) => bench::run(options),
     };

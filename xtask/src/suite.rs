@@ -1,4 +1,4 @@
-//! `cargo xtask test`: what CI runs, from a bare machine to the end-to-end tests.
+//! `cargo xtask test`: what CI runs, from a bare machine to the end-to-end tests; `--full` adds what takes from minutes to hours.
 //! Every step is taken even after one failed, so that one run shows all that is wrong; it needs no standard input.
 
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::build;
+use crate::fuzz;
 use crate::lint::{self, Set};
 use crate::metadata::Workspace;
 use crate::programs::{self, CARRIED};
@@ -21,6 +22,9 @@ pub struct Options {
     /// Only these steps; may repeat
     #[arg(long)]
     only: Vec<Part>,
+    /// What takes longer, too: fuzz
+    #[arg(long)]
+    full: bool,
 }
 
 /// The steps by name.
@@ -38,6 +42,22 @@ enum Part {
     Host,
     /// End to end
     E2e,
+    /// Every fuzz target for a minute
+    Fuzz,
+}
+
+impl Part {
+    /// What CI leaves out: it answers in minutes.
+    const BEYOND_CI: &[Self] = &[Self::Fuzz];
+}
+
+impl Options {
+    fn want(&self, part: Part) -> bool {
+        match self.only.as_slice() {
+            [] => self.full || !Part::BEYOND_CI.contains(&part),
+            only => only.contains(&part),
+        }
+    }
 }
 
 /// A test program that cargo built.
@@ -101,7 +121,7 @@ fn run_tests(programs: &[TestProgram], package: &str, left_out: &[&str]) -> anyh
 
 /// `cargo xtask test`.
 pub fn run(options: Options) -> anyhow::Result<()> {
-    let wanted = |part: Part| options.only.is_empty() || options.only.contains(&part);
+    let wanted = |part: Part| options.want(part);
     let mut journal = Journal::default();
     if wanted(Part::Tools) {
         programs::install(&mut journal);
@@ -167,6 +187,9 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         } else {
             journal.skip(name, "nothing to test: the build failed");
         }
+    }
+    if wanted(Part::Fuzz) {
+        fuzz::every_target(&mut journal);
     }
     eprint!("{}", journal.summary());
     if wanted(Part::Build) && is_built {
