@@ -405,4 +405,62 @@ mod tests {
             assert_eq!(kind.as_str().parse::<Type>(), Ok(*kind));
         }
     }
+
+    fn event(action: Action, outcome: Outcome) -> Event {
+        Event {
+            id: EventId { epoch: 1, seq: 42 },
+            at: Timestamp::from_unix_ms(0),
+            action,
+            outcome,
+            target: Target::default(),
+            actor: Actor { kind: ActorKind::System, key: None, principal: None },
+            source: Source::default(),
+            request: None,
+            reason: None,
+            detail: Vec::new(),
+            previous: None,
+            writes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn only_what_was_done_is_announced_and_alarms() {
+        let announced = |outcome| -> Vec<Type> {
+            Action::ALL.iter().filter_map(|action| Type::of(&event(*action, outcome))).collect()
+        };
+        // Told whatever came of it: the news is that it happened.
+        let always = [Type::PolicyBroken, Type::CredentialsRefused, Type::LockedOut, Type::EventLate];
+        assert_eq!(announced(Outcome::Refused), always);
+        let replays = [Type::RenewalReplayed, Type::PolicyBroken, Type::ClaimReplayed];
+        assert_eq!(announced(Outcome::Alarm), [&replays[..], &always[1..]].concat());
+        let mut done = announced(Outcome::Done);
+        done.sort_unstable();
+        done.dedup();
+        let never = [Type::RenewalReplayed, Type::ClaimReplayed, Type::WebhookTested];
+        let all: Vec<Type> = Type::ALL.iter().copied().filter(|kind| !never.contains(kind)).collect();
+        assert_eq!(done, all);
+    }
+
+    #[test]
+    fn a_filter_names_each_type_once_or_all() {
+        let parse = |texts: &[&str]| Filter::parse("events", texts);
+        let some = parse(&["key.issued", "key.revoked", "key.issued"]).expect("types");
+        assert_eq!(some, Filter::Some(vec![Type::KeyIssued, Type::KeyRevoked]));
+        assert!(some.wants(Type::KeyIssued) && !some.wants(Type::KeyChanged));
+        assert_eq!(parse(&["key.issued", "*"]), Ok(Filter::All));
+        assert!(Filter::All.wants(Type::KeyChanged));
+        let fields = |texts: &[&str]| -> Vec<String> {
+            parse(texts)
+                .map_or_else(|errors| errors.into_iter().map(|error| error.field).collect(), |_| Vec::new())
+        };
+        assert_eq!(fields(&["key.issued", "key.x", "**"]), ["events[1]", "events[2]"]);
+        assert_eq!(fields(&[]), ["events"]);
+        let most = vec!["*"; Type::ALL.len() + 1];
+        assert_eq!(parse(&most), Ok(Filter::All), "each type and `*`");
+        assert_eq!(fields(&[&most[..], &["*"]].concat()), ["events"]);
+        for filter in [some, Filter::All] {
+            let json = serde_json::to_string(&filter).expect("JSON");
+            assert_eq!(serde_json::from_str::<Filter>(&json).expect("its own text"), filter);
+        }
+    }
 }

@@ -139,3 +139,35 @@ impl NameOwner {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn importance_is_parsed_as_it_is_shown() {
+        let levels = [Importance::Low, Importance::Normal, Importance::High, Importance::Critical];
+        for level in levels {
+            let shown = serde_json::to_value(level).expect("a word");
+            assert_eq!(shown.as_str().and_then(Importance::parse), Some(level));
+        }
+        assert!(levels.is_sorted(), "more hangs on what comes later");
+        assert_eq!((Importance::parse(""), Importance::default()), (None, Importance::Normal));
+    }
+
+    #[test]
+    fn a_name_has_one_holder_at_a_time() {
+        let mut owner = NameOwner::default();
+        assert_eq!(owner.holder(), None);
+        for holder in [
+            Some(NameHolder::Application(ApplicationId::from_bytes([1; 16]))),
+            Some(NameHolder::Role(RoleId::from_bytes([1; 16]))),
+            Some(NameHolder::Policy(PolicyId::from_bytes([1; 16]))),
+            Some(NameHolder::Application(ApplicationId::from_bytes([2; 16]))),
+            None,
+        ] {
+            owner.give(holder);
+            assert_eq!(owner.holder(), holder);
+        }
+    }
+}

@@ -5,8 +5,8 @@ use crate::timestamp::{Timestamp, millis};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// How long a claim may be taken, in seconds.
-pub const CLAIM_LIFETIME_S: i64 = 15 * 60;
+/// How long a claim may be taken, in seconds: a quarter of an hour.
+pub const CLAIM_LIFETIME_S: i64 = 900;
 /// How long the answer to a claim may be had again with the same Idempotency-Key, in seconds.
 pub const CLAIM_REPLAY_S: i64 = 60;
 

@@ -625,4 +625,20 @@ mod tests {
         assert!(queue.take_due(START.plus_s(AGE_S_MAX), 9).is_empty());
         assert_eq!(queue.dead[0].why, DeathCause::Exhausted);
     }
+
+    #[test]
+    fn a_fault_has_a_name_and_maybe_a_status() {
+        for fault in [
+            Fault::Timeout,
+            Fault::Connection,
+            Fault::NameUnknown,
+            Fault::Tls,
+            Fault::PrivateTarget,
+            Fault::Protocol,
+        ] {
+            assert_eq!(serde_json::to_value(fault).unwrap(), fault.as_str(), "as it is stored");
+            assert_eq!(fault.status(), None);
+        }
+        assert_eq!((Fault::Status(503).as_str(), Fault::Status(503).status()), ("status", Some(503)));
+    }
 }

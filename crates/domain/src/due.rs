@@ -197,4 +197,64 @@ mod tests {
         let often = Terms { rotate_every_s: Some(300), grace_s: 7200, ..POLICY };
         assert_eq!(Duty::next(&key, &often), Some(NOW.plus_s(3600)));
     }
+
+    #[test]
+    fn nothing_is_told_of_a_time_before_there_was_something_to_tell() {
+        let mut short = key(Some(7 * DAY_S));
+        short.succeed(minted(1, 0));
+        let told = |key: &Key| {
+            Duty::all(key, &POLICY).into_iter().filter(|(_, duty)| *duty == Duty::TellExpiring).count()
+        };
+        assert_eq!(told(&short), 1, "a week before its end was its birth");
+        short.expires_at = Some(days(7).plus_s(1));
+        assert_eq!(told(&short), 2);
+        let mut offered = key(None);
+        offered.succeed(minted(1, 0));
+        offered.offer_successor(Mode::Scheduled, 60, days(107));
+        let unclaimed: Vec<_> = Duty::all(&offered, &POLICY)
+            .into_iter()
+            .filter(|(_, duty)| *duty == Duty::TellUnclaimed)
+            .collect();
+        assert_eq!(
+            unclaimed,
+            [(days(109), Duty::TellUnclaimed)],
+            "three days before was when it was offered"
+        );
+    }
+
+    #[test]
+    fn terms_are_broken_by_delay_and_by_age() {
+        let mut key = key(Some(50 * DAY_S));
+        key.succeed(minted(1, 0));
+        let aged = |days: u32| Terms { rotate_every_s: None, lifetime_s_max: Some(days * 86_400), ..POLICY };
+        assert_eq!(aged(49).too_old_at(&key), Some(days(49)));
+        assert_eq!(aged(50).too_old_at(&key), None, "as long as they allow");
+        assert!(!aged(49).are_broken_by(&key, days(49).plus_s(-1)) && aged(49).are_broken_by(&key, days(49)));
+        assert!(!POLICY.are_broken_by(&key, days(110).plus_s(-1)) && POLICY.are_broken_by(&key, days(110)));
+        key.expires_at = None;
+        assert_eq!(aged(50).too_old_at(&key), Some(days(50)), "without an end it grows too old");
+    }
+
+    #[test]
+    fn a_key_is_idle_once_it_was_not_used_for_long() {
+        let mut key = key(Some(50 * DAY_S));
+        let terms = Terms { idle_after_s: Some(10 * 86_400), ..POLICY };
+        assert!(!Duty::is_idle(&key, &terms, None, days(20)), "nobody holds it");
+        key.succeed(minted(1, 0));
+        let idle =
+            |key: &Key, used: Option<i64>, now: i64| Duty::is_idle(key, &terms, used.map(days), days(now));
+        assert!(!idle(&key, None, 9) && idle(&key, None, 10), "since it was claimed");
+        assert!(!idle(&key, Some(5), 14) && idle(&key, Some(5), 15), "since it was used");
+        assert!(idle(&key, Some(-5), 10), "whoever used an older version before");
+        assert!(!idle(&key, Some(5), 50), "it has ended");
+        key.rotation.looked_at = Some(days(15));
+        assert!(!idle(&key, Some(5), 16), "told already");
+        assert!(!Duty::is_idle(&key, &Terms { idle_after_s: None, ..terms.clone() }, None, days(40)));
+    }
+
+    #[test]
+    fn an_event_says_when_its_key_is_due_next() {
+        assert_eq!(due_at(days(0)), format!("due {}", days(0)));
+        assert_eq!(due_at(days(1)).strip_prefix(DUE).and_then(Timestamp::parse), Some(days(1)));
+    }
 }

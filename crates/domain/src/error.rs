@@ -297,4 +297,38 @@ mod tests {
             assert_eq!(code.blame(), by_status, "{}", code.as_str());
         }
     }
+
+    #[test]
+    fn what_is_hidden_reads_as_what_is_not_there_but_for_the_log() {
+        let scope = Scope::fixed("keys:read");
+        let (hidden, absent) = (Error::hidden("key", scope.clone()), Error::not_found("key"));
+        assert_eq!((hidden.code, &hidden.detail), (absent.code, &absent.detail));
+        assert_eq!((hidden.missing_scope, absent.missing_scope), (Some(scope.clone()), None));
+        let missing = Error::missing_scope(scope.clone());
+        assert_eq!((missing.code, missing.missing_scope), (Code::InsufficientScope, Some(scope)));
+    }
+
+    #[test]
+    fn whoever_is_to_wait_is_told_for_how_long() {
+        let error = Error::too_many_attempts(17);
+        assert_eq!((error.code, error.retry_after_s), (Code::TooManyAttempts, Some(17)));
+        assert!(error.detail.contains("17 s"));
+        assert_eq!(Error::store_unavailable().retry_after_s, None);
+    }
+
+    #[test]
+    fn findings_are_told_one_by_one_or_counted() {
+        let finding = |field: &str| FieldError::new(field, "is wrong", "right");
+        let error = Error::from(vec![finding("a"), finding("b")]);
+        assert_eq!(
+            (error.code, error.fields.len(), &*error.detail),
+            (Code::InvalidField, 2, "2 fields are not valid")
+        );
+        assert_eq!(Error::from(finding("a")).to_string(), "invalid-field: `a` is wrong; expected right");
+        let parameter = Error::parameter("limit", "is wrong", "right");
+        assert_eq!(
+            (parameter.code, parameter.fields),
+            (Code::InvalidParameter, vec![FieldError::new("limit", "is wrong", "right")])
+        );
+    }
 }

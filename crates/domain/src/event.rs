@@ -449,4 +449,60 @@ mod tests {
             assert_eq!(action.as_str().parse::<Action>(), Ok(*action));
         }
     }
+
+    fn event() -> Event {
+        Event {
+            id: EventId { epoch: 1, seq: 42 },
+            at: Timestamp::from_unix_ms(1_795_515_095_042),
+            action: Action::KeyRevoked,
+            outcome: Outcome::Done,
+            target: Target::key(Some(KeyId::from_bytes([1; 16]))),
+            actor: Actor {
+                kind: ActorKind::Admin,
+                key: Some(KeyId::from_bytes([2; 16])),
+                principal: Some("zoe@example.com".into()),
+            },
+            source: Source { client_addr: Some("192.0.2.7".into()), user_agent: Some("agent".into()) },
+            request: Some(RequestId::from_bytes([3; 16])),
+            reason: Some("Zoe lost her laptop".into()),
+            detail: vec![tag_given("zoe"), "name".into()],
+            previous: Some(EventId { epoch: 1, seq: 41 }),
+            writes: vec![WriteDigest { record: "k:01".into(), digest: "00".into() }],
+        }
+    }
+
+    #[test]
+    fn what_is_redacted_is_gone_and_nothing_else_is() {
+        let whole = event();
+        let expected = Event {
+            actor: Actor { principal: None, ..whole.actor.clone() },
+            source: Source::default(),
+            reason: None,
+            detail: vec!["name".into()],
+            writes: Vec::new(),
+            ..whole.clone()
+        };
+        assert_eq!(whole.redacted(), expected);
+        let refused = Event { outcome: Outcome::Refused, reason: Some("not-found".into()), ..whole };
+        assert_eq!(refused.redacted().reason.as_deref(), Some("not-found"), "a code, not a person's words");
+        assert_eq!(event().tags_given().collect::<Vec<_>>(), ["zoe"]);
+    }
+
+    #[test]
+    fn only_what_ends_access_is_urgent() {
+        let urgent: Vec<&str> =
+            Action::ALL.iter().filter(|action| action.is_urgent()).map(|action| action.as_str()).collect();
+        let expected =
+            ["application.revoke", "key.revoke", "key.report", "rotation.kill", "emergency.freeze"];
+        assert_eq!(urgent, expected);
+    }
+
+    #[test]
+    fn an_event_reads_back_in_text_and_a_place_in_binary_too() {
+        let json = serde_json::to_string(&event()).expect("JSON");
+        assert!(json.contains("\"id\":\"evt_1_42\"") && json.contains("\"action\":\"key.revoke\""), "{json}");
+        assert_eq!(serde_json::from_str::<Event>(&json).expect("its own text"), event());
+        assert_eq!(EventId::place("evt_1_0"), Some(EventId { epoch: 1, seq: 0 }), "before the first");
+        assert_eq!(EventId::place("evt_1_00"), None);
+    }
 }

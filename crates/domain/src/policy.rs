@@ -304,4 +304,49 @@ mod tests {
             "no interval to be longer than"
         );
     }
+
+    #[test]
+    fn presets_are_what_their_words_say() {
+        let rows = [
+            (Preset::Soc2, [90, 7, 365, 90], OnRenewalReuse::Stop, OnBreach::Warn),
+            (Preset::Hipaa, [60, 3, 365, 30], OnRenewalReuse::Incident, OnBreach::Warn),
+            (Preset::Gdpr, [90, 7, 365, 30], OnRenewalReuse::Stop, OnBreach::Retire),
+            (Preset::Pci, [90, 3, 365, 90], OnRenewalReuse::Incident, OnBreach::Warn),
+        ];
+        for (preset, days, on_renewal_reuse, on_breach) in rows {
+            let [rotate_every_s, grace_s, lifetime_s_max, idle_after_s] =
+                days.map(|days: u32| days * 24 * 3600);
+            let expected = Terms {
+                rotate_every_s: Some(rotate_every_s),
+                grace_s,
+                lifetime_s_max: Some(lifetime_s_max),
+                idle_after_s: Some(idle_after_s),
+                self_renewal: true,
+                on_renewal_reuse,
+                on_breach,
+            };
+            assert_eq!(preset.terms(), expected, "{preset:?}");
+        }
+        assert_eq!((Terms::DEFAULT.rotate_every_s, Terms::DEFAULT.grace_s), (Some(7_776_000), 604_800));
+    }
+
+    #[test]
+    fn an_event_tells_each_term() {
+        let expected = [
+            "rotate_every_s 5184000",
+            "grace_s 259200",
+            "lifetime_s_max 31536000",
+            "idle_after_s 2592000",
+            "self_renewal true",
+            "on_renewal_reuse incident",
+            "on_breach warn",
+        ];
+        assert_eq!(Preset::Hipaa.terms().facts(), expected);
+        let retiring = Terms { rotate_every_s: None, on_breach: OnBreach::Retire, ..Terms::DEFAULT };
+        let [interval, .., reuse, breach] = retiring.facts();
+        assert_eq!(
+            (&*interval, &*reuse, &*breach),
+            ("rotate_every_s none", "on_renewal_reuse stop", "on_breach retire")
+        );
+    }
 }

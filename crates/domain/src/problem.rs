@@ -54,3 +54,24 @@ impl Code {
         format!("{TYPE_BASE}{}", self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(error: &Error) -> serde_json::Value {
+        serde_json::to_value(Problem::of(error, RequestId::from_bytes([1; 16]))).expect("JSON")
+    }
+
+    #[test]
+    fn a_problem_says_what_was_wrong_unless_the_fault_is_ours() {
+        let problem = told(&Error::not_found("key"));
+        assert_eq!(problem["type"], "https://keyward.dev/problems/not-found");
+        assert_eq!((&problem["status"], &problem["code"]), (&404.into(), &"not-found".into()));
+        assert_eq!(problem["detail"], "no key of this id, or none that this credential may see");
+        let ours = told(&Error::internal("the tape is full")).to_string();
+        assert!(ours.contains("500") && !ours.contains("tape"), "{ours}");
+        let damaged = told(&Error::damaged("a key"));
+        assert_eq!(damaged["code"], "record-damaged");
+    }
+}

@@ -359,6 +359,7 @@ mod tests {
 
     #[test]
     fn grammar() {
+        assert!(Scope::parse(&"x".repeat(128)).is_ok());
         for good in
             ["*", "orders:read", "orders:*", "a", "a.b-c_d:e:f:g", "keys:write@app_0000000000000000000000"]
         {
@@ -420,7 +421,11 @@ mod tests {
     fn sets_name_each_bad_entry() {
         let errors = ScopeSet::parse("scopes", &["a:b", "A", ""]).expect_err("two are wrong");
         assert_eq!(errors.iter().map(|e| e.field.as_str()).collect::<Vec<_>>(), ["scopes[1]", "scopes[2]"]);
+        assert!(ScopeSet::parse("scopes", &vec!["a"; 64]).is_ok());
         assert!(ScopeSet::parse("scopes", &vec!["a"; 65]).is_err());
+        let set = ScopeSet::parse("scopes", &["b:c", "a", "b:c"]).expect("scopes");
+        assert_eq!((set.joined().as_str(), set.is_empty()), ("a b:c", false));
+        assert_eq!((ScopeSet::default().joined().as_str(), ScopeSet::default().is_empty()), ("", true));
     }
 
     #[test]

@@ -119,4 +119,21 @@ mod tests {
         assert_eq!(cut("aé", 2), "a");
         assert_eq!(cut("aé", 3), "aé");
     }
+
+    #[test]
+    fn each_bound_is_the_last_length_that_is_taken() {
+        let of = |bytes: usize| "x".repeat(bytes);
+        assert!(check_name("name", &of(128)).is_ok() && check_name("name", &of(129)).is_err());
+        assert!(check_reason("reason", &of(1024)).is_ok() && check_reason("reason", &of(1025)).is_err());
+        assert!(check_reason("reason", " ").is_err(), "why is not left out");
+        let described = |bytes| check_description("description", &of(bytes)).is_ok();
+        assert_eq!([described(0), described(1024), described(1025)], [true, true, false]);
+    }
+
+    #[test]
+    fn cutting_where_nothing_fits_leaves_nothing() {
+        assert_eq!(cut("é", 1), "");
+        assert_eq!(cut("é", 0), "");
+        assert_eq!(cut("aéb", 9), "aéb");
+    }
 }

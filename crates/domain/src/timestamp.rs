@@ -244,4 +244,64 @@ mod tests {
         assert_eq!(Timestamp::parse("yesterday"), None);
         assert_eq!(Timestamp::from_unix_ms(i64::MAX).plus_s(1).unix_ms(), i64::MAX);
     }
+
+    #[test]
+    fn a_month_begins_where_the_one_before_it_ends() {
+        let (mut month, mut before) = ("1970-01".parse::<Month>().unwrap(), Timestamp::from_unix_ms(-1));
+        assert_eq!(month.begins_at(), Timestamp::from_unix_ms(0));
+        assert_eq!(month.number(), 1970 * 12);
+        for _ in 0..12 * 130 {
+            let first = month.begins_at();
+            assert_eq!(Month::of(first), month);
+            assert_eq!(Month::of(Timestamp::from_unix_ms(first.unix_ms() - 1)), Month::of(before));
+            assert_eq!(month.to_string().parse::<Month>(), Ok(month));
+            assert_eq!(Month::of(before).next(), month);
+            before = first;
+            month = month.next();
+        }
+        assert_eq!(month.to_string(), "2100-01");
+        assert_eq!(Month::of(Timestamp::from_unix_ms(i64::MAX)).to_string(), "9999-12", "the last there is");
+        assert_eq!("9999-12".parse::<Month>().unwrap().next().begins_at(), Timestamp::from_unix_ms(i64::MAX));
+    }
+
+    #[test]
+    fn seconds_are_rounded_down_and_added_up_to_the_end_of_time() {
+        assert_eq!(Timestamp::from_unix_ms(1_999).unix_s(), 1);
+        assert_eq!(Timestamp::from_unix_ms(-1).unix_s(), -1);
+        assert_eq!(Timestamp::from_unix_ms(5).plus_s(2).unix_ms(), 2_005);
+        assert_eq!(Timestamp::from_unix_ms(5).plus_s(i64::MIN).unix_ms(), i64::MIN + 5);
+    }
+
+    #[test]
+    fn dates_of_http_are_read_in_the_one_form_that_may_be_sent() {
+        let at = Timestamp::parse("1994-11-06T08:49:37Z");
+        assert_eq!(Timestamp::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT"), at);
+        for other in [
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+            "Sun, 06 Nov 1994 08:49:37 +0000",
+            "",
+        ] {
+            assert_eq!(Timestamp::parse_http_date(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn milliseconds_are_a_plain_number_in_records() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct Held {
+            #[serde(with = "millis")]
+            at: Timestamp,
+            #[serde(with = "millis::option")]
+            until: Option<Timestamp>,
+        }
+        let at = Timestamp::from_unix_ms(7);
+        for (held, json) in [
+            (Held { at, until: Some(at.plus_s(1)) }, r#"{"at":7,"until":1007}"#),
+            (Held { at, until: None }, r#"{"at":7,"until":null}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&held).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Held>(json).unwrap(), held);
+        }
+    }
 }

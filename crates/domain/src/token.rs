@@ -144,6 +144,24 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_token_is_as_long_as_is_said() {
+        let longest = render("abcdefghij12", Environment::Test, &[255; 16], VERSION_MAX, &[255; 32]);
+        assert_eq!(longest.len(), LENGTH_MAX);
+        assert!(parse(&longest).is_ok_and(|parsed| parsed.version == 3843));
+        assert!(parse(&format!("{longest}0")).is_err());
+        for (prefix, fits) in [
+            ("a", false),
+            ("a0", true),
+            ("abcdefghij12", true),
+            ("abcdefghij123", false),
+            ("aB", false),
+            ("a_", false),
+        ] {
+            assert_eq!(is_prefix(prefix), fits, "{prefix}");
+        }
+    }
+
+    #[test]
     fn each_fault_is_refused() {
         let good = sample();
         let table: &[(&str, String, Malformed)] = &[

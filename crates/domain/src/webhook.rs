@@ -340,6 +340,10 @@ mod tests {
         };
         assert_eq!(webhook.secrets(at).count(), 2);
         assert_eq!(webhook.secrets(at.plus_s(OLD_SECRET_S)).collect::<Vec<_>>(), [&[2; 32]]);
+        assert!(!webhook.is_open() && Webhook { disabled: false, ..webhook.clone() }.is_open());
+        let retired = Webhook { disabled: false, retired_at: Some(at), ..webhook.clone() };
+        assert!(!retired.is_open());
+        assert_eq!(webhook.secrets(at.plus_s(86_399)).count(), 2, "for a day");
         let listened: Vec<u64> = (1..9).filter(|seq| webhook.listened_at(event(*seq))).collect();
         assert_eq!(listened, [4, 5, 6]);
     }
