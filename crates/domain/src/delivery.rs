@@ -576,7 +576,14 @@ mod tests {
             (9, None, Importance::Low, 10),
             (999, None, Importance::Low, 30),
             (1_000_000, None, Importance::Low, 40),
+            (0, None, Importance::High, 20),
+            (0, soon(1), Importance::Low, 30),
             (0, soon(2), Importance::Low, 24),
+            (0, soon(3), Importance::Low, 24),
+            (0, soon(4), Importance::Low, 18),
+            (0, soon(7), Importance::Low, 18),
+            (0, soon(8), Importance::Low, 9),
+            (0, soon(30), Importance::Low, 9),
             (0, soon(31), Importance::Low, 0),
             (5_000, soon(-1), Importance::Critical, 100),
         ] {
@@ -595,7 +602,10 @@ mod tests {
         assert_eq!((queue.pending.len(), queue.dead.len()), (0, PENDING_MAX + 3));
         assert_eq!(queue.replay(Some(event(2)), START), 1);
         assert_eq!(queue.replay(None, START), PENDING_MAX - 1, "as many as there is room for");
-        assert_eq!(queue.drop_dead(None).len(), 3);
+        assert_eq!(queue.drop_dead(Some(event(9_999))), [], "there is none of that event");
+        let last = PENDING_MAX as u64 + 3;
+        assert_eq!(queue.drop_dead(Some(event(last))), [event(last)]);
+        assert_eq!(queue.drop_dead(None), [event(last - 2), event(last - 1)]);
         assert_eq!(queue.pending.len(), PENDING_MAX);
         for seq in 1_000..1_000 + (DEAD_MAX as u64) + 1 {
             queue.push(announcement(seq, START), START);
@@ -640,5 +650,25 @@ mod tests {
             assert_eq!(fault.status(), None);
         }
         assert_eq!((Fault::Status(503).as_str(), Fault::Status(503).status()), ("status", Some(503)));
+    }
+
+    #[test]
+    fn a_circuit_opens_with_the_last_failure_in_a_row() {
+        let mut queue = queue(5);
+        let taken = queue.take_due(START, 9);
+        for (failures, tried) in (1..).zip(&taken) {
+            assert_eq!(queue.health.circuit(START), Circuit::Closed, "{failures}");
+            queue.settle(tried, Err(Fault::Tls.into()), START, 0);
+        }
+        assert_eq!((queue.health.circuit(START), queue.health.failures), (Circuit::Open, FAILURES_MAX));
+        assert_eq!(queue.health.failure, Some(Failure { at: START, fault: Fault::Tls }));
+        queue.settle(&taken[0], Ok(()), START.plus_s(1), 0);
+        let health = Health {
+            delivered: 1,
+            success_at: Some(START.plus_s(1)),
+            failure: queue.health.failure,
+            ..Health::default()
+        };
+        assert_eq!(queue.health, health, "one success and all is well");
     }
 }
