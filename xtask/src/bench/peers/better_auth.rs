@@ -88,7 +88,9 @@ impl Peer for BetterAuth {
         let folder = installed(FOLDER);
         std::fs::create_dir_all(&folder)?;
         let lock = |at: &Path| std::fs::read_to_string(at.join("package-lock.json")).ok();
-        let is_there = folder.join("node_modules").exists() && lock(&folder) == lock(&sources(FOLDER));
+        // npm writes that file last.
+        let is_whole = folder.join("node_modules/.package-lock.json").exists();
+        let is_there = is_whole && lock(&folder) == lock(&sources(FOLDER));
         for file in FILES {
             std::fs::copy(sources(FOLDER).join(file), folder.join(file))
                 .with_context(|| format!("cannot copy {file} to {}", folder.display()))?;
@@ -179,5 +181,21 @@ impl Running for Serving {
 
     fn processes(&self) -> Processes {
         Processes { server: self.server.pid(), database: self.database.as_ref().map(Postgres::pid) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_are_pinned_to_the_byte_and_to_no_registry() {
+        let lock = std::fs::read_to_string(sources(FOLDER).join("package-lock.json")).unwrap();
+        let lock: Value = serde_json::from_str(&lock).unwrap();
+        let packages = lock["packages"].as_object().unwrap();
+        for (name, package) in packages.iter().filter(|(name, _)| !name.is_empty()) {
+            assert!(package["integrity"].is_string(), "{name} has no digest");
+            assert!(package["resolved"].is_null(), "{name} names where it was fetched");
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! `cargo xtask bench --peers`: other products that check API keys, and Keyward, side by side in one run, asked by the same load generator in
-//! turn. Each runs by itself on this machine, as its own documentation has it for speed; nothing is measured that its own interface does not do.
+//! turn. Each runs on this machine as one would run it for speed; nothing is measured that its own interface does not do.
 
 mod better_auth;
 mod chart;

@@ -1,8 +1,10 @@
 //! A PostgreSQL of the bench's own: a cluster that lives as long as a run, on a free port of the loopback interface, with its defaults. It
 //! touches no cluster that is on the machine already.
 
+use std::fs::File;
+use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -55,7 +57,12 @@ impl Postgres {
 
         let password = random_word()?;
         let password_path = data.with_extension("password");
-        std::fs::write(&password_path, &password)?;
+        File::options()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(&password_path)?
+            .write_all(password.as_bytes())?;
         if let Some((user, group)) = owner {
             chown(&password_path, Some(user), Some(group))?;
         }
