@@ -1,4 +1,4 @@
-//! What a run was made on: cores, memory, processor and system, out of `/proc` and `/etc/os-release`. No name of the machine or of its owner.
+//! What a run was made on: cores, memory, processor, system and how busy they were, out of `/proc` and `/etc/os-release`. No name of the machine or of its owner.
 
 /// The machine.
 pub struct Machine {
@@ -10,10 +10,12 @@ pub struct Machine {
     pub processor: String,
     /// The operating system.
     pub system: String,
+    /// How many processes ran or waited for a core, over the minute before: what is measured beside others is measured badly.
+    pub load_average: Option<f64>,
 }
 
 impl Machine {
-    /// This one; what it does not tell is "unknown".
+    /// This one, now; what it does not tell is "unknown".
     pub fn this() -> Self {
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
         let memory = value(&read("/proc/meminfo"), "MemTotal", ':');
@@ -24,13 +26,17 @@ impl Machine {
             memory_gb: memory_kb.unwrap_or(0.0) * 1024.0 / 1e9,
             processor: value(&read("/proc/cpuinfo"), "model name", ':').unwrap_or_else(unknown),
             system: value(&read("/etc/os-release"), "PRETTY_NAME", '=').unwrap_or_else(unknown),
+            load_average: read("/proc/loadavg").split(' ').next().and_then(|text| text.parse().ok()),
         }
     }
 
     /// On one line.
     pub fn told(&self) -> String {
+        let load = self
+            .load_average
+            .map_or(String::new(), |load| format!("; load average {load:.1} when the run began"));
         format!(
-            "{}, {} cores, {:.0} GB of memory, {}",
+            "{}, {} cores, {:.0} GB of memory, {}{load}",
             self.processor, self.cores, self.memory_gb, self.system
         )
     }

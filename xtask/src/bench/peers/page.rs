@@ -101,7 +101,7 @@ all seven components, of which checks use one.
 ## Made on
 ",
     );
-    text.push_str(&format!("{}. The load generator ran on the same cores.\n\n", report.machine.told()));
+    text.push_str(&format!("{}. The load generator ran on the same cores. A load average well above nothing (a build just before counts too) means that others took their share, and that the figures are worth less.\n\n", report.machine.told()));
     let versions: BTreeMap<&str, &str> = report
         .sides
         .iter()
