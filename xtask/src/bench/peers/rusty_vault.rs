@@ -44,7 +44,8 @@ impl Peer for RustyVault {
             build.arg(BUILD_WITHIN).arg(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
             build.args(["install", "rusty_vault", "--version", VERSION, "--locked", "--quiet"]);
             build.arg("--root").arg(&folder).arg("--target-dir").arg(&built);
-            steps::must(build.stdin(Stdio::null())).context("it does not build")?;
+            steps::must(build.stdin(Stdio::null()))
+                .with_context(|| format!("it does not build within {BUILD_WITHIN}"))?;
             // Gigabytes that nobody needs any more.
             std::fs::remove_dir_all(built)?;
         }
