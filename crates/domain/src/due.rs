@@ -254,7 +254,20 @@ mod tests {
 
     #[test]
     fn an_event_says_when_its_key_is_due_next() {
-        assert_eq!(due_at(days(0)), format!("due {}", days(0)));
-        assert_eq!(due_at(days(1)).strip_prefix(DUE).and_then(Timestamp::parse), Some(days(1)));
+        let event = crate::event::tests::event();
+        assert_eq!(event.due(), None);
+        let told = Event { detail: vec!["name".into(), due_at(days(1)), due_at(days(2))], ..event };
+        assert_eq!(told.due(), Some(days(1)));
+    }
+
+    #[test]
+    fn what_falls_on_the_end_of_a_life_is_not_done_for_the_dead() {
+        let mut key = key(Some(100 * DAY_S));
+        key.succeed(minted(1, 0));
+        let kinds = |key: &Key| Duty::all(key, &POLICY).into_iter().map(|(_, duty)| duty).collect::<Vec<_>>();
+        let end = [Duty::TellExpiring, Duty::TellExpiring, Duty::TellExpired, Duty::Forget];
+        assert_eq!(kinds(&key), end, "its successor would be due when it ends");
+        key.expires_at = Some(days(100).plus_s(1));
+        assert!(kinds(&key).contains(&Duty::Offer));
     }
 }

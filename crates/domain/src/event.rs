@@ -431,7 +431,7 @@ impl Event {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     #[test]
@@ -450,7 +450,7 @@ mod tests {
         }
     }
 
-    fn event() -> Event {
+    pub(crate) fn event() -> Event {
         Event {
             id: EventId { epoch: 1, seq: 42 },
             at: Timestamp::from_unix_ms(1_795_515_095_042),

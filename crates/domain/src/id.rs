@@ -173,6 +173,7 @@ mod tests {
         assert!(id.parse::<ApplicationId>().is_err());
         assert!(format!("{id}0").parse::<KeyId>().is_err());
         assert!("key_zzzzzzzzzzzzzzzzzzzzzz".parse::<KeyId>().is_err());
-        assert!("".parse::<KeyId>().is_err());
+        let error = "".parse::<KeyId>().expect_err("no id");
+        assert_eq!(error.to_string(), "`key_` followed by 22 characters of `0-9A-Za-z`");
     }
 }

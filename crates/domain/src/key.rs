@@ -169,3 +169,41 @@ impl Key {
         self.application == ApplicationId::KEYWARD
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rotation::tests::{NOW, key, minted};
+
+    #[test]
+    fn a_life_ends_at_its_end() {
+        let key = key(Some(60));
+        assert!(!key.expired(NOW.plus_s(59)) && key.expired(NOW.plus_s(60)) && key.expired(NOW.plus_s(61)));
+        assert!(!Key { expires_at: None, ..key }.expired(Timestamp::from_unix_ms(i64::MAX)));
+    }
+
+    #[test]
+    fn a_version_is_found_by_its_number() {
+        let mut key = key(None);
+        assert!(key.version(1).is_none());
+        key.versions = vec![minted(3, 0), minted(4, 0)];
+        let number = |number| key.version(number).map(|version| version.number);
+        assert_eq!([number(3), number(4), number(5)], [Some(3), Some(4), None]);
+    }
+
+    #[test]
+    fn only_keys_of_keyward_administer_it() {
+        let key = key(None);
+        assert!(!key.is_administrative());
+        assert!(Key { application: ApplicationId::KEYWARD, ..key }.is_administrative());
+    }
+
+    #[test]
+    fn an_environment_is_shown_as_it_is_parsed() {
+        for environment in [Environment::Live, Environment::Test] {
+            assert_eq!(Environment::from_text(environment.as_str()), Some(environment));
+            assert_eq!(serde_json::to_value(environment).unwrap(), environment.as_str());
+        }
+        assert_eq!(Environment::from_text("Live"), None);
+    }
+}

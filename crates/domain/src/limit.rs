@@ -332,4 +332,33 @@ mod tests {
         let many: Vec<GivenLimit> = (0..9).map(|n| given(&format!("l{n}"), 1, Some(1), None)).collect();
         assert_eq!(parse_all("limits", &many).unwrap_err()[0].field, "limits");
     }
+
+    #[test]
+    fn as_many_limits_as_are_said_are_taken() {
+        let most: Vec<GivenLimit> =
+            (0..LIMITS_MAX).map(|n| given(&format!("l{n}"), AMOUNT_MAX, Some(WINDOW_S_MAX), None)).collect();
+        assert_eq!(parse_all("limits", &most).unwrap().len(), 8);
+    }
+
+    #[test]
+    fn quotas_are_told_apart_from_windows_of_seconds_and_from_each_other() {
+        let parse = |given| parse_all("limits", &[given]).unwrap().remove(0);
+        let limits = [
+            (given("a", 9, Some(86_400), None), false, "limit a 9 per 86400 s"),
+            (given("a", 9, None, Some(Period::Day)), true, "limit a 9 per day"),
+            (given("a", 9, None, Some(Period::Month)), true, "limit a 9 per month"),
+        ];
+        let mut tags = Vec::new();
+        for (given, is_quota, fact) in limits {
+            let limit = parse(given.clone());
+            assert_eq!((limit.window.is_quota(), limit.fact().as_str()), (is_quota, fact));
+            assert_eq!(GivenLimit::of(&limit), given);
+            tags.push(limit.tag());
+            let passes = Limit { on_outage: OnOutage::Pass, ..limit };
+            assert_eq!(passes.fact(), format!("{fact}, passes on outage"));
+        }
+        tags.sort_unstable();
+        tags.dedup();
+        assert_eq!(tags.len(), 3, "no two share a counter");
+    }
 }

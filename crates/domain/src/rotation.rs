@@ -212,4 +212,11 @@ pub(crate) mod tests {
         key.rotation.version_offered = VERSION_MAX;
         assert_eq!(key.offer_successor(Mode::Scheduled, 60, NOW), None);
     }
+
+    #[test]
+    fn a_mode_is_shown_as_it_is_parsed() {
+        for mode in [Mode::Scheduled, Mode::Incident] {
+            assert_eq!(serde_json::to_value(mode).unwrap(), mode.as_str());
+        }
+    }
 }

@@ -122,4 +122,15 @@ mod tests {
         assert_eq!((upto[0], upto[1], upto[11], all), (2, 3, 4, 5));
         assert_eq!(durations.sum_us(), 2_000_202);
     }
+
+    #[test]
+    fn what_two_instances_saw_adds_up() {
+        let (mut one, mut other) = (Durations::default(), Durations::default());
+        one.note(7);
+        other.note(7);
+        other.note(2_000_000);
+        one.merge(&other);
+        let (upto, all) = one.cumulative();
+        assert_eq!((upto[0], upto[11], all, one.sum_us()), (2, 2, 3, 2_000_014));
+    }
 }

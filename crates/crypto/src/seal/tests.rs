@@ -196,3 +196,12 @@ fn a_sealer_can_be_shared() {
     shared::<crate::Peppers>();
     shared::<crate::sign::SigningKeys>();
 }
+
+#[test]
+fn a_sealer_names_its_ring_and_its_versions_the_active_one_first() {
+    let sealer = sealer(&[(3, 1), (7, 2), (1, 3)]);
+    assert_eq!((sealer.ring_name(), sealer.active_version()), ("test", 3));
+    assert_eq!(sealer.versions().collect::<Vec<_>>(), [3, 7, 1]);
+    let error = sealer.keyed_digest_under(2, "k:1", b"x").unwrap_err();
+    assert!(error.to_string().contains("test") && error.to_string().contains('2'), "{error}");
+}
