@@ -92,18 +92,23 @@ fn is_chatter(line: &str) -> bool {
     is_kept || line.starts_with("###### ") || (line.starts_with('"') && line.contains("\" # Uses: "))
 }
 
+/// Where the targets are built, and what a run keeps of its inputs.
+fn folder() -> PathBuf {
+    steps::target_dir().join("fuzz")
+}
+
 /// A cargo-fuzz command, up to its own arguments.
 fn cargo_fuzz(program: &Path, command: &str) -> Command {
     let mut cargo_fuzz = steps::command(program);
-    cargo_fuzz.args([command, "--sanitizer", "none", "--target-dir"]).arg(steps::target_dir().join("fuzz"));
+    cargo_fuzz.args([command, "--sanitizer", "none", "--target-dir"]).arg(folder());
     cargo_fuzz.stdin(Stdio::null());
     cargo_fuzz
 }
 
 /// Runs one target and passes on what it says.
 fn run_target(program: &Path, target: &str, seconds: u64) -> anyhow::Result<Told> {
-    let corpus = Path::new("fuzz/corpus").join(target);
-    fs::create_dir_all(steps::root().join(&corpus))?;
+    let corpus = folder().join("corpus").join(target);
+    fs::create_dir_all(&corpus).with_context(|| format!("cannot make {}", corpus.display()))?;
     let mut command = cargo_fuzz(program, "run");
     command.arg(target).arg(&corpus);
     let seeds = Path::new("fuzz/seeds").join(target);

@@ -7,6 +7,7 @@ mod floors;
 mod fuzz;
 mod lint;
 mod metadata;
+mod mutants;
 mod openapi;
 mod programs;
 mod steps;
@@ -38,6 +39,8 @@ enum Task {
     Test(suite::Options),
     /// Run the fuzz targets, each for a bounded time
     Fuzz(fuzz::Options),
+    /// Plant mistakes in domain, crypto and ledger and see whether a test finds each: hours
+    Mutants(mutants::Options),
     /// Write docs/openapi.json anew, out of the types
     Openapi,
     /// Measure the hot path against bare components on the same host
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Task::Lint(options) => lint::run(options),
         Task::Test(options) => suite::run(options),
         Task::Fuzz(options) => fuzz::run(options),
+        Task::Mutants(options) => mutants::run(options),
         Task::Openapi => openapi::run(),
         Task::Bench(options) => bench::run(options),
     };

@@ -13,6 +13,7 @@ use crate::build;
 use crate::fuzz;
 use crate::lint::{self, Set};
 use crate::metadata::Workspace;
+use crate::mutants;
 use crate::programs::{self, CARRIED};
 use crate::steps::{self, Journal, Outcome};
 
@@ -22,7 +23,7 @@ pub struct Options {
     /// Only these steps; may repeat
     #[arg(long)]
     only: Vec<Part>,
-    /// What takes longer, too: fuzz
+    /// What takes longer, too: fuzz and mutants
     #[arg(long)]
     full: bool,
 }
@@ -44,11 +45,13 @@ enum Part {
     E2e,
     /// Every fuzz target for a minute
     Fuzz,
+    /// Mutation testing of domain, crypto and ledger: hours
+    Mutants,
 }
 
 impl Part {
     /// What CI leaves out: it answers in minutes.
-    const BEYOND_CI: &[Self] = &[Self::Fuzz];
+    const BEYOND_CI: &[Self] = &[Self::Fuzz, Self::Mutants];
 }
 
 impl Options {
@@ -190,6 +193,9 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     }
     if wanted(Part::Fuzz) {
         fuzz::every_target(&mut journal);
+    }
+    if wanted(Part::Mutants) {
+        mutants::every_crate(&mut journal);
     }
     eprint!("{}", journal.summary());
     if wanted(Part::Build) && is_built {
