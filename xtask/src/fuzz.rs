@@ -182,6 +182,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     match (options.repeat, chosen.as_slice()) {
         (Some(input), [target]) => {
             let program = tools::need(&mut journal, "cargo-fuzz")?;
+            // As whoever typed it sees it; cargo-fuzz is started at the root.
+            let input = input.canonicalize().unwrap_or(input);
             steps::must(cargo_fuzz(&program, "run").arg(target).arg(input))
         }
         _ => fuzz(&mut journal, &chosen, options.seconds),

@@ -634,6 +634,9 @@ mod tests {
         queue.health.probe_at = Some(START.plus_s(AGE_S_MAX * 2));
         assert!(queue.take_due(START.plus_s(AGE_S_MAX), 9).is_empty());
         assert_eq!(queue.dead[0].why, DeathCause::Exhausted);
+        let later = START.plus_s(AGE_S_MAX * 3);
+        queue.replay(None, later);
+        assert_eq!(queue.pending, [announcement(1, later)], "replayed, it is as if it were new");
     }
 
     #[test]

@@ -208,6 +208,7 @@ fn every_broken_rule_is_named() {
         (note.replace('\n', "\r\n"), NoteError::Control { byte: b'\r' }),
         (note.replace("5", "\t5"), NoteError::Control { byte: b'\t' }),
         (note.replace("5", "\0"), NoteError::Control { byte: 0 }),
+        ("x".repeat(NOTE_BYTES_MAX), NoteError::Form),
         ("x".repeat(NOTE_BYTES_MAX + 1), NoteError::Length { bytes: NOTE_BYTES_MAX + 1 }),
     ];
     for (note, want) in table {
