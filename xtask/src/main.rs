@@ -45,6 +45,8 @@ enum Task {
     Openapi,
     /// Measure the hot path against bare components on the same host
     Bench(bench::Options),
+    /// Full load for some minutes: does memory stay what it is?
+    Soak(bench::soak::Options),
 }
 
 /// Exit codes: 0 all is well, 1 a step failed or a bar was missed, 2 the command line was wrong (clap's).
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Task::Mutants(options) => mutants::run(options),
         Task::Openapi => openapi::run(),
         Task::Bench(options) => bench::run(options),
+        Task::Soak(options) => bench::soak::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

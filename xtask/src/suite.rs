@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 
 use serde_json::Value;
 
+use crate::bench::soak;
 use crate::build;
 use crate::fuzz;
 use crate::lint::{self, Set};
@@ -23,7 +24,7 @@ pub struct Options {
     /// Only these steps; may repeat
     #[arg(long)]
     only: Vec<Part>,
-    /// What takes longer, too: fuzz and mutants
+    /// What takes longer, too: fuzz, mutants and soak
     #[arg(long)]
     full: bool,
 }
@@ -47,11 +48,13 @@ enum Part {
     Fuzz,
     /// Mutation testing of domain, crypto and ledger: hours
     Mutants,
+    /// Full load for ten minutes
+    Soak,
 }
 
 impl Part {
     /// What CI leaves out: it answers in minutes.
-    const BEYOND_CI: &[Self] = &[Self::Fuzz, Self::Mutants];
+    const BEYOND_CI: &[Self] = &[Self::Fuzz, Self::Mutants, Self::Soak];
 }
 
 impl Options {
@@ -196,6 +199,9 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     }
     if wanted(Part::Mutants) {
         mutants::every_crate(&mut journal);
+    }
+    if wanted(Part::Soak) && is_built {
+        soak::step(&mut journal);
     }
     eprint!("{}", journal.summary());
     if wanted(Part::Build) && is_built {

@@ -77,7 +77,7 @@ pub(crate) async fn answer<K: KvRead, L: KvCount, C: Clock>(
     };
     let verdict = verify(token.expose(), &demand, kv, trust, clock).await?;
     let (verdict, standings) = counters.limiter(clock).admit(verdict, asked.cost).await?;
-    let counted = Counted::of(&verdict, demand.client_address, clock.now());
+    let counted = Counted::of(&verdict, demand.client_address);
     let response = match verdict {
         Verdict::Accepted(verified) => {
             accepted(pass_status(incoming.path()), verified.key(), verified.version())
@@ -99,13 +99,13 @@ fn pass_status(path: &str) -> u16 {
 
 fn accepted(status: u16, key: &Key, version: u16) -> Response {
     let response = Response::empty(status)
-        .with("keyward-key-id", &key.id.to_string())
-        .with("keyward-key-version", &version.to_string())
-        .with("keyward-application", &key.application.to_string())
+        .with("keyward-key-id", key.id.to_string())
+        .with("keyward-key-version", version.to_string())
+        .with("keyward-application", key.application.to_string())
         .with("keyward-environment", key.environment.as_str())
-        .with("keyward-scopes", &key.scopes.joined());
+        .with("keyward-scopes", key.scopes.joined());
     match key.rotate_by(version) {
-        Some(end) => response.with("keyward-rotate-by", &end.to_string()),
+        Some(end) => response.with("keyward-rotate-by", end.to_string()),
         None => response,
     }
 }
@@ -117,7 +117,7 @@ fn refused(code: RefusalCode, missing_scope: Option<String>, presented: bool) ->
         _ => Code::Forbidden,
     };
     match problem::challenge(problem_code, missing_scope, presented) {
-        Some(challenge) => response.with("www-authenticate", &challenge),
+        Some(challenge) => response.with("www-authenticate", challenge),
         None => response,
     }
 }

@@ -40,7 +40,7 @@ pub(crate) async fn answer<K: KvRead, L: KvCount, C: Clock>(
         return Ok((Response::json(200, &KeyCheckAnswer::unknown())?, None));
     }
     let (verdict, standings) = counters.limiter(clock).admit(verdict, cost).await?;
-    let counted = Counted::of(&verdict, client_address, clock.now());
+    let counted = Counted::of(&verdict, client_address);
     Ok((Response::json(200, &KeyCheckAnswer::of(&verdict, &standings))?, counted))
 }
 

@@ -29,7 +29,7 @@ async fn handle(incoming: &Incoming) -> Response {
 async fn gateway(incoming: &Incoming) -> Response {
     let answer = async {
         let configured = variables::validation().await?;
-        let (kv, trust) = (Timed::new(SpinKv::default(), WasiClock), (&*configured).into());
+        let (kv, trust) = (Timed::next(SpinKv::default(), WasiClock), (&*configured).into());
         let counters = limits::counters(&configured);
         let (response, counted) = authorize::answer(incoming, &kv, trust, &counters, &WasiClock).await?;
         limits::see_to(&configured);
@@ -43,7 +43,7 @@ async fn gateway(incoming: &Incoming) -> Response {
 
 async fn key_check(incoming: &Incoming) -> keyward_domain::Result<Response> {
     let configured = variables::validation().await?;
-    let (kv, trust) = (Timed::new(SpinKv::default(), WasiClock), (&*configured).into());
+    let (kv, trust) = (Timed::next(SpinKv::default(), WasiClock), (&*configured).into());
     let counters = limits::counters(&configured);
     let (response, counted) = key_check::answer(incoming, &kv, trust, &counters, &WasiClock).await?;
     limits::see_to(&configured);

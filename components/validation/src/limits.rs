@@ -42,7 +42,7 @@ impl<K: KvCount> Counters<K> {
 
 /// The counters of this instance.
 pub(crate) fn counters(configured: &Validation) -> Counters<SpinKv> {
-    Counters::new(SpinKv::new(configured.usage_store.as_str()), LEASES.with(Rc::clone))
+    Counters::new(SpinKv::new(configured.usage_store.clone()), LEASES.with(Rc::clone))
 }
 
 /// A request's cost, of a field or parameter that may be absent.
@@ -68,7 +68,7 @@ pub(crate) fn told(response: Response, standings: &[LimitStanding]) -> Response 
         let _ = write!(policy, "{comma}\"{name}\";q={amount};w={window_s}");
         let _ = write!(limit, "{comma}\"{name}\";r={remaining};t={left_s}");
     }
-    response.with("ratelimit-policy", &policy).with("ratelimit", &limit)
+    response.with("ratelimit-policy", policy).with("ratelimit", limit)
 }
 
 /// The answer to a request that is too much for some of its limits: when to come back, and a problem that names them.
@@ -85,7 +85,7 @@ pub(crate) fn exceeded(standings: &[LimitStanding], cost: u64) -> Response {
         "{{\"type\":\"{QUOTA_EXCEEDED}\",\"title\":\"Request cannot be satisfied as assigned quota has been exceeded\",\"status\":429,\"violated-policies\":[{names}]}}"
     );
     Response::bytes(429, keyward_domain::problem::MEDIA_TYPE, body.into_bytes())
-        .with("retry-after", &wait_s.to_string())
+        .with("retry-after", wait_s.to_string())
 }
 
 /// Sees to it that the leases of this instance are given back.
@@ -97,7 +97,7 @@ pub(crate) fn see_to(configured: &Rc<Validation>) {
     let configured = Rc::clone(configured);
     spin_sdk::wasip3::spawn(async move {
         WasiClock.sleep_ms(HELD_MS).await;
-        let kv = SpinKv::new(configured.usage_store.as_str());
+        let kv = SpinKv::new(configured.usage_store.clone());
         let given_up = leases.give_up(WasiClock.now());
         // What cannot be given back stays taken until its window is over; what cannot be noted is never cleaned up. The store's line in
         // the log says why.

@@ -4,18 +4,18 @@
 //! Addresses are held until the batch is made, and go into it as a sketch of how many there were.
 
 use keyward_crypto::Sealer;
+use keyward_domain::KeyId;
 use keyward_domain::distinct::Distinct;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::usage::{Durations, Outcomes};
-use keyward_domain::{KeyId, Timestamp};
 use keyward_guest::variables::Validation;
 use keyward_guest::{SpinKv, WasiClock, WasiRng};
 use keyward_records::{
     KvCount, KvUsage, SealedUsage, StoreError, UsageBatch, UsageCount, UsageRefusal, names,
 };
-use keyward_verify::Verdict;
+use keyward_verify::{Presented, Verdict};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -41,7 +41,7 @@ pub(crate) struct Counted {
 }
 
 /// What is counted apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     key: KeyId,
     version: u16,
@@ -51,30 +51,23 @@ struct Place {
 
 impl Counted {
     /// What a verdict counts as: nothing where no secret was right.
-    pub(crate) fn of(verdict: &Verdict, address: Option<IpAddr>, now: Timestamp) -> Option<Self> {
-        let place = |key, version| {
-            let hour = now.unix_s().div_euclid(SECONDS_PER_HOUR);
-            Place { key, version, hour }
+    pub(crate) fn of(verdict: &Verdict, address: Option<IpAddr>) -> Option<Self> {
+        let Presented { key, version, at } = verdict.presented()?;
+        let refusal = match verdict {
+            Verdict::Accepted(_) => None,
+            Verdict::Refused(refusal) => Some(UsageRefusal {
+                minute: at.unix_s().div_euclid(SECONDS_PER_MINUTE),
+                application: key.application,
+                key: key.id,
+                version: *version,
+                code: refusal.code,
+                missing_scope: refusal.missing_scope.as_ref().map(ToString::to_string),
+                count: 1,
+            }),
         };
-        let network = address.map(network_of);
-        match verdict {
-            Verdict::Accepted(verified) => {
-                Some(Self { place: place(verified.key().id, verified.version()), network, refusal: None })
-            }
-            Verdict::Refused(refusal) => {
-                let (key, version) = refusal.key.as_ref()?;
-                let refused = UsageRefusal {
-                    minute: now.unix_s().div_euclid(SECONDS_PER_MINUTE),
-                    application: key.application,
-                    key: key.id,
-                    version: *version,
-                    code: refusal.code,
-                    missing_scope: refusal.missing_scope.as_ref().map(ToString::to_string),
-                    count: 1,
-                };
-                Some(Self { place: place(key.id, *version), network, refusal: Some(refused) })
-            }
-        }
+        let hour = at.unix_s().div_euclid(SECONDS_PER_HOUR);
+        let place = Place { key: key.id, version: *version, hour };
+        Some(Self { place, network: address.map(network_of), refusal })
     }
 }
 
@@ -97,7 +90,7 @@ struct Tally {
 /// The instance's counts: how often each key was used, and from how many addresses.
 #[derive(Default)]
 struct Counts {
-    held: HashMap<Place, Tally>,
+    held: BTreeMap<Place, Tally>,
     networks: usize,
     refusals: Vec<UsageRefusal>,
     reads: Durations,
@@ -159,7 +152,7 @@ pub(crate) fn count(counted: Option<Counted>, reads_us: Option<u64>, configured:
         spin_sdk::wasip3::spawn(async move {
             WasiClock.sleep_ms(FLUSH_AFTER_MS).await;
             let counts = COUNTS.take();
-            let kv = SpinKv::new(configured.usage_store.as_str());
+            let kv = SpinKv::new(configured.usage_store.clone());
             // A failed batch is not tried again: it could be kept twice. The store's line in the log says why.
             let _ = flush(counts, &kv, &configured.records, &WasiRng).await;
         });

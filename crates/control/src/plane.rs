@@ -275,7 +275,7 @@ fn is_token(incoming: &Incoming) -> bool {
 /// the body cannot hold it.
 fn with_receipt(response: Response, receipt: &Receipt) -> Response {
     let leaf = STANDARD.encode(receipt.leaf);
-    response.with(RECEIPT, &format!("\"{}\";leaf=:{leaf}:", receipt.event))
+    response.with(RECEIPT, format!("\"{}\";leaf=:{leaf}:", receipt.event))
 }
 
 /// The value, and the error apart from it.

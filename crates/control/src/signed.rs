@@ -38,9 +38,9 @@ pub fn signed(plane: &Plane, minting: &Minting, incoming: &Incoming, response: R
         })
         .map_err(|_| Error::internal("an answer could not be signed"))?;
     Ok(response
-        .with("content-digest", &digest)
-        .with("signature-input", &headers.signature_input)
-        .with("signature", &headers.signature))
+        .with("content-digest", digest.as_str())
+        .with("signature-input", headers.signature_input)
+        .with("signature", headers.signature))
 }
 
 /// The path that `public_url` puts before every route.

@@ -39,7 +39,7 @@ impl Default for ControlKv {
 impl ControlKv {
     /// The store of this label. Nothing is opened yet.
     pub fn new(label: &str) -> Self {
-        Self { label: label.to_owned(), reading: SpinKv::new(label) }
+        Self { label: label.to_owned(), reading: SpinKv::new(label.to_owned()) }
     }
 }
 

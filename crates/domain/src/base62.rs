@@ -9,7 +9,7 @@ pub const WIDTH_16_BYTES: usize = 22;
 /// Characters that hold 32 bytes: `ceil(256 / log2(62))`.
 pub const WIDTH_32_BYTES: usize = 43;
 
-/// Digits that one division of [`encode_into`] gives: `62^5 < 2^32`.
+/// Digits that one division of [`encode_into`] gives and one step of [`decode`] takes: `62^5 < 2^32`.
 const DIGITS_AT_ONCE: usize = 5;
 /// `62^5`.
 const DIVISOR: u64 = 62u64.pow(5);
@@ -20,14 +20,15 @@ const DIVISOR: u64 = 62u64.pow(5);
 /// Five characters at a time: every answer of the hot path names three ids.
 pub fn encode_into(out: &mut String, bytes: &[u8], width: usize) {
     let mut limbs = [0u32; 8];
-    for (limb, chunk) in limbs.iter_mut().rev().zip(bytes.rchunks(4)) {
+    let used = bytes.len().div_ceil(4);
+    for (limb, chunk) in limbs.iter_mut().take(used).rev().zip(bytes.rchunks(4)) {
         *limb = chunk.iter().fold(0, |number, byte| (number << 8) | u32::from(*byte));
     }
     let mut digits = [b'0'; 48];
     let (mut places, mut left) = (digits.iter_mut().rev(), width.min(48));
     while left > 0 {
         let mut remainder = 0u64;
-        for limb in &mut limbs {
+        for limb in limbs.iter_mut().take(used) {
             let value = (remainder << 32) | u64::from(*limb);
             *limb = u32::try_from(value / DIVISOR).unwrap_or(0);
             remainder = value % DIVISOR;
@@ -45,45 +46,55 @@ pub fn encode_into(out: &mut String, bytes: &[u8], width: usize) {
     digits.fill(0);
 }
 
-/// Characters that one step of [`decode`] takes: `62^10 < 2^64`.
-const STEP: usize = 10;
-
 /// The big-endian number that `text` spells, in `N` bytes (at most 32); `None` for a character outside the alphabet or a number
-/// too large. Ten characters at a time: every token of every request comes through here.
+/// too large. Five characters at a time, and no product wider than 64 bits, which Wasm has no instruction for: every token of every request comes
+/// through here.
 pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut limbs = [0u64; 4];
-    for step in text.as_bytes().chunks(STEP) {
-        let (mut value, mut scale) = (0u64, 1u64);
+    let mut limbs = [0u32; 8];
+    let used = N.div_ceil(4);
+    for step in text.as_bytes().chunks(DIGITS_AT_ONCE) {
+        let (mut carry, mut scale) = (0u64, 1u64);
         for character in step {
-            value = value * 62 + u64::from(digit(*character)?);
+            carry = carry * 62 + u64::from(digit(*character)?);
             scale *= 62;
         }
-        let mut carry = u128::from(value);
-        for limb in limbs.iter_mut().rev() {
-            let product = u128::from(*limb) * u128::from(scale) + carry;
-            *limb = u64::try_from(product & u128::from(u64::MAX)).ok()?;
-            carry = product >> 64;
+        for limb in limbs.iter_mut().take(used).rev() {
+            let product = u64::from(*limb) * scale + carry;
+            *limb = u32::try_from(product & u64::from(u32::MAX)).ok()?;
+            carry = product >> 32;
         }
         if carry != 0 {
             return None;
         }
     }
     let mut bytes = [0u8; 32];
-    for (place, limb) in bytes.chunks_exact_mut(8).zip(limbs) {
+    for (place, limb) in bytes.chunks_exact_mut(4).zip(limbs) {
         place.copy_from_slice(&limb.to_be_bytes());
     }
-    let (over, number) = bytes.split_at_checked(32usize.checked_sub(N)?)?;
+    let used_bytes = used.checked_mul(4)?;
+    let (over, number) = bytes.get(..used_bytes)?.split_at_checked(used_bytes.checked_sub(N)?)?;
     if over.iter().any(|byte| *byte != 0) { None } else { number.try_into().ok() }
 }
 
-/// The value of one character of the alphabet.
-fn digit(character: u8) -> Option<u8> {
-    match character {
-        b'0'..=b'9' => Some(character - b'0'),
-        b'A'..=b'Z' => Some(character - b'A' + 10),
-        b'a'..=b'z' => Some(character - b'a' + 36),
-        _ => None,
+/// The value of each character of the alphabet, and [`NO_DIGIT`] of every other byte.
+const DIGITS: [u8; 256] = digits();
+const NO_DIGIT: u8 = u8::MAX;
+
+#[allow(clippy::indexing_slicing, reason = "a constant: an index beyond the table would not compile")]
+const fn digits() -> [u8; 256] {
+    let mut digits = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < ALPHABET.len() {
+        digits[ALPHABET[value] as usize] = value as u8;
+        value += 1;
     }
+    digits
+}
+
+/// The value of one character of the alphabet.
+#[inline]
+fn digit(character: u8) -> Option<u8> {
+    DIGITS.get(usize::from(character)).copied().filter(|value| *value != NO_DIGIT)
 }
 
 #[cfg(test)]

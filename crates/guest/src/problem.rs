@@ -34,11 +34,11 @@ fn log(error: &Error, request: RequestId) {
 fn with_hints(response: Response, error: &Error, presented: bool) -> Response {
     let response =
         match challenge(error.code, error.missing_scope.as_ref().map(ToString::to_string), presented) {
-            Some(challenge) => response.with("www-authenticate", &challenge),
+            Some(challenge) => response.with("www-authenticate", challenge),
             None => response,
         };
     match error.retry_after_s.or((error.code.status() == 503).then_some(1)) {
-        Some(seconds) => response.with("retry-after", &seconds.to_string()),
+        Some(seconds) => response.with("retry-after", seconds.to_string()),
         None => response,
     }
 }

@@ -86,9 +86,10 @@ enum Body {
 /// A request.
 pub struct Incoming {
     id: RequestId,
-    method: Method,
-    path: String,
-    raw_query: Option<String>,
+    method: OnceCell<Method>,
+    target: String,
+    /// Where the path ends in `target`.
+    path_bytes: usize,
     headers: Headers,
     query: OnceCell<Result<Query>>,
     body: RefCell<Body>,
@@ -99,10 +100,7 @@ impl Incoming {
     pub fn receive(request: types::Request) -> Self {
         let target = request.get_path_with_query().unwrap_or_default();
         let headers = Headers::wire(request.get_headers());
-        let method = request.get_method().into();
-        let mut incoming = Self::assemble(crate::random::request_id(), method, &target, headers);
-        incoming.body = RefCell::new(Body::Wire(request));
-        incoming
+        Self::assemble(crate::random::request_id(), OnceCell::new(), target, headers, Body::Wire(request))
     }
 
     /// A request made of plain data, as tests do.
@@ -113,25 +111,18 @@ impl Incoming {
         fields: Vec<(String, Vec<u8>)>,
         body: Vec<u8>,
     ) -> Self {
-        let mut incoming = Self::assemble(id, method, target, Headers::held(fields));
-        incoming.body = RefCell::new(Body::Held(body));
-        incoming
+        Self::assemble(id, method.into(), target.to_owned(), Headers::held(fields), Body::Held(body))
     }
 
-    fn assemble(id: RequestId, method: Method, target: &str, headers: Headers) -> Self {
-        let (path, raw_query) = match target.split_once('?') {
-            Some((path, query)) => (path, Some(query.to_owned())),
-            None => (target, None),
-        };
-        Self {
-            id,
-            method,
-            path: path.to_owned(),
-            raw_query,
-            headers,
-            query: OnceCell::new(),
-            body: RefCell::new(Body::Taken),
-        }
+    fn assemble(
+        id: RequestId,
+        method: OnceCell<Method>,
+        target: String,
+        headers: Headers,
+        body: Body,
+    ) -> Self {
+        let path_bytes = target.find('?').unwrap_or(target.len());
+        Self { id, method, target, path_bytes, headers, query: OnceCell::new(), body: RefCell::new(body) }
     }
 
     /// A fresh id, named in the answer, in log lines and in events.
@@ -139,14 +130,17 @@ impl Incoming {
         self.id
     }
 
-    /// The method.
-    pub const fn method(&self) -> Method {
-        self.method
+    /// The method, asked of the platform when it is first wanted: the hot path takes every one.
+    pub fn method(&self) -> Method {
+        *self.method.get_or_init(|| match &*self.body.borrow() {
+            Body::Wire(request) => request.get_method().into(),
+            Body::Held(_) | Body::Taken => Method::Other,
+        })
     }
 
     /// The path, as received: not decoded.
     pub fn path(&self) -> &str {
-        &self.path
+        self.target.get(..self.path_bytes).unwrap_or_default()
     }
 
     /// The header fields.
@@ -160,7 +154,10 @@ impl Incoming {
     /// As [`Query::parse`].
     pub fn query(&self) -> Result<&Query> {
         self.query
-            .get_or_init(|| self.raw_query.as_deref().map_or_else(|| Ok(Query::default()), Query::parse))
+            .get_or_init(|| match self.target.get(self.path_bytes.saturating_add(1)..) {
+                Some(query) => Query::parse(query),
+                None => Ok(Query::default()),
+            })
             .as_ref()
             .map_err(Clone::clone)
     }
@@ -170,7 +167,7 @@ impl Incoming {
     /// # Errors
     /// As [`credential::presented`] and [`Query::parse`].
     pub fn credential(&self) -> Result<Option<SecretText>> {
-        credential::presented(&self.headers, &self.path, self.query()?)
+        credential::presented(&self.headers, self.path(), self.query()?)
     }
 
     /// Whether a credential was presented, right or not: decides how a 401 is told.
@@ -260,6 +257,8 @@ impl Incoming {
         if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX as u64) {
             return Err(body::too_large());
         }
+        // Once the body is handed over the platform tells no method any more.
+        self.method();
         let body = self.body.replace(Body::Taken);
         match body {
             Body::Wire(request) => read(request).await,

@@ -55,7 +55,7 @@ impl Response {
             source_hash(style)
         );
         Self::bytes(200, "text/html; charset=utf-8", html.as_bytes().to_vec())
-            .with("content-security-policy", &policy)
+            .with("content-security-policy", policy)
             .with("referrer-policy", "no-referrer")
             .with("x-frame-options", "DENY")
             .with("cross-origin-opener-policy", "same-origin")
@@ -64,22 +64,25 @@ impl Response {
 
     /// The same with one more header. What no header may hold reads as `?`.
     #[must_use]
-    pub fn with(mut self, name: &str, value: &str) -> Self {
-        let clean = |byte: u8| if (b' '..=b'~').contains(&byte) { byte } else { b'?' };
-        self.fields.push((name.to_owned(), value.bytes().map(clean).collect()));
+    pub fn with(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
+        let mut value = value.into();
+        for byte in value.iter_mut().filter(|byte| !(b' '..=b'~').contains(*byte)) {
+            *byte = b'?';
+        }
+        self.fields.push((name.to_owned(), value));
         self
     }
 
     /// The same with the revision of the thing that it shows.
     #[must_use]
     pub fn with_revision(self, revision: u64) -> Self {
-        self.with("etag", &format!("\"{revision}\""))
+        self.with("etag", format!("\"{revision}\""))
     }
 
     /// The same, naming its request.
     #[must_use]
     pub fn with_request_id(self, id: RequestId) -> Self {
-        self.with(REQUEST_ID, &id.to_string())
+        self.with(REQUEST_ID, id.to_string())
     }
 
     /// The same without its body, as HEAD is answered.

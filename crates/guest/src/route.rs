@@ -116,12 +116,12 @@ pub async fn serve<'p, T: Copy>(
     let answer = match find(routes, incoming.method(), incoming.path()) {
         Found::Handler(handler, params) => run(handler, params).await,
         Found::OtherMethods(allow) if incoming.method() == Method::Options => {
-            return Response::empty(204).with("allow", &allow);
+            return Response::empty(204).with("allow", allow);
         }
         Found::OtherMethods(allow) => {
             let error = Error::new(Code::MethodNotAllowed, format!("this route takes {allow}"));
             let response = problem::response(&error, incoming.id(), incoming.presents_credential());
-            return without_body_for_head(incoming, response.with("allow", &allow));
+            return without_body_for_head(incoming, response.with("allow", allow));
         }
         Found::Nothing => Err(Error::new(Code::NotFound, "there is no such route")),
     };

@@ -3,8 +3,9 @@
 
 use keyward_records::{KvCount, KvRead, KvUsage, SealedUsage, StoreError};
 use spin_sdk::key_value;
+use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bindings::wasi::keyvalue::{atomics, store as counting};
@@ -38,13 +39,13 @@ struct Handles {
 }
 
 thread_local! {
-    static HANDLES: RefCell<HashMap<String, Handles>> = RefCell::default();
+    static HANDLES: RefCell<BTreeMap<Cow<'static, str>, Handles>> = RefCell::default();
 }
 
 /// A store of Spin's, by its label.
 #[derive(Debug, Clone)]
 pub struct SpinKv {
-    label: String,
+    label: Cow<'static, str>,
 }
 
 impl Default for SpinKv {
@@ -55,7 +56,7 @@ impl Default for SpinKv {
 
 impl SpinKv {
     /// The store of this label. Nothing is opened yet.
-    pub fn new(label: impl Into<String>) -> Self {
+    pub fn new(label: impl Into<Cow<'static, str>>) -> Self {
         Self { label: label.into() }
     }
 

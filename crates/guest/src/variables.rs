@@ -9,6 +9,7 @@ use keyward_domain::webhook::Targets;
 use keyward_domain::{Code, Error, Result};
 use keyward_records::{CurrentMonth, Rings};
 use spin_sdk::variables;
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::rc::Rc;
 use std::thread::LocalKey;
@@ -29,7 +30,7 @@ pub struct Validation {
     /// The proxies whose `X-Forwarded-For` counts.
     pub trusted_proxies: NetworkRule,
     /// The label of the store where use is counted.
-    pub usage_store: String,
+    pub usage_store: Cow<'static, str>,
 }
 
 /// What every component of the control plane is handed.
@@ -41,7 +42,7 @@ pub struct Control {
     /// The label of the store that remembers how far the log was, where there is one.
     pub witness_store: Option<String>,
     /// The label of the store where use is counted, for those components that fold it.
-    pub usage_store: String,
+    pub usage_store: Cow<'static, str>,
 }
 
 /// What the components that mint are handed beyond [`Control`].
@@ -204,9 +205,9 @@ fn parse_proxies(text: &str) -> Result<NetworkRule> {
     })
 }
 
-async fn usage_store() -> Result<String> {
+async fn usage_store() -> Result<Cow<'static, str>> {
     let named = parse_label("usage_store", optional("usage_store").await?.expose())?;
-    Ok(named.unwrap_or_else(|| crate::store::LABEL_DEFAULT.to_owned()))
+    Ok(named.map_or(Cow::Borrowed(crate::store::LABEL_DEFAULT), Cow::Owned))
 }
 
 /// A store's label; none where the variable is left out or empty.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use wasmtime::component::{HasData, Linker};
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, ProfilingStrategy};
 use wasmtime_wasi::p3::bindings::clocks as p3_clocks;
 
 use crate::bindings::imports;
@@ -20,10 +20,11 @@ const MEMORIES_PER_COMPONENT: u32 = 2;
 const TABLES_PER_COMPONENT: u32 = 16;
 
 /// Builds the engine and starts the thread that moves its epoch. The thread ends with the engine.
-pub(crate) fn build(limits: &Limits) -> Result<Engine, StartError> {
-    let engine = Engine::new(&config(limits, true))
+pub(crate) fn build(limits: &Limits, perf_map: bool) -> Result<Engine, StartError> {
+    let profiler = || if perf_map { ProfilingStrategy::PerfMap } else { ProfilingStrategy::None };
+    let engine = Engine::new(config(limits, true).profiler(profiler()))
         // Where address space is short (containers, `ulimit -v`) instances are made one by one: slower, as bounded.
-        .or_else(|_| Engine::new(&config(limits, false)))
+        .or_else(|_| Engine::new(config(limits, false).profiler(profiler())))
         .map_err(|e| StartError::Engine(e.to_string()))?;
     let weak = engine.weak();
     let slice = limits.time_slice;

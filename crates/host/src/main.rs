@@ -40,6 +40,9 @@ struct Args {
     /// Where compiled components are kept; `cache` in the state directory unless named.
     #[arg(long)]
     cache_dir: Option<PathBuf>,
+    /// Writes `/tmp/perf-PID.map`, by which `perf` names the guests' functions.
+    #[arg(long)]
+    perf_map: bool,
     /// Only warnings and errors of the host; no output of guests.
     #[arg(long)]
     quiet: bool,
@@ -121,6 +124,7 @@ impl Args {
         config.variables = self.variables;
         config.tls = self.tls_cert.zip(self.tls_key).map(|(cert, key)| TlsFiles { cert, key });
         config.cache_dir = self.cache_dir;
+        config.perf_map = self.perf_map;
         config.log = LogConfig {
             format: if self.log_json { LogFormat::Json } else { LogFormat::Auto },
             quiet: self.quiet,

@@ -62,6 +62,8 @@ pub struct HostConfig {
     pub log: LogConfig,
     /// Where compiled components are kept; `cache` in the state directory unless named.
     pub cache_dir: Option<PathBuf>,
+    /// Whether `/tmp/perf-PID.map` is written, by which `perf` names the guests' functions.
+    pub perf_map: bool,
     /// The test world, if this start is to have one.
     pub world: Option<WorldConfig>,
 }
@@ -84,6 +86,7 @@ impl HostConfig {
             limits: Limits::default(),
             log: LogConfig::default(),
             cache_dir: None,
+            perf_map: false,
             world: None,
         }
     }
@@ -147,7 +150,7 @@ pub async fn start(config: HostConfig) -> Result<Running, StartError> {
     let (stop, stopping) = watch::channel(false);
     let Networking { blocked, client_tls } = networking(config.runtime_config.as_deref(), world.is_some())?;
     let env = Arc::new(Environment {
-        engine: engine::build(&config.limits)?,
+        engine: engine::build(&config.limits, config.perf_map)?,
         log,
         stores,
         networking: Networking { blocked: config.blocked_networks.and(blocked), client_tls },

@@ -29,7 +29,7 @@ use keyward_domain::{ApplicationId, Code, Error, KeyId, PolicyId, Result, RoleId
 use keyward_ledger::KvWrite;
 use keyward_records::projection::lists;
 use keyward_records::{KvCount, KvRead};
-use keyward_verify::{ApplicationCache, Demand, Verdict, Verifier};
+use keyward_verify::{ApplicationCache, Demand, Presented, Verifier};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -724,15 +724,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let applications = ApplicationCache::default();
         let verifier =
             Verifier::new(self.kv, &self.rings.records, &self.rings.peppers, &applications, self.clock);
-        match verifier.verify(text.expose(), &Demand::default()).await? {
-            Verdict::Accepted(verified) => {
-                let version = verified.version();
-                Ok((verified.into_key(), version))
-            }
-            Verdict::Refused(refusal) => {
-                let (key, version) = refusal.key.ok_or_else(|| Error::not_found("token"))?;
-                Ok((*key, version))
-            }
-        }
+        let verdict = verifier.verify(text.expose(), &Demand::default()).await?;
+        let Presented { key, version, .. } =
+            verdict.into_presented().ok_or_else(|| Error::not_found("token"))?;
+        Ok((*key, version))
     }
 }

@@ -1,7 +1,7 @@
 //! Whoever administers: the holder of a live key of the built-in application, and all that it may do, its roles included.
 //! Roles are read here, when somebody administers, and nowhere on the hot path.
 
-use crate::verdict::Verified;
+use crate::verdict::{Presented, Verified};
 use keyward_crypto::Sealer;
 use keyward_domain::key::{Environment, Key};
 use keyward_domain::role::Role;
@@ -22,7 +22,7 @@ impl Administrator {
     /// [`Code::Unauthenticated`] where the key is another application's or a test key; where the store is silent or a ring is
     /// not up to date.
     pub async fn of<K: KvRead>(verified: Verified, kv: &K, records: &Sealer) -> Result<Self> {
-        let Verified { key, .. } = verified;
+        let Presented { key, .. } = verified.presented;
         if !key.is_administrative() || key.environment != Environment::Live {
             return Err(Error::new(
                 Code::Unauthenticated,

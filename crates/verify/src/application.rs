@@ -7,7 +7,7 @@ use keyward_domain::ports::Clock;
 use keyward_domain::{ApplicationId, Result};
 use keyward_records::{KvRead, names, open};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// How long what was read may be used, in milliseconds: the whole of what an application's revocation waits beyond one key's.
@@ -30,7 +30,7 @@ pub(crate) enum Standing {
 /// The instance's memory of applications. It holds nothing of any request and nothing of any key.
 #[derive(Default)]
 pub struct ApplicationCache {
-    held: RefCell<HashMap<(ApplicationId, u32), (u64, Standing)>>,
+    held: RefCell<BTreeMap<(ApplicationId, u32), (u64, Standing)>>,
 }
 
 impl ApplicationCache {

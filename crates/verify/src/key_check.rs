@@ -1,9 +1,9 @@
 //! The question and the answer of `POST /v1/keys/verify` as JSON. The token is never repeated.
 
 use crate::limiter::LimitStanding;
-use crate::verdict::{RefusalCode, Verdict};
+use crate::verdict::{Presented, RefusalCode, Verdict};
 use keyward_crypto::SecretText;
-use keyward_domain::key::{Environment, Key};
+use keyward_domain::key::Environment;
 use keyward_domain::scope::{Scope, ScopeSet};
 use keyward_domain::{ApplicationId, KeyId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -99,7 +99,7 @@ impl<'a> KeyCheckAnswer<'a> {
             window_s: standing.window_s,
             reset_s: standing.left_s,
         };
-        Self { limits: standings.iter().map(limit).collect(), ..Self::told(code, verdict.key()) }
+        Self { limits: standings.iter().map(limit).collect(), ..Self::told(code, verdict.presented()) }
     }
 
     /// What is told of a token that is no key's, or of none that the caller may ask about.
@@ -107,20 +107,20 @@ impl<'a> KeyCheckAnswer<'a> {
         Self::told(RefusalCode::NotFound.as_str(), None)
     }
 
-    fn told(code: &'static str, known: Option<(&'a Key, u16)>) -> Self {
+    fn told(code: &'static str, known: Option<&'a Presented>) -> Self {
         Self {
             valid: code == VALID,
             code,
-            key: known.map(|(key, version)| CheckedKey {
+            key: known.map(|Presented { key, version, .. }| CheckedKey {
                 id: key.id,
                 name: &key.name,
                 environment: key.environment.as_str(),
-                version,
+                version: *version,
                 expires_at: key.expires_at,
-                rotate_by: key.rotate_by(version),
+                rotate_by: key.rotate_by(*version),
             }),
-            application: known.map(|(key, _)| CheckedApplication { id: key.application }),
-            scopes: known.map(|(key, _)| key.scopes.clone()).unwrap_or_default(),
+            application: known.map(|Presented { key, .. }| CheckedApplication { id: key.application }),
+            scopes: known.map(|Presented { key, .. }| key.scopes.clone()).unwrap_or_default(),
             limits: Vec::new(),
         }
     }

@@ -13,5 +13,5 @@ pub use administrator::Administrator;
 pub use application::ApplicationCache;
 pub use key_check::{KeyCheck, KeyCheckAnswer};
 pub use limiter::{EndingCounter, GivenUp, Leases, LimitStanding, Limiter};
-pub use verdict::{Demand, Refusal, RefusalCode, Verdict, Verified};
+pub use verdict::{Demand, Presented, Refusal, RefusalCode, Verdict, Verified};
 pub use verify::Verifier;

@@ -12,7 +12,7 @@ use keyward_domain::ports::Clock;
 use keyward_domain::{Error, Result, Timestamp};
 use keyward_records::{KvCount, StoreError, names};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// A lease is at most this share of what is left in the window: leases shrink as it empties, and below as many units they are of one
 /// request each.
@@ -27,7 +27,7 @@ const MS_PER_HOUR: i64 = 3_600_000;
 pub(crate) type Holder = [u8; 16];
 
 /// What tells one counter from all others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     holder: Holder,
     tag: u32,
@@ -59,7 +59,7 @@ struct Lease {
 /// The instance's leases. They outlive requests; what is left of them is given back soon.
 #[derive(Default)]
 pub struct Leases {
-    held: RefCell<HashMap<Place, Lease>>,
+    held: RefCell<BTreeMap<Place, Lease>>,
     born: RefCell<Vec<EndingCounter>>,
     is_seen_to: Cell<bool>,
 }

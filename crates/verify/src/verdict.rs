@@ -1,11 +1,11 @@
 //! What is asked of a token and what the answer can be.
 
 use crate::limiter::Holder;
-use keyward_domain::ApplicationId;
 use keyward_domain::key::{Environment, Key};
 use keyward_domain::limit::Limit;
 pub use keyward_domain::refusal::RefusalCode;
 use keyward_domain::scope::Scope;
+use keyward_domain::{ApplicationId, Timestamp};
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -22,10 +22,19 @@ pub struct Demand<'a> {
     pub client_address: Option<IpAddr>,
 }
 
+/// A key whose secret was presented.
+pub struct Presented {
+    /// The key, as it was read for this request.
+    pub key: Box<Key>,
+    /// Which of its versions.
+    pub version: u16,
+    /// When it was decided whether it passes.
+    pub at: Timestamp,
+}
+
 /// A key whose token passed. Only [`crate::Verifier`] makes one.
 pub struct Verified {
-    pub(crate) key: Box<Key>,
-    pub(crate) version: u16,
+    pub(crate) presented: Presented,
     /// The limits that all keys of its application share.
     pub(crate) shared: Rc<[Limit]>,
 }
@@ -33,28 +42,29 @@ pub struct Verified {
 impl Verified {
     /// The key, as it was read for this request.
     pub fn key(&self) -> &Key {
-        &self.key
+        &self.presented.key
     }
 
     /// Takes the key over.
     pub fn into_key(self) -> Key {
-        *self.key
+        *self.presented.key
     }
 
     /// Which of its versions was presented.
     pub const fn version(&self) -> u16 {
-        self.version
+        self.presented.version
     }
 
     /// The limits that its requests are under, and whose each is: the key's own, then those that it shares.
     pub(crate) fn limits(&self) -> impl Iterator<Item = (Holder, &Limit)> {
-        let own = self.key.limits.iter().map(|limit| (*self.key.id.as_bytes(), limit));
-        own.chain(self.shared.iter().map(|limit| (*self.key.application.as_bytes(), limit)))
+        let key = self.key();
+        let own = key.limits.iter().map(|limit| (*key.id.as_bytes(), limit));
+        own.chain(self.shared.iter().map(|limit| (*key.application.as_bytes(), limit)))
     }
 
     /// It does not pass after all.
     pub(crate) fn refused(self, code: RefusalCode) -> Refusal {
-        Refusal { code, key: Some((self.key, self.version)), missing_scope: None }
+        Refusal { code, presented: Some(self.presented), missing_scope: None }
     }
 }
 
@@ -62,14 +72,15 @@ impl Verified {
 pub struct Refusal {
     /// Why.
     pub code: RefusalCode,
-    /// The key whose secret was presented, and the version.
-    pub key: Option<(Box<Key>, u16)>,
+    /// The key whose secret was presented.
+    pub presented: Option<Presented>,
     /// The first scope that it lacks.
     pub missing_scope: Option<Scope>,
 }
 
 impl Refusal {
-    pub(crate) const NOT_FOUND: Self = Self { code: RefusalCode::NotFound, key: None, missing_scope: None };
+    pub(crate) const NOT_FOUND: Self =
+        Self { code: RefusalCode::NotFound, presented: None, missing_scope: None };
 }
 
 /// The answer.
@@ -81,16 +92,24 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The key whose secret was presented and the version, where one was.
-    pub fn key(&self) -> Option<(&Key, u16)> {
+    /// The key whose secret was presented, where one was.
+    pub const fn presented(&self) -> Option<&Presented> {
         match self {
-            Self::Accepted(verified) => Some((verified.key(), verified.version())),
-            Self::Refused(refusal) => refusal.key.as_ref().map(|(key, version)| (&**key, *version)),
+            Self::Accepted(verified) => Some(&verified.presented),
+            Self::Refused(refusal) => refusal.presented.as_ref(),
+        }
+    }
+
+    /// The same, taken over.
+    pub fn into_presented(self) -> Option<Presented> {
+        match self {
+            Self::Accepted(verified) => Some(verified.presented),
+            Self::Refused(refusal) => refusal.presented,
         }
     }
 
     /// The application of that key.
     pub fn application(&self) -> Option<ApplicationId> {
-        self.key().map(|(key, _)| key.application)
+        self.presented().map(|presented| presented.key.application)
     }
 }

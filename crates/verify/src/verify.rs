@@ -1,7 +1,7 @@
 //! The steps, in order. Each refusal beyond "no such token" is told only to whoever presented the right secret.
 
 use crate::application::{ApplicationCache, Standing};
-use crate::verdict::{Demand, Refusal, RefusalCode, Verdict, Verified};
+use crate::verdict::{Demand, Presented, Refusal, RefusalCode, Verdict, Verified};
 use keyward_crypto::{Domain, Peppers, Sealer, UnknownPepper};
 use keyward_domain::key::Key;
 use keyward_domain::limit::Limit;
@@ -50,15 +50,17 @@ impl<'a, K: KvRead, C: Clock> Verifier<'a, K, C> {
             return Ok(Verdict::Refused(Refusal::NOT_FOUND));
         };
         // The secret was right: from here on the caller learns why.
-        let decided = match found.dead {
-            true => Err((RefusalCode::Revoked, None)),
-            false => self.decide(&found.key, parsed.version, demand).await?,
+        let standing = match found.dead {
+            true => None,
+            false => Some(self.standing(&found.key).await?),
         };
-        let (key, version) = (Box::new(found.key), parsed.version);
+        let presented = Presented { key: Box::new(found.key), version: parsed.version, at: self.clock.now() };
+        let decided = standing
+            .map_or(Err((RefusalCode::Revoked, None)), |standing| decide(standing, &presented, demand));
         Ok(match decided {
-            Ok(shared) => Verdict::Accepted(Verified { key, version, shared }),
+            Ok(shared) => Verdict::Accepted(Verified { presented, shared }),
             Err((code, missing_scope)) => {
-                Verdict::Refused(Refusal { code, key: Some((key, version)), missing_scope })
+                Verdict::Refused(Refusal { code, presented: Some(presented), missing_scope })
             }
         })
     }
@@ -109,37 +111,38 @@ impl<'a, K: KvRead, C: Clock> Verifier<'a, K, C> {
         let _ = std::hint::black_box(self.records.open(Domain::Key, store_key, &decoy));
     }
 
-    /// Steps 5 and 6: the first reason against a version whose secret is right and that is not dead itself; where there is none, the limits
-    /// that it shares with others, which come last and are for whoever counts.
-    async fn decide(&self, key: &Key, version: u16, demand: &Demand<'_>) -> Result<Decided> {
-        let standing = self
-            .applications
-            .standing(self.kv, self.records, self.clock, key.application, key.generation)
-            .await?;
-        let now = self.clock.now();
-        let code = match standing {
-            Standing::Killed => RefusalCode::Revoked,
-            Standing::Absent => RefusalCode::NotFound,
-            _ if key.expired(now) || key.retired(version, now) => RefusalCode::Expired,
-            _ if key.disabled => RefusalCode::Disabled,
-            Standing::Suspended => RefusalCode::Disabled,
-            Standing::Active(_) if demand.environment.is_some_and(|wanted| wanted != key.environment) => {
-                RefusalCode::Forbidden
-            }
-            Standing::Active(_) if demand.application.is_some_and(|wanted| wanted != key.application) => {
-                RefusalCode::Forbidden
-            }
-            Standing::Active(_) if !key.rules.network.allows(demand.client_address) => RefusalCode::Forbidden,
-            Standing::Active(shared) => {
-                let missing = demand.scopes.iter().find(|needed| !key.scopes.allows(needed));
-                return Ok(match missing {
-                    None => Ok(shared),
-                    Some(scope) => Err((RefusalCode::InsufficientScope, Some(scope.clone()))),
-                });
-            }
-        };
-        Ok(Err((code, None)))
+    /// Step 5.
+    async fn standing(&self, key: &Key) -> Result<Standing> {
+        self.applications.standing(self.kv, self.records, self.clock, key.application, key.generation).await
     }
+}
+
+/// Step 6: the first reason against a version whose secret is right and that is not dead itself; where there is none, the limits that it shares
+/// with others, which come last and are for whoever counts.
+fn decide(standing: Standing, presented: &Presented, demand: &Demand<'_>) -> Decided {
+    let Presented { key, version, at } = presented;
+    let code = match standing {
+        Standing::Killed => RefusalCode::Revoked,
+        Standing::Absent => RefusalCode::NotFound,
+        _ if key.expired(*at) || key.retired(*version, *at) => RefusalCode::Expired,
+        _ if key.disabled => RefusalCode::Disabled,
+        Standing::Suspended => RefusalCode::Disabled,
+        Standing::Active(_) if demand.environment.is_some_and(|wanted| wanted != key.environment) => {
+            RefusalCode::Forbidden
+        }
+        Standing::Active(_) if demand.application.is_some_and(|wanted| wanted != key.application) => {
+            RefusalCode::Forbidden
+        }
+        Standing::Active(_) if !key.rules.network.allows(demand.client_address) => RefusalCode::Forbidden,
+        Standing::Active(shared) => {
+            let missing = demand.scopes.iter().find(|needed| !key.scopes.allows(needed));
+            return match missing {
+                None => Ok(shared),
+                Some(scope) => Err((RefusalCode::InsufficientScope, Some(scope.clone()))),
+            };
+        }
+    };
+    Err((code, None))
 }
 
 /// The limits that a token that passes shares with others, or why it does not pass.

@@ -59,7 +59,7 @@ fn prometheus_reads_what_is_scraped_and_series_do_not_grow() {
         .unwrap()
         .iter()
         .find(|sample| sample["name"].as_str().is_some_and(|name| name.ends_with("_count")));
-    assert!(count.unwrap()["value"].as_f64().unwrap() >= 5.0, "each was timed");
+    assert!(count.unwrap()["value"].as_f64().unwrap() >= 1.0, "the first of an instance is timed");
     let nothing = keyward_e2e::json!({});
     assert_eq!(value(&after, "keyward_audit_log_lag", &nothing), 0.0, "the tick integrates");
     assert!(

@@ -3,10 +3,12 @@
 
 mod client;
 mod load;
+mod memory;
 mod peers;
 mod replica;
 mod report;
 mod scale;
+pub mod soak;
 mod stage;
 mod workloads;
 

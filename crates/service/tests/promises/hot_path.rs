@@ -53,7 +53,7 @@ async fn unknown_id_and_wrong_secret_look_alike() {
         assert_eq!(world.kv.take_calls(), expected(id, version));
         let Verdict::Refused(refusal) = verdict else { panic!("accepted") };
         assert_eq!(refusal.code.as_str(), "NOT_FOUND");
-        assert!(refusal.key.is_none() && refusal.missing_scope.is_none());
+        assert!(refusal.presented.is_none() && refusal.missing_scope.is_none());
     }
 }
 
@@ -171,7 +171,7 @@ async fn the_first_reason_wins_and_only_the_right_secret_learns_it() {
             let verdict = world.verify(&held.token, &demand).await;
             assert_eq!(code_of(&verdict), expected, "from {:?} on", conditions.get(first));
             if let Ok(Verdict::Refused(refusal)) = verdict {
-                assert!(refusal.key.is_some(), "the right secret learns whose it is");
+                assert!(refusal.presented.is_some(), "the right secret learns whose it is");
                 let missing = refusal.missing_scope.map(|scope| scope.to_string());
                 assert_eq!(missing.as_deref() == Some("billing:read"), expected == "INSUFFICIENT_SCOPE");
             }
@@ -179,7 +179,7 @@ async fn the_first_reason_wins_and_only_the_right_secret_learns_it() {
                 panic!("accepted")
             };
             assert_eq!(refusal.code.as_str(), "NOT_FOUND");
-            assert!(refusal.key.is_none());
+            assert!(refusal.presented.is_none());
         }
     }
 }

@@ -6,7 +6,6 @@ mod chart;
 mod django;
 mod keyward;
 mod machine;
-mod memory;
 mod nginx;
 mod page;
 mod peer;
@@ -22,6 +21,7 @@ use anyhow::{Context, bail};
 use tokio::task::LocalSet;
 
 use super::load::{Workload, drive};
+use super::memory;
 use super::stage::{Cast, Stage, ask};
 use super::workloads::{Claimed, Rotation};
 use super::{Options, ROUNDS, conclude, length, order};

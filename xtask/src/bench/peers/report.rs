@@ -6,10 +6,10 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::super::load::Measured;
+use super::super::memory::Memory;
 use super::super::report::{BAR_CONNECTIONS, Bar, bars_to_json, render_bars};
 use super::keyward;
 use super::machine::Machine;
-use super::memory::Memory;
 use super::peer::{Peer, Version};
 use super::revocation::Bites;
 use crate::steps::{Colour, paint};

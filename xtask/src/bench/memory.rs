@@ -11,6 +11,8 @@ pub struct Memory {
     pub rss_kb: u64,
     /// The same, with each shared page divided among those that share it.
     pub pss_kb: u64,
+    /// Resident and no part of any file: what the processes made themselves.
+    pub anonymous_kb: u64,
     /// How many processes.
     pub processes: usize,
 }
@@ -26,6 +28,7 @@ pub fn of_tree(root: u32) -> anyhow::Result<Memory> {
         let Ok(rollup) = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")) else { continue };
         memory.rss_kb += kilobytes(&rollup, "Rss:").unwrap_or(0);
         memory.pss_kb += kilobytes(&rollup, "Pss:").unwrap_or(0);
+        memory.anonymous_kb += kilobytes(&rollup, "Anonymous:").unwrap_or(0);
         memory.processes += 1;
     }
     Ok(memory)
