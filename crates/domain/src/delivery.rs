@@ -630,6 +630,7 @@ mod tests {
     #[test]
     fn what_grew_too_old_behind_an_open_circuit_is_given_up() {
         let mut queue = queue(1);
+        queue.pending[0].attempts = 3;
         queue.health.failures = 9;
         queue.health.probe_at = Some(START.plus_s(AGE_S_MAX * 2));
         assert!(queue.take_due(START.plus_s(AGE_S_MAX), 9).is_empty());

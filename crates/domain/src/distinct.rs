@@ -165,4 +165,18 @@ mod tests {
         }
         assert!(sketch.estimate() > 1 << 56, "every register at its highest");
     }
+
+    /// Both sums, added up by another program; what an estimate is made of only where a register is at its highest.
+    #[test]
+    fn the_sums_are_those_that_are_defined() {
+        for (x, tau_of_x, sigma_of_x) in [
+            (0.25, 0.199_964_747_932_044_02, 0.320_373_537_018_895_15),
+            (0.5, 0.149_929_495_864_088_1, 0.890_747_074_037_790_3),
+            (0.9, 0.032_829_956_807_498_65, 6.813_691_958_633_9),
+        ] {
+            assert!((tau(x) - tau_of_x).abs() < 1e-9, "tau of {x}: {}", tau(x));
+            assert!((sigma(x) - sigma_of_x).abs() < 1e-9, "sigma of {x}: {}", sigma(x));
+        }
+        assert_eq!((tau(0.0), tau(1.0), sigma(0.0), sigma(1.0)), (0.0, 0.0, 0.0, f64::INFINITY));
+    }
 }

@@ -331,4 +331,11 @@ mod tests {
             (Code::InvalidParameter, vec![FieldError::new("limit", "is wrong", "right")])
         );
     }
+
+    #[test]
+    fn each_blame_has_an_exit_code_of_its_own() {
+        let codes = [Blame::Caller, Blame::Conflict, Blame::Store, Blame::Integrity, Blame::Bug]
+            .map(Blame::exit_code);
+        assert_eq!(codes, [3, 4, 5, 6, 7], "0 is done, 2 a wrong command line");
+    }
 }

@@ -269,6 +269,7 @@ mod tests {
             assert_eq!(fields(&preset.terms()), [""; 0], "{preset:?}");
             assert_eq!(serde_json::to_value(preset).unwrap(), preset.as_str());
             let claims = ["compliant", "complies", "certif"];
+            assert!(preset.why().starts_with("Sets a "), "{preset:?}");
             assert!(claims.iter().all(|claim| !preset.why().contains(claim)), "{preset:?}");
         }
     }
