@@ -505,4 +505,17 @@ pub(crate) mod tests {
         assert_eq!(EventId::place("evt_1_0"), Some(EventId { epoch: 1, seq: 0 }), "before the first");
         assert_eq!(EventId::place("evt_1_00"), None);
     }
+
+    #[test]
+    fn a_target_names_what_it_was_made_of_and_nothing_else() {
+        let none = Target::default();
+        let application = Some(ApplicationId::from_bytes([1; 16]));
+        let (key, role) = (Some(KeyId::from_bytes([1; 16])), Some(RoleId::from_bytes([1; 16])));
+        let (webhook, policy) = (Some(WebhookId::from_bytes([1; 16])), Some(PolicyId::from_bytes([1; 16])));
+        assert_eq!(Target::application(application), Target { application, ..none });
+        assert_eq!(Target::key(key), Target { key, ..none });
+        assert_eq!(Target::role(role), Target { role, ..none });
+        assert_eq!(Target::webhook(webhook), Target { webhook, ..none });
+        assert_eq!(Target::policy(policy), Target { policy, ..none });
+    }
 }
