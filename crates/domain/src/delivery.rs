@@ -545,6 +545,8 @@ mod tests {
         let held = START.plus_s(600 + i64::from(HOLD_S_MAX));
         assert_eq!(queue.next_due(), Some(held), "for a day at most");
         assert!(queue.take_due(held.plus_s(-1), 9).is_empty());
+        assert_eq!(queue.replay(None, START.plus_s(700)), 0);
+        assert_eq!(queue.next_due(), Some(held), "nothing is replayed, so it is left alone");
         queue.close(START.plus_s(700));
         queue.replay(None, START.plus_s(700));
         assert_eq!(queue.take_due(START.plus_s(700), 9).len(), 3, "whoever replays has reason to");
