@@ -259,10 +259,12 @@ impl<'a, K: KvCount, C: Clock> Limiter<'a, K, C> {
         if self.clock.monotonic_ms() < lease.used_up_until_ms {
             return Some(0);
         }
-        // Before the counter was seen, and while somebody takes a share already, it is one request's.
+        // While somebody takes a share already it is one request's. Before the counter was seen it is a share of a share of the whole, since it
+        // may be taken in vain.
         let share = match lease.counted {
-            Some(counted) if !lease.is_taking => limit.amount.saturating_sub(counted) / SHARES,
-            _ => 0,
+            _ if lease.is_taking => 0,
+            Some(counted) => limit.amount.saturating_sub(counted) / SHARES,
+            None => limit.amount / SHARES / SHARES,
         };
         lease.is_taking = true;
         Some(share.min(cost.saturating_mul(REQUESTS_MAX)).max(cost))

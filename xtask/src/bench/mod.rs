@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::LocalSet;
 
 use crate::build;
@@ -38,6 +38,17 @@ const COMMITTING: usize = 4;
 
 /// Runs of each case for counting store calls.
 const COUNTED: usize = 50;
+
+/// Keys under limits: those of a few busy partners. A key that is seldom used moves its counters with nearly every request.
+const LIMITED: usize = 16;
+
+/// A rate and a quota that no run exceeds.
+fn limits() -> Value {
+    json!([
+        { "name": "rate", "limit": 100_000_000, "window_s": 60 },
+        { "name": "quota", "limit": 1_000_000_000_000_u64, "per": "month" },
+    ])
+}
 
 /// How to measure.
 #[derive(Args)]
@@ -153,10 +164,12 @@ async fn measure(
     eprintln!("seeding {} keys", options.keys);
     let root = stage.root_token()?;
     let (application, keys) = host.seed(&root, options.keys).await?;
+    let limited = host.claimed(Issue::limited(&root, &application, LIMITED, limits()), LIMITED).await?;
     let cases = [
         ("hello", workloads::hello()),
         ("three-read", workloads::three_read(&keys)?),
         ("authorize", workloads::authorize(&keys)),
+        ("authorize, limits", workloads::authorize(&limited)),
         ("verify", workloads::verify(&root, &keys)),
     ];
     checks(options, &host, &cases, &mut report).await?;

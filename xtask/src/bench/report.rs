@@ -128,6 +128,18 @@ impl Report {
                 is_minimum: true,
             },
             Bar {
+                what: format!("authorize under two limits / three reads, req/s at {at}"),
+                seen: self.ratio(at, "authorize, limits", "three-read"),
+                bar: AUTHORIZE_TO_THREE_READ_MIN,
+                is_minimum: true,
+            },
+            Bar {
+                what: format!("authorize under two limits / hello, req/s at {at}"),
+                seen: self.ratio(at, "authorize, limits", "hello"),
+                bar: AUTHORIZE_TO_HELLO_MIN,
+                is_minimum: true,
+            },
+            Bar {
                 what: format!("authorize / hello, p99 at {at}"),
                 seen: p99("authorize").zip(p99("hello")).map(|(ours, floor)| ours / floor),
                 bar: AUTHORIZE_P99_TO_HELLO_MAX,

@@ -214,7 +214,12 @@ impl Host {
     /// Makes an application and `count` claimed keys of it.
     pub async fn seed(&self, root: &str, count: usize) -> anyhow::Result<(String, Vec<Claimed>)> {
         let application = self.application(root).await?;
-        let issue = Issue::new(root, &application, count);
+        let keys = self.claimed(Issue::new(root, &application, count), count).await?;
+        Ok((application, keys))
+    }
+
+    /// Issues and claims `count` keys.
+    pub async fn claimed(&self, issue: Rc<Issue>, count: usize) -> anyhow::Result<Vec<Claimed>> {
         let issued = load::drive(self.address, SEED_CONNECTIONS, SEED_WITHIN, Rc::clone(&issue) as _).await?;
         let claim = Claim::new(issue.take_tickets());
         let claims = load::drive(self.address, SEED_CONNECTIONS, SEED_WITHIN, Rc::clone(&claim) as _).await?;
@@ -228,7 +233,7 @@ impl Host {
                 claims.wrong()
             );
         }
-        Ok((application, keys))
+        Ok(keys)
     }
 }
 

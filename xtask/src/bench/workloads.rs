@@ -77,17 +77,24 @@ pub struct Issue {
     root: String,
     application: String,
     at_most: usize,
+    limits: Value,
     sent: Cell<usize>,
     tickets: RefCell<Vec<String>>,
 }
 
 impl Issue {
-    /// Keys of `application`, `at_most` of them.
+    /// Keys of `application`, `at_most` of them, without limits.
     pub fn new(root: &str, application: &str, at_most: usize) -> Rc<Self> {
+        Self::limited(root, application, at_most, json!([]))
+    }
+
+    /// The same under these limits, as `POST /v1/keys` takes them.
+    pub fn limited(root: &str, application: &str, at_most: usize, limits: Value) -> Rc<Self> {
         Rc::new(Self {
             root: root.to_owned(),
             application: application.to_owned(),
             at_most,
+            limits,
             sent: Cell::new(0),
             tickets: RefCell::new(Vec::new()),
         })
@@ -112,6 +119,7 @@ impl Workload for Issue {
             "environment": "live",
             "scopes": [SCOPE, "bench:write"],
             "expires_in_s": 86_400,
+            "limits": self.limits,
         });
         Some(request("POST", "/v1/keys", Some(&self.root), Some(&body)))
     }

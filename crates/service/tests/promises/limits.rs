@@ -8,6 +8,7 @@ use keyward_ledger::memory::{Call, Fault, MemoryKv};
 use keyward_records::{EndedLimits, KvCount, SealedUsage, names};
 use keyward_verify::{Demand, EndingCounter, GivenUp, Leases, Limiter, RefusalCode, Verdict};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const AMOUNT: u64 = 1_000;
@@ -40,8 +41,13 @@ impl Limited {
 
     /// One request at an instance with these leases.
     async fn ask(&self, leases: &Leases, cost: u64) -> Outcome {
+        self.ask_by(&self.world.clock, leases, cost).await
+    }
+
+    /// The same on a host with this clock.
+    async fn ask_by(&self, clock: &TestClock, leases: &Leases, cost: u64) -> Outcome {
         let verdict = self.world.verify(&self.token, &Demand::default()).await.expect("a verdict");
-        match Limiter::new(&self.counters, leases, &self.world.clock).admit(verdict, cost).await {
+        match Limiter::new(&self.counters, leases, clock).admit(verdict, cost).await {
             Ok((Verdict::Accepted(_), _)) => Outcome::Passed,
             Ok((Verdict::Refused(refusal), _)) => Outcome::Refused(refusal.code),
             Err(_) => Outcome::Unanswered,
@@ -89,6 +95,42 @@ async fn many_instances_spend_all_of_a_limit_and_no_more() {
     // The next window begins anew.
     limited.to_a_window(Window::Seconds(60));
     assert_eq!(limited.ask(&Leases::default(), AMOUNT).await, Outcome::Passed);
+}
+
+/// Two hosts whose clocks differ ask as fast as they may, over three turns of a window.
+#[tokio::test(start_paused = true)]
+async fn hosts_whose_clocks_differ_are_bound_in_each_window_and_meet_for_as_long_as_the_turn_is_apart() {
+    const WINDOW_MS: i64 = 60_000;
+    const STEP_MS: i64 = 100;
+    const APART_MS: i64 = 2_000;
+    const SMALL: u64 = 50;
+    let limits = json!([{ "name": "burst", "limit": SMALL, "window_s": 60 }]);
+    let limited = Limited::new(923, limits).await;
+    limited.to_a_window(Window::Seconds(60));
+    let clocks = [limited.world.clock.clone(), limited.world.clock.ahead_by(APART_MS)];
+    let hosts = [Leases::default(), Leases::default()];
+    let mut passed: BTreeMap<i64, u64> = BTreeMap::new();
+    let (mut apart_ms, mut by_minute) = (0, [0; 3]);
+    for minute in &mut by_minute {
+        for _ in 0..WINDOW_MS / STEP_MS {
+            let windows = clocks.each_ref().map(|clock| Window::Seconds(60).at(clock.now()).number);
+            apart_ms += if windows[0] == windows[1] { 0 } else { STEP_MS };
+            for ((clock, leases), window) in clocks.iter().zip(&hosts).zip(windows) {
+                if limited.ask_by(clock, leases, 1).await == Outcome::Passed {
+                    *passed.entry(window).or_default() += 1;
+                    *minute += 1;
+                }
+            }
+            tokio::time::advance(Duration::from_millis(STEP_MS.unsigned_abs())).await;
+        }
+    }
+    let [first, second, third, begun] = passed.into_values().collect::<Vec<_>>()[..] else {
+        panic!("three minutes, and the one that the second host has begun")
+    };
+    assert_eq!([first, second, third], [SMALL; 3], "all of each window, and no more");
+    assert!(begun <= SMALL);
+    assert_eq!(apart_ms, 3 * APART_MS, "they count apart around each turn and nowhere else");
+    assert!(by_minute.iter().all(|units| *units <= 2 * SMALL), "{by_minute:?}");
 }
 
 #[tokio::test(start_paused = true)]
