@@ -23,6 +23,7 @@ use crate::http::worker::{Handler, reason};
 use crate::manifest::StaticResponse;
 use crate::outbound::chained_component;
 use crate::route::{RouteMatch, Router, WELL_KNOWN};
+use crate::traces::RequestSpan;
 
 /// Whose address a chained request shows, as in Spin.
 const CHAINED_CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
@@ -52,6 +53,23 @@ impl App {
     /// Answers a request from a connection.
     pub(crate) async fn answer<B>(
         &self,
+        request: Request<B>,
+        scheme: Scheme,
+        client: SocketAddr,
+    ) -> Response<WasiBody>
+    where
+        B: http_body::Body<Data = bytes::Bytes> + Send + Unpin + 'static,
+        Error: From<B::Error>,
+    {
+        let span = self.env.traces.request(request.method(), request.headers());
+        let response = self.answer_within(&span, request, scheme, client).await;
+        span.answered(response.status());
+        response
+    }
+
+    async fn answer_within<B>(
+        &self,
+        span: &RequestSpan<'_>,
         mut request: Request<B>,
         scheme: Scheme,
         client: SocketAddr,
@@ -73,13 +91,14 @@ impl App {
         let Some(found) = self.router.find(request.uri().path()) else {
             return status(StatusCode::NOT_FOUND);
         };
+        span.routed(found.route());
         let old = request.version() == Version::HTTP_10;
         let mut response = match self.answers.get(found.trigger) {
             Some(Destination::Component(id)) => {
                 if let Err(refusal) = complete_uri(&mut request, scheme) {
                     return status(refusal);
                 }
-                self.run(id, request, &found, client, permit.clone()).await
+                span.component(id, self.run(id, request, &found, client, permit.clone())).await
             }
             Some(Destination::Static(fixed)) => respond(fixed),
             None => status(StatusCode::NOT_FOUND),

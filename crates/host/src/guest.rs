@@ -20,6 +20,7 @@ use crate::log::{GuestOutput, Log};
 use crate::outbound::AllowedHosts;
 use crate::send::Outbound;
 use crate::store::Stores;
+use crate::traces::Traces;
 use crate::world::World;
 use crate::world::clock::Clock;
 
@@ -28,6 +29,7 @@ pub(crate) struct Environment {
     pub(crate) engine: Engine,
     pub(crate) limits: Limits,
     pub(crate) log: Log,
+    pub(crate) traces: Traces,
     pub(crate) stores: Stores,
     pub(crate) world: Option<Arc<World>>,
     pub(crate) clock: Arc<Clock>,

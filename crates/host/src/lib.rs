@@ -23,6 +23,7 @@ mod route;
 mod send;
 mod start;
 mod store;
+mod traces;
 mod variables;
 mod world;
 

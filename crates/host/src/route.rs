@@ -78,6 +78,11 @@ impl Router {
 }
 
 impl RouteMatch {
+    /// The route as the manifest has it.
+    pub(crate) fn route(&self) -> &str {
+        &self.raw
+    }
+
     /// The match of a request chained to a component by its name: as though its route were `/...`.
     pub(crate) fn chained(path: &str) -> Self {
         Self {

@@ -34,6 +34,7 @@ use crate::networks::BlockedNetworks;
 use crate::outbound::AllowedHosts;
 use crate::route::Router;
 use crate::store::config::{networking, open_stores};
+use crate::traces::Traces;
 use crate::variables::Values;
 use crate::world::clock::Clock;
 use crate::world::{World, WorldConfig, control};
@@ -152,6 +153,7 @@ pub async fn start(config: HostConfig) -> Result<Running, StartError> {
     let env = Arc::new(Environment {
         engine: engine::build(&config.limits, config.perf_map)?,
         log,
+        traces: Traces::start(&manifest.name, |name| std::env::var(name).ok())?,
         stores,
         networking: Networking { blocked: config.blocked_networks.and(blocked), client_tls },
         clock: world.as_ref().map_or_else(|| Arc::new(Clock::real()), |world| world.clock.clone()),
@@ -272,7 +274,11 @@ impl Running {
         }
         let app = self.app.clone();
         // The writer finishes what is queued: file work, off the runtime's threads.
-        let _ = tokio::task::spawn_blocking(move || app.env.stores.close()).await;
+        let closed = move || {
+            app.env.stores.close();
+            app.env.traces.flush();
+        };
+        let _ = tokio::task::spawn_blocking(closed).await;
         self.app.env.log.info("stopped");
         self.app.env.log.flush();
     }
