@@ -1,15 +1,13 @@
 //! Limits at the two faces: what a request costs, what is said of its limits, and the leases of this instance, which are given back soon
 //! after the answer.
 
-use keyward_crypto::Sealer;
 use keyward_domain::limit::COST_MAX;
-use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::ports::Clock;
 use keyward_domain::{Error, Result};
 use keyward_guest::variables::Validation;
 use keyward_guest::{Response, SpinKv, WasiClock, WasiRng};
-use keyward_records::{EndedLimits, KvCount, KvUsage, SealedUsage, StoreError, names};
-use keyward_verify::{EndingCounter, GivenUp, Leases, LimitStanding, Limiter};
-use std::collections::BTreeMap;
+use keyward_records::KvCount;
+use keyward_verify::{Leases, LimitStanding, Limiter};
 use std::fmt::Write;
 use std::rc::Rc;
 
@@ -101,28 +99,6 @@ pub(crate) fn see_to(configured: &Rc<Validation>) {
         let given_up = leases.give_up(WasiClock.now());
         // What cannot be given back stays taken until its window is over; what cannot be noted is never cleaned up. The store's line in
         // the log says why.
-        let _ = give_back(given_up, &kv, &configured.records, &WasiRng).await;
+        let _ = given_up.write(&kv, &configured.records, &WasiRng).await;
     });
-}
-
-/// Gives back what is left, and notes the counters that came to be under the hours in which they end.
-async fn give_back<K: KvCount + KvUsage>(
-    given_up: GivenUp,
-    kv: &K,
-    records: &Sealer,
-    rng: &impl Rng,
-) -> Result<(), StoreError> {
-    for (counter, units) in given_up.back {
-        kv.increment(&counter, -units).await?;
-    }
-    let mut by_hour: BTreeMap<i64, Vec<String>> = BTreeMap::new();
-    for EndingCounter { counter, hour } in given_up.born {
-        by_hour.entry(hour).or_default().push(counter);
-    }
-    for (hour, counters) in by_hour {
-        let ticket = kv.increment(&names::usage::ended_limits(hour), 1).await?.unsigned_abs();
-        let ended = EndedLimits { hour, ticket, counters };
-        kv.keep(&SealedUsage::ended(records, &ended, rng.bytes()).map_err(|_| StoreError)?).await?;
-    }
-    Ok(())
 }

@@ -3,7 +3,7 @@
 
 use crate::batch::{Batch, KvWrite};
 use keyward_domain::ports::Clock;
-use keyward_records::{KvCount, KvForget, KvRead, StoreError};
+use keyward_records::{KvCount, KvForget, KvRead, KvUsage, SealedUsage, StoreError};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -17,6 +17,8 @@ pub enum Call {
     Increment(String),
     /// A batch with these keys.
     SetMany(Vec<String>),
+    /// A batch of use under this key.
+    Keep(String),
     /// A removal of this key.
     Forget(String),
 }
@@ -188,6 +190,15 @@ impl<C: Clock> KvCount for MemoryKv<C> {
             let value = counters.entry(key.to_owned()).or_insert(0);
             *value = value.saturating_add(delta);
             *value
+        })
+        .await
+    }
+}
+
+impl<C: Clock> KvUsage for MemoryKv<C> {
+    async fn keep(&self, usage: &SealedUsage) -> Result<(), StoreError> {
+        self.call(Call::Keep(usage.store_key().to_owned()), || {
+            self.tamper(usage.store_key(), Some(usage.value().to_vec()));
         })
         .await
     }

@@ -1,6 +1,6 @@
 //! The hot path: may this token pass? Three parallel reads, one decryption, one MAC; nothing about a key is ever cached.
 //!
-//! INVARIANT: nothing here writes but the counters of limits, and nothing here answers "allowed" when the store of the keys is silent.
+//! INVARIANT: nothing here writes but the counters of limits and notes of them, and nothing here answers "allowed" when the store of the keys is silent.
 
 mod administrator;
 mod application;

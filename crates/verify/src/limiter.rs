@@ -4,13 +4,15 @@
 //! INVARIANT: what is spent or held of a window is never more than its limit, in one store of counters. A counter `C` moves by what is taken
 //! and by what is given back, and by nothing else. Let `D` be what was taken in vain, beyond the limit, and not given back yet; then `C - D` is
 //! what is spent or held. Whoever takes `w` and sees the counter before it at `C` is granted `limit - C` at most, so that afterwards at most
-//! `limit - D` is spent or held. A reply that is lost leaves `C` too high, never too low.
+//! `limit - D` is spent or held. A reply that is lost leaves `C` too high, never too low, and so does a store that repeats what takes.
+//! One that repeats what gives back, which nobody can tell, lets what one lease had left pass once more.
 
 use crate::verdict::{RefusalCode, Verdict};
+use keyward_crypto::Sealer;
 use keyward_domain::limit::{Limit, OnOutage, Span};
-use keyward_domain::ports::Clock;
+use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::{Error, Result, Timestamp};
-use keyward_records::{KvCount, StoreError, names};
+use keyward_records::{EndedLimits, KvCount, KvUsage, SealedUsage, StoreError, names};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
@@ -80,6 +82,34 @@ pub struct GivenUp {
     pub back: Vec<(String, i64)>,
     /// Counters that came to be since.
     pub born: Vec<EndingCounter>,
+}
+
+impl GivenUp {
+    /// Gives back what is left, and notes the counters that came to be under the hours in which they end.
+    ///
+    /// # Errors
+    /// Where the store does not answer: what is not given back by then stays taken until its window is over, and what is not noted is
+    /// never forgotten.
+    pub async fn write<K: KvCount + KvUsage>(
+        self,
+        kv: &K,
+        records: &Sealer,
+        rng: &impl Rng,
+    ) -> core::result::Result<(), StoreError> {
+        for (counter, units) in self.back {
+            kv.increment(&counter, -units).await?;
+        }
+        let mut by_hour: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+        for EndingCounter { counter, hour } in self.born {
+            by_hour.entry(hour).or_default().push(counter);
+        }
+        for (hour, counters) in by_hour {
+            let ticket = kv.increment(&names::usage::ended_limits(hour), 1).await?.unsigned_abs();
+            let ended = EndedLimits { hour, ticket, counters };
+            kv.keep(&SealedUsage::ended(records, &ended, rng.bytes()).map_err(|_| StoreError)?).await?;
+        }
+        Ok(())
+    }
 }
 
 impl Leases {

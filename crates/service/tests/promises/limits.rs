@@ -55,10 +55,8 @@ impl Limited {
     }
 
     async fn give_back(&self, leases: &Leases) {
-        let GivenUp { back, .. } = leases.give_up(self.world.clock.now());
-        for (counter, units) in back {
-            let _ = self.counters.increment(&counter, -units).await;
-        }
+        let given_up = leases.give_up(self.world.clock.now());
+        let _ = given_up.write(&self.counters, &self.world.rings.records, &self.world.rng).await;
     }
 
     /// Lets the wall clock get to the beginning of a window.
