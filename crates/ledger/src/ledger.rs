@@ -3,6 +3,7 @@
 use keyward_domain::Result;
 use keyward_domain::event::EventId;
 use keyward_domain::ports::{Clock, EventSink, Rng};
+use keyward_domain::timestamp::Month;
 use keyward_records::{KvCount, KvRead, Reader, Rings, names};
 
 use crate::batch::KvWrite;
@@ -32,8 +33,9 @@ impl<'a, K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'a, K, C, R> {
         Self { kv, rings, clock, rng, sink, witness: Witness::None }
     }
 
-    /// The reading half.
-    pub const fn read(&self) -> Reader<'a, K> {
+    /// The reading half, which knows no key of a month that is over: it may have been destroyed since.
+    pub fn read(&self) -> Reader<'a, K> {
+        self.rings.month.let_go_but(Month::of(self.clock.now()));
         Reader::new(self.kv, self.rings)
     }
 

@@ -110,7 +110,8 @@ impl PersonalKey {
     }
 }
 
-/// The key of the current month, as far as this instance met it. Only months that are over are shredded, so it cannot be stale.
+/// The key of the current month, as far as this instance met it. Only months that are over are shredded: whoever reads lets go of a key
+/// once its month is, since an instance that wrote nothing since would go on opening what was destroyed.
 #[derive(Default)]
 pub struct CurrentMonth(RefCell<Option<MonthKey>>);
 
@@ -118,6 +119,11 @@ impl CurrentMonth {
     /// The key kept for `month`.
     pub fn get(&self, month: Month) -> Option<MonthKey> {
         self.0.borrow().as_ref().filter(|held| held.month == month).cloned()
+    }
+
+    /// Lets go of the key of any month but the current one.
+    pub fn let_go_but(&self, current: Month) {
+        self.0.borrow_mut().take_if(|held| held.month != current);
     }
 
     /// Keeps the key of the current month.

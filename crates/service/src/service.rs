@@ -51,7 +51,7 @@ impl<'a, K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'a, K, C, R> {
         Ok(committed.value)
     }
 
-    pub(crate) const fn read(&self) -> Reader<'a, K> {
+    pub(crate) fn read(&self) -> Reader<'a, K> {
         self.ledger.read()
     }
 

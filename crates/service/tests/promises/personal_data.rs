@@ -4,6 +4,7 @@ use crate::history::{check_projections, check_state, integrate_all};
 use crate::world::{ADDRESS, AGENT, Do, World, is_batch, perform};
 use keyward_domain::Code;
 use keyward_domain::event::Action;
+use keyward_domain::ports::Clock;
 use keyward_ledger::memory::Fault;
 use keyward_records::{CurrentMonth, SHREDDED, StoredEvent, names, open};
 use serde_json::json;
@@ -82,6 +83,20 @@ async fn shredded_months_read_shredded_and_the_log_still_holds() {
     assert_eq!(world.ledger().root_at(1, before.size).await, Ok(before.root), "the tree is what it was");
     check_projections(&world, 211).await;
     check_state(&world, 211).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_shredded_is_gone_for_an_instance_that_wrote_last_in_that_month_too() {
+    let world = World::new(214).await;
+    let idle = world.rings_without_month();
+    let caller = world.caller(&world.root).await;
+    perform(&world.service_with(&idle), caller, &create("shop")).await.expect("created");
+    let old = world.ledger().last_ticket().await.unwrap();
+    world.clock.advance_wall(MONTH);
+    let current = keyward_domain::timestamp::Month::of(world.clock.now()).to_string();
+    world.run(&Do::Shred(current, "x".to_owned())).await.expect("done");
+    let gone = world.service_with(&idle).ledger().read().event(old).await.unwrap().expect("still there");
+    assert_eq!(gone.source.client_addr.as_deref(), Some(SHREDDED));
 }
 
 #[tokio::test(start_paused = true)]

@@ -493,7 +493,7 @@ impl World {
     }
 
     pub fn read(&self) -> Reader<'_, Store> {
-        Reader::new(&self.kv, &self.rings)
+        self.ledger().read()
     }
 
     pub fn request(&self) -> RequestId {
