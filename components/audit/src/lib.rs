@@ -94,10 +94,11 @@ async fn maintain(plane: &Plane, incoming: &Incoming) -> Result<Response> {
         .change(incoming, Action::MaintenanceRun, Target::default(), async |service, attempt| {
             incoming.nothing().await?;
             let done = service.run_maintenance(attempt).await?;
+            plane.tell_witness().await?;
+            // Last: where that store is silent everything else is done.
             let usage = plane.usage_store();
             service.fold_use(&usage).await?;
             service.forget_ended_limits(&usage).await?;
-            plane.tell_witness().await?;
             Response::json(200, &done)
         })
         .await

@@ -33,10 +33,20 @@ impl Tick {
     /// Those of [`Service::maintain`] and [`keyward_ledger::Ledger::tell_witness`].
     pub async fn maintain(&self) -> Result<MaintenanceView> {
         let service = Service::new(&self.kv, &self.control.rings, &self.clock, &StdRng, &EventLines, "");
-        // Before what is due, which looks at it.
+        // Before what is due, which looks at it. Where that store is silent the log and what is due on it go on all the same.
         let usage = ControlKv::new(&self.control.usage_store);
-        service.fold_use(&usage).await?;
-        service.forget_ended_limits(&usage).await?;
+        let folded = match service.fold_use(&usage).await {
+            Ok(_) => service.forget_ended_limits(&usage).await.map(drop),
+            Err(error) => Err(error),
+        };
+        let done = self.maintain_log(service).await?;
+        folded.map(|()| done)
+    }
+
+    async fn maintain_log(
+        &self,
+        service: Service<'_, ControlKv, StdClock, StdRng>,
+    ) -> Result<MaintenanceView> {
         let Some(store) = self.control.witness_store.as_deref().map(ControlKv::new) else {
             return service.maintain().await;
         };

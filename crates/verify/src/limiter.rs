@@ -19,8 +19,8 @@ use std::collections::BTreeMap;
 /// A lease is at most this share of what is left in the window: leases shrink as it empties, and below as many units they are of one
 /// request each.
 const SHARES: u64 = 64;
-/// Requests that a lease lasts for at most: about as many as an instance serves in its life.
-const REQUESTS_MAX: u64 = 64;
+/// Requests that a lease lasts for at most: as many as an instance serves in its life.
+const REQUESTS_MAX: u64 = 128;
 /// How long a limit that was found used up is taken for that without another look, in milliseconds.
 const USED_UP_MS: u64 = 250;
 const MS_PER_HOUR: i64 = 3_600_000;

@@ -126,6 +126,15 @@ fn a_tick_that_fails_says_what_failed_and_the_next_one_does_the_work() {
 }
 
 #[test]
+fn a_store_of_use_that_is_silent_holds_up_nothing_of_the_log() {
+    let keyward = Keyward::start();
+    keyward.application("orders");
+    keyward.plan_faults(&keyward_e2e::json!([{ "key": "u:*", "effect": "fail_before" }]));
+    assert!(!keyward.tick(), "it says that something failed");
+    assert_eq!(signed_sizes(&keyward).last(), events(&keyward).last(), "and did everything else");
+}
+
+#[test]
 fn the_scheduler_needs_nothing_that_the_cron_trigger_lacks() {
     let component = std::fs::read(programs::component("scheduler")).unwrap();
     let text = String::from_utf8_lossy(&component);
