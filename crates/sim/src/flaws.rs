@@ -28,10 +28,18 @@ pub enum Flaw {
     ReadStale,
     /// A change is written and its event is not.
     EventLost,
+    /// What counts limits answers with the sum before the increment.
+    SumBefore,
+    /// A counter of a limit is gone while its window goes on, as where a store evicts.
+    CounterEvicted,
+    /// That counters of limits came to be is acknowledged and not kept.
+    NoteLost,
+    /// A month's key that is to be destroyed is not overwritten.
+    MonthKept,
 }
 
 impl Flaw {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::TombstoneUnseen,
         Self::ClaimForgotten,
         Self::RevisionTwice,
@@ -40,11 +48,17 @@ impl Flaw {
         Self::AcknowledgedEarly,
         Self::ReadStale,
         Self::EventLost,
+        Self::SumBefore,
+        Self::CounterEvicted,
+        Self::NoteLost,
+        Self::MonthKept,
     ];
 }
 
 /// How many writes of its record a key has behind it that was issued, claimed, offered a successor and renewed.
 const WRITES_OF_A_ROTATION: u32 = 3;
+/// Where the keys of months' personal data lie.
+const MONTHS: &str = "s:";
 /// Every so many times a flaw shows.
 const SHOWS_EVERY: u32 = 3;
 
@@ -58,7 +72,7 @@ pub struct Memory {
 
 impl Memory {
     /// Whether it shows this time.
-    fn shows(&self) -> bool {
+    pub fn shows(&self) -> bool {
         self.seen.set(self.seen.get() + 1);
         self.seen.get().is_multiple_of(SHOWS_EVERY)
     }
@@ -114,7 +128,10 @@ impl KvWrite for Flawed {
         let before = |key: &String| self.behind.values().get(key).cloned();
         let is = |start: &'static str| move |key: &&&String| key.starts_with(start);
         let lost: Option<(&String, Option<Vec<u8>>)> = match self.flaw {
-            None => return self.kv.set_many(batch).await,
+            // These lie in the store of counters.
+            None | Some(Flaw::SumBefore | Flaw::CounterEvicted | Flaw::NoteLost) => {
+                return self.kv.set_many(batch).await;
+            }
             Some(Flaw::TombstoneUnseen) => {
                 let mut writes = self.memory.writes.borrow_mut();
                 keys.iter().filter(is("m:")).for_each(|key| *writes.entry((*key).clone()).or_default() += 1);
@@ -147,6 +164,10 @@ impl KvWrite for Flawed {
                 let is_claim = keys.iter().any(|key| key.starts_with("z:"));
                 let record = keys.iter().find(is("m:"));
                 record.filter(|_| is_claim).map(|key| (*key, before(key)))
+            }
+            Some(Flaw::MonthKept) => {
+                let month = keys.iter().find(is(MONTHS));
+                month.map(|key| (*key, before(key))).filter(|(_, before)| before.is_some())
             }
             Some(Flaw::RevisionTwice) => None,
         };

@@ -2,6 +2,7 @@
 //! validators at the edge, which read a replica. What becomes of a call is drawn here and nowhere else.
 
 use crate::flaws::{Flaw, Flawed, Memory};
+use crate::limits::{CounterStore, Counters};
 use crate::world::{Do, Reply, SeededRng, Store, TestClock, World, perform_for_receipt, rings};
 use futures::future::{Either, select};
 use keyward_domain::ports::NoSink;
@@ -10,7 +11,7 @@ use keyward_ledger::Receipt;
 use keyward_ledger::memory::{Fault, Replica};
 use keyward_records::{KvRead, Rings};
 use keyward_service::{Caller, Service};
-use keyward_verify::{Administrator, ApplicationCache, Demand, Verdict, Verifier};
+use keyward_verify::{Administrator, ApplicationCache, Demand, Leases, Verdict, Verifier};
 use std::cell::Cell;
 use std::pin::pin;
 use std::rc::Rc;
@@ -42,9 +43,22 @@ const SLOW_MS: u64 = 1_800;
 /// What a stalled one takes: by then a writer was stepped over.
 const STALLED_MS: u64 = 20_000;
 
+/// The versions of the rings that a process starts with, the last of each active.
+#[derive(Clone)]
+pub struct Versions {
+    pub records: Vec<u8>,
+    pub audit: Vec<u8>,
+}
+
+impl Versions {
+    fn rings(&self) -> Rings {
+        rings(&self.records, &self.audit, &[1])
+    }
+}
+
 /// A process.
 #[derive(Default)]
-struct Process {
+pub struct Process {
     is_dead: Cell<bool>,
     died: Notify,
 }
@@ -54,6 +68,7 @@ pub struct Instance {
     pub kv: Flawed,
     pub rings: Rings,
     pub clock: TestClock,
+    pub leases: Leases,
     applications: ApplicationCache,
     process: Rc<Process>,
 }
@@ -65,11 +80,12 @@ pub struct Site {
     pub behind: Rc<Store>,
     pub flaw: Option<Flaw>,
     pub memory: Rc<Memory>,
+    pub counters: CounterStore,
 }
 
 impl Site {
-    /// Starts an instance with these versions of the records' ring, the last of them active.
-    pub fn start(&self, world: &World, ring: &[u8]) -> Instance {
+    /// Starts an instance.
+    pub fn start(&self, world: &World, versions: &Versions) -> Instance {
         let skew_ms = i64::try_from(self.rng.below(1_000)).unwrap() - 500;
         let clock = world.clock.ahead_by(skew_ms);
         let kv = world.kv.connect(clock.clone());
@@ -79,12 +95,12 @@ impl Site {
         let (flaw, memory) = (self.flaw, Rc::clone(&self.memory));
         let kv = Flawed { kv, behind: Rc::clone(&self.behind), flaw, memory };
         let applications = ApplicationCache::default();
-        Instance { kv, rings: rings(ring, &[1], &[1]), clock, applications, process }
+        Instance { kv, rings: versions.rings(), clock, leases: Leases::default(), applications, process }
     }
 }
 
 /// What becomes of a call.
-fn draw(weather: &Weather, rng: &SeededRng, process: &Process) -> Fault {
+pub fn draw(weather: &Weather, rng: &SeededRng, process: &Process) -> Fault {
     if process.is_dead.get() {
         return Fault::Crash;
     }
@@ -126,6 +142,11 @@ fn draw(weather: &Weather, rng: &SeededRng, process: &Process) -> Fault {
 impl Instance {
     pub fn is_dead(&self) -> bool {
         self.process.is_dead.get()
+    }
+
+    /// A connection to the store of counters.
+    pub fn counters<'a>(&'a self, site: &'a Site) -> Counters<'a> {
+        Counters::new(&site.counters, &self.process, self.clock.clone())
     }
 
     pub fn service<'a>(&'a self, rng: &'a SeededRng) -> Service<'a, Flawed, TestClock, SeededRng> {
@@ -191,10 +212,10 @@ pub struct Edge {
 }
 
 impl Edge {
-    pub fn new(world: &World, ring: &[u8]) -> Self {
+    pub fn new(world: &World, versions: &Versions) -> Self {
         Self {
             replica: world.kv.replica(world.clock.clone()),
-            rings: rings(ring, &[1], &[1]),
+            rings: versions.rings(),
             applications: ApplicationCache::default(),
             clock: world.clock.clone(),
             lag_ms: Cell::new(0),

@@ -1,19 +1,18 @@
 //! What must hold of a world when everything works again, whatever happened before: the auditor finds nothing, everything acknowledged
 //! is there, everything revoked is dead, and all work that was cut short is done.
 
-use crate::run::{MONTH, Sim};
-use crate::world::Do;
+use crate::run::{HOOK, MONTH, Sim};
+use crate::world::{ADDRESS, Do};
 use keyward_auditor::{Finding, Kind, Part, Progress, StoreSource, Trust, Values, verify};
 use keyward_crypto::digest::leaf_hash;
 use keyward_crypto::note::VerifierKey;
 use keyward_domain::announcement::{MessageId, Type};
-use keyward_domain::event::{Action, Target};
+use keyward_domain::event::{Action, Event, EventId};
 use keyward_domain::key::Key;
+use keyward_domain::timestamp::Month;
 use keyward_domain::webhook::Targets;
-use keyward_records::{Rings, names, open};
-use keyward_service::{Attempt, Body, DeadLetterFilter, Page};
+use keyward_records::{Rings, SHREDDED, names, open};
 use keyward_verify::Verdict;
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::time::Duration;
@@ -67,9 +66,13 @@ pub async fn judge(sim: &Sim) {
     the_log_is_whole(sim).await;
     what_was_acknowledged_is_there(sim).await;
     what_was_announced_was_told(sim).await;
+    what_is_personal_went(sim).await;
     use_was_counted_once(sim).await;
     sim.age(MONTH).await;
     everything_due_was_done(sim).await;
+    if let Some(limited) = sim.limited() {
+        limited.judge(sim).await;
+    }
     the_log_is_whole(sim).await;
 }
 
@@ -170,7 +173,8 @@ fn agreed(sim: &Sim, keys: &BTreeMap<String, Key>) -> Vec<String> {
     living
 }
 
-/// Each event that is announced came to whoever listens to all, and nothing else did.
+/// Each event that is announced came to whoever listens to all, lies among the dead letters, or was dropped as the log says; and nothing
+/// else came.
 async fn what_was_announced_was_told(sim: &Sim) {
     for _ in 0..RUNS {
         tokio::time::advance(Duration::from_secs(6 * 3600)).await;
@@ -181,36 +185,47 @@ async fn what_was_announced_was_told(sim: &Sim) {
             break;
         }
     }
-    let dead = dead_letters(sim).await;
+    let letters = sim.dead_letters(&sim.rng).await.expect("a list");
     let events = sim.world.events().await;
     let webhook =
         events.iter().find_map(|event| event.target.webhook.map(|_| event.id)).expect("it was born");
     let head = sim.world.read().head().await.expect("a head");
     let heard = sim.listener.heard.borrow();
+    let mut told: BTreeSet<&str> = heard.iter().filter(|(at, _)| at == HOOK).map(|(_, id)| &**id).collect();
+    told.extend(letters.iter().filter(|(of, _)| *of == sim.hook()).map(|(_, message)| &**message));
+    let dropped =
+        |event: &&Event| event.action == Action::WebhookDropped && event.target.webhook == Some(sim.hook());
+    told.extend(events.iter().filter(dropped).flat_map(|event| &event.detail).map(|detail| &**detail));
     for event in events.iter().filter(|event| event.id > webhook && event.id.seq <= head.size) {
         if Type::of(event).is_some() {
-            let message = MessageId(event.id).to_string();
-            let is_told = heard.contains(&message) || dead.contains(&message);
+            let is_told = told.contains(&*MessageId(event.id).to_string());
             assert!(is_told, "{} was announced to nobody", event.id);
         }
     }
-    for message in heard.iter() {
+    for (_, message) in heard.iter() {
         let of = message.parse::<MessageId>().expect("an id").0;
         assert!(events.iter().any(|event| event.id == of), "{message} tells of nothing that happened");
     }
 }
 
-/// The messages that were given up, and are kept.
-async fn dead_letters(sim: &Sim) -> BTreeSet<String> {
-    let instance = sim.instance();
-    let caller = instance.admit(&sim.world, &sim.world.root, None).await.expect("root passes");
-    let attempt = Attempt::to_read(caller, Action::WebhookRead, Target::default());
-    let page = Page::parse(None, None).expect("a page");
-    let service = instance.service(&sim.world.rng);
-    let list = service.dead_letters(&attempt, &DeadLetterFilter::default(), &page).await;
-    let list: Value = serde_json::from_str(list.expect("a list").to_json().expose()).expect("JSON");
-    let ids = list["items"].as_array().into_iter().flatten().map(|letter| letter["message"].as_str());
-    ids.map(|id| id.expect("an id").to_owned()).collect()
+/// What was personal in months that were shredded can be read no more, and all else can.
+async fn what_is_personal_went(sim: &Sim) {
+    let Some(shredding) = sim.known.borrow().shredding else { return };
+    let events: BTreeMap<EventId, Event> =
+        sim.world.events().await.into_iter().map(|event| (event.id, event)).collect();
+    let known = sim.known.borrow();
+    for shredded in &known.shredded {
+        for receipt in known.receipts.iter().take(shredded.acknowledged) {
+            let event = &events[&receipt.event];
+            let is_left = event.source.client_addr.as_deref() == Some(ADDRESS);
+            let is_meant = Month::of(event.at) < shredded.before;
+            assert!(!(is_meant && is_left), "{} has what is personal after it was shredded", event.id);
+        }
+    }
+    for event in events.values().filter(|event| Month::of(event.at) >= shredding) {
+        let is_gone = event.source.client_addr.as_deref() == Some(SHREDDED);
+        assert!(!is_gone, "what is personal in {} went, and nobody asked for it", event.id);
+    }
 }
 
 async fn use_was_counted_once(sim: &Sim) {

@@ -2,6 +2,7 @@
 //! promise, and panics with what was broken.
 
 use crate::world::{Do, Reply};
+use keyward_domain::timestamp::Month;
 use keyward_domain::{ApplicationId, Error, KeyId, PolicyId, RoleId, WebhookId};
 use keyward_ledger::Receipt;
 use serde_json::Value;
@@ -61,6 +62,13 @@ impl Opposed {
     }
 }
 
+/// What is personal was destroyed of the months before one, as was acknowledged.
+pub struct Shredded {
+    pub before: Month,
+    /// So many events were acknowledged before it began.
+    pub acknowledged: usize,
+}
+
 /// What is known when a call begins, as far as what it comes to depends on it.
 pub struct Begun {
     tokens: usize,
@@ -97,6 +105,9 @@ pub struct Known {
     ending: BTreeSet<Option<ApplicationId>>,
     /// The application whose keys nothing ends: their holders count on them.
     pub calm: Option<ApplicationId>,
+    pub shredded: Vec<Shredded>,
+    /// The last month before which it was asked for.
+    pub shredding: Option<Month>,
     names_given: u32,
 }
 

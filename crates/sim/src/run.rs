@@ -2,20 +2,23 @@
 //! and take their time, processes die, replicas fall behind and clocks step.
 
 use crate::flaws::{Flaw, Memory};
-use crate::instance::{Edge, Instance, Site, Weather};
-use crate::known::{Ended, Known, Moment};
-use crate::world::{Do, SeededRng, World, new_admin, new_key};
+use crate::instance::{Edge, Instance, Site, Versions, Weather};
+use crate::known::{Ended, Known, Moment, Shredded};
+use crate::limits::{CounterStore, Limited};
+use crate::world::{Do, SeededRng, World, new_admin, new_key, rings};
 use futures::future::{FutureExt, LocalBoxFuture, join_all};
 use keyward_domain::delivery::Fault;
 use keyward_domain::distinct::Distinct;
+use keyward_domain::event::{Action, Target};
 use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::timestamp::Month;
 use keyward_domain::usage::{Durations, Outcomes};
 use keyward_domain::webhook::Targets;
-use keyward_domain::{ApplicationId, Code, KeyId};
+use keyward_domain::{ApplicationId, Code, KeyId, WebhookId};
 use keyward_records::{KvCount, SealedUsage, UsageBatch, UsageCount, names};
-use keyward_service::{Answered, Message, Sender};
+use keyward_service::{Answered, Attempt, Body, DeadLetterFilter, Message, Page, Sender};
 use keyward_verify::{RefusalCode, Verdict};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -31,6 +34,34 @@ const TRIES: usize = 8;
 /// How long the answer to a claim can be had again.
 const CLAIM_REPLAY_MS: u64 = 55_000;
 pub const MONTH: Duration = Duration::from_secs(31 * 24 * 3600);
+/// Longer than a message is tried.
+const UNHEARD: Duration = Duration::from_secs(6 * 24 * 3600);
+/// Where the webhook is that hears of everything.
+pub const HOOK: &str = "https://hook.example/";
+
+/// What goes on in some worlds beside what goes on in all.
+#[derive(Debug, Clone, Copy)]
+pub struct Acts {
+    /// Keys are used under limits.
+    limits: bool,
+    /// Nobody listens for days, and dead letters are tried anew or dropped.
+    dead_letters: bool,
+    /// What is personal in months of the past is destroyed.
+    shreds: bool,
+    /// The ring of the log rolls over.
+    audit_ring: bool,
+}
+
+impl Acts {
+    pub const NONE: Self = Self { limits: false, dead_letters: false, shreds: false, audit_ring: false };
+
+    /// Those of the world of a seed.
+    pub fn of(seed: u64) -> Self {
+        let rng = SeededRng::new(seed ^ 0x00ac_75ac_75ac);
+        let drawn = |percent| rng.chance(percent);
+        Self { limits: drawn(25), dead_letters: drawn(15), shreds: drawn(15), audit_ring: drawn(15) }
+    }
+}
 
 /// A holder that does as it should: uses its token, renews itself, and repeats what was not answered.
 pub struct Client {
@@ -59,20 +90,26 @@ struct Pending {
 pub struct Listener {
     /// Whether it refuses some of what it is told.
     pub moods: Cell<bool>,
-    pub heard: RefCell<BTreeSet<String>>,
+    /// Whether it is away, and nothing reaches it.
+    is_away: Cell<bool>,
+    /// By where it was told.
+    pub heard: RefCell<BTreeSet<(String, String)>>,
     rng: Rc<SeededRng>,
 }
 
 impl Sender for Listener {
     async fn send(&self, message: &Message<'_>) -> Result<Answered, Fault> {
         tokio::time::sleep(Duration::from_millis(self.rng.next() % 50)).await;
+        if self.is_away.get() {
+            return Err(Fault::Connection);
+        }
         let status = match self.moods.get().then(|| self.rng.below(4)) {
             Some(0) => return Err(Fault::Connection),
             Some(1) => 503,
             _ => 204,
         };
         if status == 204 {
-            self.heard.borrow_mut().insert(message.id.clone());
+            self.heard.borrow_mut().insert((message.url.to_owned(), message.id.clone()));
         }
         Ok(Answered { status, retry_after: None })
     }
@@ -88,8 +125,15 @@ pub struct Sim {
     pub listener: Listener,
     instances: RefCell<Vec<Rc<Instance>>>,
     edges: RefCell<Vec<Rc<Edge>>>,
-    /// The versions of the records' ring that a process starts with.
-    ring: RefCell<Vec<u8>>,
+    versions: RefCell<Versions>,
+    acts: Acts,
+    /// What acts draw from, so that a world without them is the same whatever they come to be.
+    pub acting: Rc<SeededRng>,
+    limited: RefCell<Option<Rc<Limited>>>,
+    /// By how much wall clocks stepped back, all in all.
+    pub stepped_back_ms: Cell<i64>,
+    /// The webhook that hears of everything.
+    hook: Cell<Option<WebhookId>>,
     /// What validators kept of use.
     pub used: RefCell<BTreeMap<KeyId, u64>>,
     requests: Cell<u64>,
@@ -101,17 +145,28 @@ pub struct Sim {
 
 impl Sim {
     /// A world with its first application, its clients and a webhook, before anything went wrong.
-    pub async fn new(seed: u64, flaw: Option<Flaw>, tells: bool) -> Self {
-        let world = World::new(seed).await;
+    pub async fn new(seed: u64, acts: Acts, flaw: Option<Flaw>, tells: bool) -> Self {
+        let mut world = World::new(seed).await;
+        // Whoever looks from outside reads all versions that come to be.
+        world.rings = rings(&[1], &[3, 2, 1], &[1]);
         let rng = Rc::new(SeededRng::new(seed ^ 0x005e_ed5e_ed5e));
+        let acting = Rc::new(SeededRng::new(seed ^ 0x00ac_7ed0_ac7e));
+        let (weather, memory) = (Rc::new(Cell::new(Weather::FAIR)), Rc::new(Memory::default()));
+        let (drawn, weathered) = (Rc::clone(&acting), Rc::clone(&weather));
         let site = Site {
-            weather: Rc::new(Cell::new(Weather::FAIR)),
+            counters: CounterStore::new(world.clock.clone(), drawn, weathered, flaw, Rc::clone(&memory)),
+            weather,
             rng: Rc::clone(&rng),
             behind: Rc::new(world.kv.connect(world.clock.clone())),
             flaw,
-            memory: Rc::new(Memory::default()),
+            memory,
         };
-        let listener = Listener { moods: Cell::new(false), heard: RefCell::default(), rng: Rc::clone(&rng) };
+        let listener = Listener {
+            moods: Cell::new(false),
+            is_away: Cell::new(false),
+            heard: RefCell::default(),
+            rng: Rc::clone(&rng),
+        };
         let sim = Self {
             site,
             rng,
@@ -120,7 +175,12 @@ impl Sim {
             listener,
             instances: RefCell::default(),
             edges: RefCell::default(),
-            ring: RefCell::new(vec![1]),
+            versions: RefCell::new(Versions { records: vec![1], audit: vec![1] }),
+            acts,
+            acting,
+            limited: RefCell::default(),
+            stepped_back_ms: Cell::new(0),
+            hook: Cell::new(None),
             used: RefCell::default(),
             requests: Cell::new(0),
             has_aged: Cell::new(false),
@@ -128,13 +188,18 @@ impl Sim {
             world,
         };
         sim.settle_in().await;
+        if acts.limits {
+            let limited = Limited::settle_in(&sim).await;
+            sim.limited.replace(Some(Rc::new(limited)));
+        }
         sim
     }
 
     async fn settle_in(&self) {
         let world = &self.world;
-        let hook = json!({"application": ApplicationId::KEYWARD.to_string(), "url": "https://hook.example/", "events": ["*"]});
-        world.run(&Do::CreateWebhook(hook)).await.expect("a webhook");
+        let hook = json!({"application": ApplicationId::KEYWARD.to_string(), "url": HOOK, "events": ["*"]});
+        let hook = world.run(&Do::CreateWebhook(hook)).await.expect("a webhook");
+        self.hook.set(Some(hook.at("/webhook/id").parse().unwrap()));
         let policy = world.policy(&json!({"rotate_every_s": 30 * 24 * 3600, "grace_s": 7 * 24 * 3600})).await;
         let new = json!({ "name": "calm", "policy": policy });
         let calm = world.run(&Do::CreateApplication(new)).await.expect("an application");
@@ -156,9 +221,9 @@ impl Sim {
             is_lost: false,
         });
         for _ in 0..INSTANCES {
-            self.instances.borrow_mut().push(Rc::new(self.site.start(world, &[1])));
+            self.instances.borrow_mut().push(Rc::new(self.site.start(world, &self.versions.borrow())));
         }
-        self.edges.borrow_mut().push(Rc::new(Edge::new(world, &[1])));
+        self.edges.borrow_mut().push(Rc::new(Edge::new(world, &self.versions.borrow())));
     }
 
     pub fn now(&self) -> Moment {
@@ -181,6 +246,7 @@ impl Sim {
         self.listener.moods.set(true);
         for _ in 0..ROUNDS {
             self.between_rounds().await;
+            self.act_between_rounds().await;
             let mut tasks: Vec<LocalBoxFuture<'_, ()>> = Vec::new();
             for _ in 0..AT_ONCE {
                 tasks.push(match rng.below(12) {
@@ -195,6 +261,7 @@ impl Sim {
                 tasks.push(self.client(at).boxed_local());
             }
             tasks.push(self.validate().boxed_local());
+            tasks.extend(self.act());
             if is_rough {
                 tasks.push(self.step_clocks().boxed_local());
             }
@@ -219,13 +286,116 @@ impl Sim {
             edge.since_ms.set(self.now().at_ms);
         }
         match rng.below(10) {
-            0 => self.world.clock.step_wall_ms(-600_000),
-            1 => self.world.clock.step_wall_ms(70_000),
+            0 => self.step_wall_ms(-600_000),
+            1 => self.step_wall_ms(70_000),
             2 => tokio::time::advance(Duration::from_secs(61)).await,
             3 if self.clients.borrow().iter().all(|client| client.pending.is_none()) => self.age(MONTH).await,
-            4 => self.roll_ring(),
+            4 => self.roll_ring(|versions| &mut versions.records),
             _ => {}
         }
+    }
+
+    /// What is begun beside all else.
+    fn act(&self) -> Vec<LocalBoxFuture<'_, ()>> {
+        let (acts, rng) = (self.acts, &self.acting);
+        let mut tasks: Vec<LocalBoxFuture<'_, ()>> = Vec::new();
+        if let Some(limited) = self.limited() {
+            tasks.push(async move { limited.use_some(self).await }.boxed_local());
+        }
+        if let Some(limited) = self.limited().filter(|_| rng.chance(30)) {
+            tasks.push(async move { limited.change(self).await }.boxed_local());
+        }
+        if acts.dead_letters && rng.chance(60) {
+            tasks.push(self.see_to_dead_letters().boxed_local());
+        }
+        if acts.shreds && rng.chance(50) {
+            tasks.push(self.shred().boxed_local());
+        }
+        tasks
+    }
+
+    /// What acts add to what happens while nobody asks for anything.
+    async fn act_between_rounds(&self) {
+        let (acts, rng) = (self.acts, &self.acting);
+        let may_age = self.clients.borrow().iter().all(|client| client.pending.is_none());
+        if acts.limits {
+            self.site.counters.is_down.set(rng.chance(10));
+        }
+        if acts.dead_letters && may_age && rng.chance(40) {
+            self.listener.is_away.set(true);
+            self.schedule().await;
+            self.deliver().await;
+            self.listener.is_away.set(false);
+            self.age(UNHEARD).await;
+            self.deliver().await;
+        }
+        if acts.shreds && may_age && rng.chance(40) {
+            self.age(MONTH).await;
+        }
+        if acts.audit_ring && rng.chance(50) {
+            self.roll_ring(|versions| &mut versions.audit);
+        }
+    }
+
+    /// An admin tries dead letters of a webhook anew, or gives them up: one of them, or all.
+    async fn see_to_dead_letters(&self) {
+        let Some(letters) = self.dead_letters(&self.acting).await else { return };
+        if letters.is_empty() {
+            return;
+        }
+        let (webhook, message) = self.acting.one_of(&letters).clone();
+        let message = self.acting.chance(50).then_some(message);
+        let what = if self.acting.chance(60) {
+            Do::ReplayDeadLetters(webhook, json!({ "message": message }))
+        } else {
+            Do::DropDeadLetters(webhook, json!({ "message": message, "reason": "x" }))
+        };
+        self.call(&what, None).await;
+    }
+
+    /// The messages that were given up and are kept, each with whose it is; `None` where no answer came.
+    pub async fn dead_letters(&self, rng: &SeededRng) -> Option<Vec<(WebhookId, String)>> {
+        let instance = self.instance_for(rng);
+        let service = instance.service(&self.world.rng);
+        let listed = instance.living(async {
+            let caller = instance.admit(&self.world, &self.world.root, None).await.ok()?;
+            let attempt = Attempt::to_read(caller, Action::WebhookRead, Target::default());
+            let (mut letters, mut cursor) = (Vec::new(), None::<String>);
+            loop {
+                let page = Page::parse(Some("100"), cursor.as_deref()).expect("a page");
+                let list = service.dead_letters(&attempt, &DeadLetterFilter::default(), &page).await.ok()?;
+                let list: Value = serde_json::from_str(list.to_json().expose()).expect("JSON");
+                letters.extend(list["items"].as_array().into_iter().flatten().map(|letter| {
+                    let text = |name: &str| letter[name].as_str().expect("an id").to_owned();
+                    (text("webhook").parse().expect("an id"), text("message"))
+                }));
+                cursor = list["next_cursor"].as_str().map(str::to_owned);
+                if cursor.is_none() {
+                    return Some(letters);
+                }
+            }
+        });
+        listed.await.flatten()
+    }
+
+    /// An admin has what is personal in all months of the past destroyed.
+    async fn shred(&self) {
+        let before = Month::of(self.world.clock.now());
+        let acknowledged = {
+            let mut known = self.known.borrow_mut();
+            known.shredding = known.shredding.max(Some(before));
+            known.receipts.len()
+        };
+        let what = Do::Shred(before.to_string(), "x".to_owned());
+        if let Some(Ok(_)) = self.call(&what, None).await {
+            self.known.borrow_mut().shredded.push(Shredded { before, acknowledged });
+        }
+    }
+
+    /// Moves the wall clocks.
+    fn step_wall_ms(&self, by_ms: i64) {
+        self.stepped_back_ms.set(self.stepped_back_ms.get() + (-by_ms).max(0));
+        self.world.clock.step_wall_ms(by_ms);
     }
 
     /// So much time goes by that every grace and every claim is over.
@@ -237,38 +407,39 @@ impl Sim {
         }
     }
 
-    /// A new version of the records' ring: known to all first, active one process after the other.
-    fn roll_ring(&self) {
-        let newest = self.ring.borrow().iter().copied().max().unwrap();
-        let known: Vec<u8> = self.ring.borrow().clone();
+    /// A new version of a ring: known to all first, active one process after the other.
+    fn roll_ring(&self, ring: fn(&mut Versions) -> &mut Vec<u8>) {
+        let known: Vec<u8> = ring(&mut self.versions.borrow_mut()).clone();
+        let newest = known.iter().copied().max().unwrap();
         let is_active = known.last() == Some(&newest);
         if is_active {
             let mut next: Vec<u8> = vec![newest + 1];
             next.extend(known);
-            self.ring.replace(next);
+            *ring(&mut self.versions.borrow_mut()) = next;
             for at in 0..INSTANCES {
                 self.restart(at);
             }
             let old = self.edges.borrow_mut().pop().unwrap();
-            let edge = Edge::new(&self.world, &self.ring.borrow());
+            let edge = Edge::new(&self.world, &self.versions.borrow());
             drop(old);
             edge.since_ms.set(self.now().at_ms);
             self.edges.borrow_mut().push(Rc::new(edge));
         } else {
             let mut next: Vec<u8> = known.into_iter().filter(|version| *version != newest).collect();
             next.push(newest);
-            self.ring.replace(next);
+            *ring(&mut self.versions.borrow_mut()) = next;
         }
     }
 
     fn restart(&self, at: usize) {
-        let instance = self.site.start(&self.world, &self.ring.borrow());
+        let instance = self.site.start(&self.world, &self.versions.borrow());
         self.instances.borrow_mut()[at] = Rc::new(instance);
     }
 
     /// All processes start anew, nothing goes wrong any more.
     pub fn heal(&self) {
         self.site.weather.set(Weather::FAIR);
+        self.site.counters.is_down.set(false);
         self.listener.moods.set(false);
         for at in 0..INSTANCES {
             self.restart(at);
@@ -282,7 +453,22 @@ impl Sim {
     }
 
     pub fn instance(&self) -> Rc<Instance> {
-        Rc::clone(self.rng.one_of(&self.instances.borrow()))
+        self.instance_for(&self.rng)
+    }
+
+    /// One of the instances, for whoever draws from another generator.
+    pub fn instance_for(&self, rng: &SeededRng) -> Rc<Instance> {
+        Rc::clone(rng.one_of(&self.instances.borrow()))
+    }
+
+    /// The keys under limits, where this world has any.
+    pub fn limited(&self) -> Option<Rc<Limited>> {
+        self.limited.borrow().clone()
+    }
+
+    /// The webhook that hears of everything.
+    pub fn hook(&self) -> WebhookId {
+        self.hook.get().expect("it was made first")
     }
 
     pub fn edge(&self) -> Rc<Edge> {
@@ -615,6 +801,9 @@ impl Sim {
                 let _ = service.fold_use(&instance.kv).await;
             })
             .await;
+        if let Some(limited) = self.limited() {
+            limited.forget(self, &instance).await;
+        }
     }
 
     pub async fn deliver(&self) {
@@ -651,7 +840,7 @@ impl Sim {
     async fn step_clocks(&self) {
         tokio::time::sleep(Duration::from_millis(self.rng.next() % 50)).await;
         let by_ms = *self.rng.one_of(&[-600_000, -3_000, 3_000, 70_000]);
-        self.world.clock.step_wall_ms(by_ms);
+        self.step_wall_ms(by_ms);
     }
 }
 

@@ -14,9 +14,10 @@ use keyward_ledger::memory::{Call, Fault, MemoryKv};
 use keyward_ledger::{KvWrite, Ledger, Receipt};
 use keyward_records::{CurrentMonth, KvCount, KvRead, Reader, Rings};
 use keyward_service::{
-    ApplicationChange, Attempt, Body, BulkRevocation, Caller, ComplianceQuery, EventFilter, KeyChange,
-    NewApplication, NewKey, NewPolicy, NewRole, NewWebhook, Page, PolicyChange, Presented, RenewKey,
-    ResealRequest, RoleChange, RotateKey, Service, TakeClaim, WebhookChange, bootstrap,
+    ApplicationChange, Attempt, Body, BulkRevocation, Caller, ComplianceQuery, DropRequest, EventFilter,
+    KeyChange, NewApplication, NewKey, NewPolicy, NewRole, NewWebhook, Page, PolicyChange, Presented,
+    RenewKey, ReplayRequest, ResealRequest, RoleChange, RotateKey, Service, TakeClaim, WebhookChange,
+    bootstrap,
 };
 use keyward_verify::{Administrator, ApplicationCache, Demand, Verdict, Verifier};
 use serde_json::{Value, json};
@@ -230,6 +231,8 @@ pub enum Do {
     CreateWebhook(Value),
     ChangeWebhook(WebhookId, Value),
     RetireWebhook(WebhookId, &'static str),
+    ReplayDeadLetters(WebhookId, Value),
+    DropDeadLetters(WebhookId, Value),
     /// Whose keys, since when, how many, from where on.
     Compliance(Option<ApplicationId>, Option<Timestamp>, usize, Option<String>),
 }
@@ -293,6 +296,12 @@ impl Do {
             Self::CreateWebhook(_) => Attempt::to_change(caller, Action::WebhookCreated, nothing),
             Self::ChangeWebhook(..) => Attempt::to_change(caller, Action::WebhookChanged, nothing),
             Self::RetireWebhook(..) => Attempt::to_change(caller, Action::WebhookRetired, nothing),
+            Self::ReplayDeadLetters(id, _) => {
+                Attempt::to_change(caller, Action::WebhookReplayed, Target::webhook(Some(*id)))
+            }
+            Self::DropDeadLetters(id, _) => {
+                Attempt::to_change(caller, Action::WebhookDropped, Target::webhook(Some(*id)))
+            }
             Self::Compliance(..) | Self::ReadEvent(_) | Self::ListEvents(_) => {
                 Attempt::to_read(caller, Action::AuditRead, nothing)
             }
@@ -416,6 +425,12 @@ async fn execute<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
             Reply::of(&service.change_webhook(attempt, *id, change, None, Targets::Public).await?)
         }
         Do::RetireWebhook(id, reason) => Reply::of(&service.retire_webhook(attempt, *id, reason).await?),
+        Do::ReplayDeadLetters(id, asked) => {
+            Reply::of(&service.replay_dead_letters(attempt, *id, &body::<ReplayRequest>(asked)).await?)
+        }
+        Do::DropDeadLetters(id, asked) => {
+            Reply::of(&service.drop_dead_letters(attempt, *id, &body::<DropRequest>(asked)).await?)
+        }
         Do::Compliance(application, since, limit, cursor) => {
             let asked = ComplianceQuery { application: *application, since: *since };
             let page = Page::parse(Some(&limit.to_string()), cursor.as_deref())?;
