@@ -28,7 +28,8 @@ pub fn need(journal: &mut Journal, name: &str) -> anyhow::Result<PathBuf> {
         return Ok(program);
     }
     let installed = journal.step(&format!("install {name}"), || {
-        steps::must(steps::cargo(["install", "--locked", name, "--root"]).arg(folder()))
+        // What runs for seconds need not be optimised for minutes.
+        steps::must(steps::cargo(["install", "--debug", "--locked", name, "--root"]).arg(folder()))
     });
     match find(name) {
         Some(program) if installed == Outcome::Passed => Ok(program),
