@@ -166,14 +166,19 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         for leaf in &leaves {
             edge.append(leaf.hash);
         }
-        let head = Head {
+        let extended = Head {
             epoch: head.epoch,
             size: edge.size(),
             root: edge.root(),
             gap,
-            voids: watched(head.voids, &leaves),
+            voids: watched(head.voids.clone(), &leaves),
         };
-        let batch = self.project(&head, &leaves, edge).await?;
+        let batch = self.project(&extended, &leaves, edge).await?;
+        // The batch of another integrator that came late, or twice, takes head and lists back together, and nothing is lost. Lists that were read
+        // after that, beside a head that was read before it, lack what lies between: they are not written.
+        if self.read().head().await? != head {
+            return Ok(());
+        }
         self.kv.set_many(&batch).await?;
         Ok(())
     }

@@ -6,6 +6,8 @@ use futures::future::{join, join_all};
 use keyward_domain::event::EventId;
 use keyward_ledger::memory::{Call, Fault};
 use keyward_records::names;
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Some events, and as many tickets without one after them.
@@ -252,4 +254,44 @@ async fn a_store_that_cannot_write_projections_still_lists() {
     });
     let listed = world.run(&Do::ListApplications).await.expect("a list").json();
     assert_eq!(listed["items"][0]["id"], app.to_string());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_comes_again_while_another_integrates_loses_nothing() {
+    // It comes with each read in turn: it takes head and lists back together, in the middle of what somebody reads of both.
+    for moment in 0.. {
+        let world = World::new(74).await;
+        let app = world.application("shop").await;
+        let before = world.kv.values();
+        world.ledger().integrate(4).await.expect("integrates");
+        let mut batch = world.kv.values();
+        batch.retain(|key, value| before.get(key) != Some(value));
+        for n in 0..3 {
+            world.issue(&new_key(app, &format!("k{n}"))).await;
+        }
+        world.ledger().integrate(4).await.expect("integrates");
+        world.issue(&new_key(app, "last")).await;
+
+        let (echo, came) = (world.kv.connect(world.clock.clone()), Rc::new(Cell::new(false)));
+        let (mut reads, comes) = (0, Rc::clone(&came));
+        world.kv.plan(move |call| {
+            if matches!(call, Call::Get(_)) {
+                if reads == moment {
+                    batch.iter().for_each(|(key, value)| echo.tamper(key, Some(value.clone())));
+                    comes.set(true);
+                }
+                reads += 1;
+            }
+            Fault::None
+        });
+        // It may also see that what it read does not fit, and stop.
+        drop(world.ledger().integrate(1).await);
+        world.heal();
+        integrate_all(&world, 74).await;
+        check_projections(&world, 74).await;
+        if !came.get() {
+            assert!(moment > 10, "{moment} reads");
+            return;
+        }
+    }
 }
