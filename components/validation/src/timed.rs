@@ -1,5 +1,5 @@
 //! How long the store takes for the reads of a request: from the first until all that went out with it are answered. It changes nothing
-//! of what is read. A look at the clock is a call of the platform's, which costs more than a decryption, so one request in eight is timed.
+//! of what is read. A look at the clock is a call of the platform's, which costs more than the MAC of a token, so one request in eight is timed.
 
 use keyward_domain::ports::Clock;
 use keyward_records::{KvRead, StoreError};

@@ -360,28 +360,11 @@ impl_schema!(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Actor, Source, Target, tag_given};
+    use crate::event::{self, Actor, Source, Target};
 
     #[test]
     fn an_announcement_has_nothing_personal() {
-        let event = Event {
-            id: EventId { epoch: 1, seq: 42 },
-            at: Timestamp::from_unix_ms(1_795_515_095_042),
-            action: Action::KeyRevoked,
-            outcome: Outcome::Done,
-            target: Target::key(Some(KeyId::from_bytes([1; 16]))),
-            actor: Actor {
-                kind: ActorKind::Admin,
-                key: Some(KeyId::from_bytes([2; 16])),
-                principal: Some("zoe@example.com".into()),
-            },
-            source: Source { client_addr: Some("192.0.2.7".into()), user_agent: Some("agent".into()) },
-            request: None,
-            reason: Some("Zoe lost her laptop".into()),
-            detail: vec![tag_given("zoe"), "name".into()],
-            previous: None,
-            writes: Vec::new(),
-        };
+        let event = Event { request: None, previous: None, writes: Vec::new(), ..event::tests::event() };
         let kind = Type::of(&event).expect("announced");
         let json = serde_json::to_string(&Announcement::new(kind, &event.redacted())).expect("JSON");
         let key = KeyId::from_bytes([1; 16]);

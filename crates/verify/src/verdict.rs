@@ -45,11 +45,6 @@ impl Verified {
         &self.presented.key
     }
 
-    /// Takes the key over.
-    pub fn into_key(self) -> Key {
-        *self.presented.key
-    }
-
     /// Which of its versions was presented.
     pub const fn version(&self) -> u16 {
         self.presented.version
