@@ -13,6 +13,9 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{Host, RedisServer, Setup, manifest};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
+use keyward_host::NativeStore;
 
 fn setup(kind: &str) -> Setup {
     let manifest = manifest(
@@ -92,6 +95,24 @@ fn memory() {
 fn redis() {
     let server = RedisServer::start();
     holds(&setup(&format!("type = \"redis\"\nurl = \"{}\"", server.url())).start());
+}
+
+/// An instance that waits in a call of the synchronous interface polls none of its other calls meanwhile.
+#[tokio::test]
+async fn on_redis_no_call_waits_for_others_that_nobody_polls() {
+    let server = RedisServer::start();
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("runtime.toml");
+    let text = format!("[key_value_store.default]\ntype = \"redis\"\nurl = \"{}\"\n", server.url());
+    std::fs::write(&config, text).unwrap();
+    let store = NativeStore::open("default", Some(&config), dir.path()).unwrap();
+    store.get("connects").await.unwrap();
+
+    let mut begun: FuturesUnordered<_> = (0..500).map(|_| store.get("read by many")).collect();
+    assert!(begun.next().now_or_never().is_none(), "none can be answered yet");
+    let write = store.set_many(vec![("written".to_owned(), b"1".to_vec())]);
+    tokio::time::timeout(Duration::from_secs(2), write).await.expect("an answer at once").unwrap();
+    assert!(begun.all(async |read| read.unwrap().is_none()).await);
 }
 
 #[test]

@@ -63,8 +63,13 @@ impl Redis {
         &self.followers
     }
 
-    async fn query<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T> {
-        Ok(command.query_async(&mut self.connection.clone()).await?)
+    /// In a task of its own: the connection has a queue of bounded length, and a call holds a place in it until it is polled. An
+    /// instance that waits in a call of the synchronous interface polls none of its others; those would keep everybody out.
+    async fn query<T: redis::FromRedisValue + Send + 'static>(&self, command: redis::Cmd) -> Result<T> {
+        let mut connection = self.connection.clone();
+        let call = tokio::spawn(async move { command.query_async::<T>(&mut connection).await });
+        let outcome = call.await.map_err(|_| StoreError::new("redis: the call was broken off"))?;
+        Ok(outcome?)
     }
 
     fn tell(&self, changes: impl FnOnce() -> Vec<Change>) {
@@ -74,11 +79,11 @@ impl Redis {
     }
 
     pub(crate) async fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
-        self.query(redis::cmd("GET").arg(key)).await
+        self.query(command("GET", &[key])).await
     }
 
     pub(crate) async fn exists(&self, key: &str) -> Result<bool> {
-        self.query(redis::cmd("EXISTS").arg(key)).await
+        self.query(command("EXISTS", &[key])).await
     }
 
     /// Redis has no order: the cursor is that of SCAN, and a page may repeat a key or be empty.
@@ -97,7 +102,7 @@ impl Redis {
         pattern.push('*');
         let mut scan = redis::cmd("SCAN");
         scan.arg(after.unwrap_or("0")).arg("MATCH").arg(pattern).arg("COUNT").arg(super::PAGE_KEYS);
-        let (cursor, keys): (String, Vec<String>) = self.query(&scan).await?;
+        let (cursor, keys): (String, Vec<String>) = self.query(scan).await?;
         Ok((keys, (cursor != "0").then_some(cursor)))
     }
 
@@ -105,7 +110,7 @@ impl Redis {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let values: Vec<Option<Vec<u8>>> = self.query(redis::cmd("MGET").arg(keys)).await?;
+        let values: Vec<Option<Vec<u8>>> = self.query(command("MGET", keys)).await?;
         Ok(keys.iter().cloned().zip(values).collect())
     }
 
@@ -117,7 +122,7 @@ impl Redis {
         for (key, value) in &pairs {
             mset.arg(key).arg(value);
         }
-        self.query::<Value>(&mset).await?;
+        self.query::<Value>(mset).await?;
         self.tell(|| pairs.into_iter().map(|(key, value)| Change { key, value: Some(value) }).collect());
         Ok(())
     }
@@ -126,13 +131,15 @@ impl Redis {
         if keys.is_empty() {
             return Ok(());
         }
-        self.query::<Value>(redis::cmd("DEL").arg(&keys)).await?;
+        self.query::<Value>(command("DEL", &keys)).await?;
         self.tell(|| keys.into_iter().map(|key| Change { key, value: None }).collect());
         Ok(())
     }
 
     pub(crate) async fn increment(&self, key: &str, delta: i64) -> Result<i64> {
-        let sum: i64 = self.query(redis::cmd("INCRBY").arg(key).arg(delta)).await?;
+        let mut add = command("INCRBY", &[key]);
+        add.arg(delta);
+        let sum: i64 = self.query(add).await?;
         self.tell(|| vec![Change { key: key.to_owned(), value: Some(sum.to_string().into_bytes()) }]);
         Ok(sum)
     }
@@ -140,10 +147,16 @@ impl Redis {
     pub(crate) async fn swap(&self, key: &str, old: Option<Vec<u8>>, new: Vec<u8>) -> Result<bool> {
         let mut eval = redis::cmd("EVAL");
         eval.arg(SWAP).arg(1).arg(key).arg(i32::from(old.is_some())).arg(old.unwrap_or_default()).arg(&new);
-        let swapped: bool = self.query(&eval).await?;
+        let swapped: bool = self.query(eval).await?;
         if swapped {
             self.tell(|| vec![Change { key: key.to_owned(), value: Some(new) }]);
         }
         Ok(swapped)
     }
+}
+
+fn command(name: &str, keys: &[impl redis::ToRedisArgs]) -> redis::Cmd {
+    let mut command = redis::cmd(name);
+    command.arg(keys);
+    command
 }
