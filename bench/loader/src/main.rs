@@ -14,7 +14,7 @@ use keyward_cli::local::state::StateDir;
 use keyward_cli::local::store::{Kv, LocalStore, RealClock, SystemRng};
 use keyward_cli::progress::Progress;
 use keyward_crypto::SecretText;
-use keyward_domain::due::{Duty, due_at};
+use keyward_domain::due::outlook;
 use keyward_domain::event::{Action, Actor, ActorKind, Outcome, Source, Target};
 use keyward_domain::key::{Environment, Key, Version};
 use keyward_domain::policy::Terms;
@@ -90,7 +90,7 @@ async fn load(kv: &Kv, rings: &Rings, options: &Options, tokens: &mut impl Write
         let minted: Vec<Minted> = numbers
             .map(|number| mint(rings, &clock, application.id, application.generation, number, options))
             .collect::<Result<_>>()?;
-        let drafts = minted.iter().map(|minted| draft(&minted.key)).collect();
+        let drafts = minted.iter().map(|minted| draft(&minted.key, clock.now())).collect();
         ledger
             .commit(drafts, |tickets, writes| {
                 for (index, minted) in minted.iter().enumerate() {
@@ -157,7 +157,7 @@ fn claimed_at(now: Timestamp, number: usize, options: &Options) -> Timestamp {
     now.plus_s(DAY_S - interval_s + spread_s)
 }
 
-fn draft(key: &Key) -> Draft {
+fn draft(key: &Key, now: Timestamp) -> Draft {
     Draft {
         action: Action::KeyIssued,
         outcome: Outcome::Done,
@@ -166,7 +166,7 @@ fn draft(key: &Key) -> Draft {
         source: Source::default(),
         request: None,
         reason: None,
-        detail: Duty::next(key, &Terms::DEFAULT).map(due_at).into_iter().collect(),
+        detail: outlook(key, &Terms::DEFAULT, now).collect(),
         previous: None,
     }
 }

@@ -2,9 +2,10 @@
 
 use keyward_control::{Plane, created};
 use keyward_domain::event::{Action, Target};
+use keyward_domain::standing::Standing;
 use keyward_domain::{ApplicationId, Error, KeyId, Result};
 use keyward_guest::{Incoming, Response};
-use keyward_service::Page;
+use keyward_service::{KeyFilter, Order, Page};
 
 pub(crate) async fn issue(plane: &Plane, incoming: &Incoming) -> Result<Response> {
     plane
@@ -19,12 +20,45 @@ pub(crate) async fn list(plane: &Plane, incoming: &Incoming) -> Result<Response>
     plane
         .look(incoming, Action::KeyRead, Target::default(), async |service, attempt| {
             let query = incoming.query()?;
-            query.only(&["application", "tag", "limit", "cursor"])?;
+            query.only(&["application", "tag", "standing", "name", "order", "limit", "cursor"])?;
             let page = Page::parse(query.one("limit")?, query.one("cursor")?)?;
-            let application = query
-                .parsed::<ApplicationId>("application", "an application's id")?
-                .ok_or_else(|| Error::parameter("application", "is missing", "an application's id"))?;
-            Response::json(200, &service.keys(attempt, application, query.one("tag")?, &page).await?)
+            let filter = KeyFilter {
+                application: query.parsed("application", "an application's id")?,
+                tag: query.one("tag")?,
+                standing: standing(query.one("standing")?)?,
+                name: query.one("name")?,
+                order: order(query.one("order")?)?,
+            };
+            Response::json(200, &service.keys(attempt, &filter, &page).await?)
+        })
+        .await
+}
+
+fn standing(text: Option<&str>) -> Result<Option<Standing>> {
+    let known = |text| {
+        Standing::from_text(text).ok_or_else(|| {
+            let all = Standing::ALL.map(Standing::as_str).join(", ");
+            Error::parameter("standing", "is not known", &format!("one of {all}"))
+        })
+    };
+    text.map(known).transpose()
+}
+
+fn order(text: Option<&str>) -> Result<Order> {
+    let known = |text| {
+        Order::from_text(text)
+            .ok_or_else(|| Error::parameter("order", "is not known", "`newest` or `oldest`"))
+    };
+    Ok(text.map(known).transpose()?.unwrap_or_default())
+}
+
+pub(crate) async fn standings(plane: &Plane, incoming: &Incoming) -> Result<Response> {
+    plane
+        .look(incoming, Action::KeyRead, Target::default(), async |service, attempt| {
+            let query = incoming.query()?;
+            query.only(&["application"])?;
+            let application = query.parsed::<ApplicationId>("application", "an application's id")?;
+            Response::json(200, &service.standings(attempt, application).await?)
         })
         .await
 }

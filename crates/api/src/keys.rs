@@ -3,10 +3,13 @@
 use crate::Endpoint;
 use crate::problems::OF_CREDENTIALS;
 use keyward_domain::scope::administration as scope;
+use keyward_domain::standing::Standing;
 use keyward_domain::tag::Tag;
+use keyward_domain::text::Name;
 use keyward_domain::{ApplicationId, Code, KeyId};
 use keyward_service::{
-    IssuedKeyBody, KeyChange, KeyRevocation, KeyView, LookupView, NewKey, Presented, Reason,
+    IssuedKeyBody, KeyChange, KeyRevocation, KeyView, LookupView, NewKey, Order, Presented, Reason,
+    StandingsView,
 };
 use keyward_verify::{KeyCheck, KeyCheckAnswer};
 use utoipa::openapi::Required;
@@ -22,11 +25,22 @@ pub fn endpoints() -> Vec<Endpoint> {
             .answers::<IssuedKeyBody<'_>>(201, "The key, and the claim to be taken.")
             .creates()
             .refuses(&[Code::NotFound, Code::IssuingFrozen]),
-        Endpoint::get(SUBJECT, "/v1/keys", "listKeys", "The keys of one application")
+        Endpoint::get(SUBJECT, "/v1/keys", "listKeys", "The keys of one application, or all that the caller may see")
+            .says("Looked up by `standing`, or by whoever is narrowed to some applications and names none, they come application by application. A page bounds what it examines: it may be short, or empty, and lead on all the same.")
             .scope(scope::KEYS_READ)
-            .query_of::<ApplicationId>("application", "Whose.", Required::True)
+            .query_of::<ApplicationId>("application", "Whose; all that the caller may see where it is absent.", Required::False)
             .query_of::<Tag>("tag", "With this tag, in any spelling.", Required::False)
+            .query_of::<Standing>("standing", "That stand so, as far as the log is projected; each is shown as it stands now.", Required::False)
+            .query_of::<Name>("name", "Whose name begins so, to the letter.", Required::False)
+            .query_of::<Order>("order", "By when they were issued; `newest` first where it is absent.", Required::False)
             .lists::<KeyView>()
+            .reads()
+            .refuses(&[Code::NotFound]),
+        Endpoint::get(SUBJECT, "/v1/keys/standings", "countKeys", "How many keys stand how")
+            .says("Counted as the log is projected, not by going through them: it takes as long for a million keys as for ten.")
+            .scope(scope::KEYS_READ)
+            .query_of::<ApplicationId>("application", "Whose; all that the caller may see where it is absent.", Required::False)
+            .answers::<StandingsView>(200, "The counts.")
             .reads()
             .refuses(&[Code::NotFound]),
         Endpoint::get(SUBJECT, "/v1/keys/{id}", "getKey", "One key")

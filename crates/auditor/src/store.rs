@@ -217,7 +217,7 @@ impl<V: Values> LogSource for StoreSource<'_, V> {
                     }
                 }
                 "cp" => checkpoints.extend(numbers(rest).map(|at| (at, name))),
-                "p" if names::is_beside_the_log(&name) => {}
+                "p" if names::is_no_list(&name) => {}
                 "p" if rest.rsplit_once('.').is_some_and(|(_, page)| page.parse::<u64>().is_ok()) => {}
                 "p" => inventory.lists.push(rest.to_owned()),
                 "v" | "t" | "c" | "u" => {}

@@ -143,6 +143,7 @@ impl Type {
             | Action::WebhookReplayed
             | Action::WebhookDropped
             | Action::KeyForgotten
+            | Action::KeyStanding
             | Action::DuePassed
             | Action::AuditShredded
             | Action::RingResealed

@@ -4,6 +4,8 @@
 use crate::event::Event;
 use crate::key::Key;
 use crate::policy::Terms;
+use crate::rotation::Phase;
+use crate::standing::{Standing, stands};
 use crate::timestamp::Timestamp;
 
 /// How long before its end a key's end is told, in seconds: a week and a day.
@@ -30,6 +32,8 @@ pub enum Duty {
     Breach,
     /// It is told that the key has not been used for long.
     TellIdle,
+    /// It is told how the key stands, where that changed by time alone or is not on record.
+    TellStanding,
     /// What is stored of its secrets is given up.
     Forget,
 }
@@ -55,10 +59,7 @@ impl Duty {
         }
         duties.extend(late.into_iter().chain(too_old).map(|at| (at, Self::Breach)));
         if let Some(end) = key.expires_at {
-            let told = EXPIRING_S.map(|before_s| end.plus_s(-before_s));
-            duties.extend(
-                told.into_iter().filter(|at| *at > key.created_at).map(|at| (at, Self::TellExpiring)),
-            );
+            duties.extend(key.end_warnings().map(|at| (at, Self::TellExpiring)));
             duties.push((end, Self::TellExpired));
             duties.push((end.plus_s(FORGOTTEN_AFTER_S), Self::Forget));
             // What is only of use to a living key is not done for a dead one.
@@ -89,13 +90,27 @@ impl Duty {
         at <= now && !key.expired(now) && !key.was_seen_to(at)
     }
 
-    /// When something is due next that was not seen to.
-    pub fn next(key: &Key, terms: &Terms) -> Option<Timestamp> {
-        Self::all(key, terms).into_iter().map(|(at, _)| at).find(|at| !key.was_seen_to(*at))
+    /// When something is due next that was not seen to, the end of an overlap included: then the key stands otherwise.
+    pub fn next(key: &Key, terms: &Terms, now: Timestamp) -> Option<Timestamp> {
+        let duty = Self::all(key, terms).into_iter().map(|(at, _)| at).find(|at| !key.was_seen_to(*at));
+        let overlap = key.rotation.overlap_ends_at.filter(|_| key.phase(now) == Phase::Overlapping);
+        duty.into_iter().chain(overlap).min()
     }
 }
 
 impl Key {
+    /// When its end is told before it comes, earliest first.
+    fn end_warnings(&self) -> impl Iterator<Item = Timestamp> {
+        let all =
+            self.expires_at.into_iter().flat_map(|end| EXPIRING_S.map(|before_s| end.plus_s(-before_s)));
+        all.filter(|at| *at > self.created_at)
+    }
+
+    /// When its end is told for the first time; none for a key without end, or one that was issued for a day or less.
+    pub fn end_warned_at(&self) -> Option<Timestamp> {
+        self.end_warnings().next()
+    }
+
     /// Whether what is due at `at` was seen to.
     fn was_seen_to(&self, at: Timestamp) -> bool {
         self.rotation.looked_at.is_some_and(|until| at <= until)
@@ -118,6 +133,12 @@ impl Terms {
     pub fn are_broken_by(&self, key: &Key, now: Timestamp) -> bool {
         self.late_at(key).into_iter().chain(self.too_old_at(key)).any(|at| now >= at)
     }
+}
+
+/// What the event of a living key's change says: how the key stands after it, and when it is due for something next.
+pub fn outlook(key: &Key, terms: &Terms, now: Timestamp) -> impl Iterator<Item = String> {
+    let standing = Standing::of(key, terms, false, now);
+    std::iter::once(stands(standing, key)).chain(Duty::next(key, terms, now).map(due_at))
 }
 
 /// How an event's detail says when its key is due for something next.
@@ -154,7 +175,7 @@ mod tests {
         assert_eq!(Duty::all(&key, &POLICY), [], "nobody holds it yet");
         key.succeed(minted(1, 0));
         assert_eq!(Duty::all(&key, &POLICY), [(days(100), Duty::Offer), (days(110), Duty::Breach)]);
-        assert_eq!(Duty::next(&key, &POLICY), Some(days(100)));
+        assert_eq!(Duty::next(&key, &POLICY, NOW), Some(days(100)));
         assert_eq!(Duty::due(&key, &POLICY, days(99)), []);
         assert_eq!(Duty::due(&key, &POLICY, days(100)), [Duty::Offer]);
 
@@ -165,7 +186,7 @@ mod tests {
         assert_eq!(Duty::all(&key, &POLICY), expected);
         assert_eq!(Duty::due(&key, &POLICY, days(111)), [Duty::TellUnclaimed, Duty::Breach], "once");
         key.rotation.looked_at = Some(days(111));
-        assert_eq!(Duty::next(&key, &POLICY), None);
+        assert_eq!(Duty::next(&key, &POLICY, NOW), None);
         let never = Terms { rotate_every_s: None, ..POLICY };
         assert_eq!(Duty::all(&key, &never), []);
     }
@@ -195,7 +216,7 @@ mod tests {
         key.offer_successor(Mode::Scheduled, 3600, NOW);
         key.succeed(minted(2, 0));
         let often = Terms { rotate_every_s: Some(300), grace_s: 7200, ..POLICY };
-        assert_eq!(Duty::next(&key, &often), Some(NOW.plus_s(3600)));
+        assert_eq!(Duty::next(&key, &often, NOW), Some(NOW.plus_s(3600)));
     }
 
     #[test]

@@ -132,6 +132,8 @@ actions! {
     KeyRetired = "key.retire",
     /// What was stored of the secrets of a dead key was given up.
     KeyForgotten = "key.forget",
+    /// How it stands changed by time alone, or was not on record as it is.
+    KeyStanding = "key.standing",
     /// What was due had been seen to by another at the same moment.
     DuePassed = "due.pass",
     /// A claim was taken and a secret minted.

@@ -6,6 +6,7 @@
 
 use crate::batch::{Batch, KvWrite};
 use crate::ledger::Ledger;
+use crate::register::Changed;
 use crate::tree::tile_value;
 use keyward_crypto::digest::leaf_hash;
 use keyward_crypto::tree::{Edge, Hash};
@@ -22,8 +23,8 @@ use std::collections::BTreeMap;
 
 /// Events that one batch integrates at most.
 const EVENTS_MAX: u64 = 128;
-/// Events read at the same time.
-const READS_AT_ONCE: u64 = 32;
+/// Records read at the same time.
+pub(crate) const READS_AT_ONCE: usize = 32;
 /// How long a ticket may lack its event before it is voided, in seconds.
 const VOID_AFTER_S: i64 = 60;
 /// How long to wait for another integrator before taking over, in milliseconds of the monotonic clock.
@@ -209,7 +210,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         let mut leaves: Vec<Leaf> = Vec::new();
         let mut seq = head.size;
         while seq < last {
-            let upto = last.min(seq + READS_AT_ONCE);
+            let upto = last.min(seq + READS_AT_ONCE as u64);
             let reads = (seq + 1..=upto).map(|seq| self.leaf(EventId { epoch: head.epoch, seq }));
             for found in futures::future::join_all(reads).await {
                 seq += 1;
@@ -278,6 +279,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         for (list, new) in appended {
             self.append(&mut entries, list, new).await?;
         }
+        let events = leaves.iter().filter_map(|leaf| leaf.event.as_ref());
+        self.put_registers(&mut entries, events).await?;
         for (tile, hashes) in edge.take_changed() {
             entries.push((names::tile(head.epoch, tile), tile_value(&hashes)));
         }
@@ -297,6 +300,20 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
             .map_err(|_| Error::internal("a projection is too large to be sealed"))?;
         entries.push((record.store_key(), sealed));
         Ok(())
+    }
+
+    async fn put_registers(
+        &self,
+        entries: &mut Vec<(String, Vec<u8>)>,
+        events: impl Iterator<Item = &Event>,
+    ) -> Result<()> {
+        let Changed { registers, places, pages, sums, heads, totals } = self.register(events).await?;
+        registers.iter().try_for_each(|record| self.put(entries, record))?;
+        places.iter().try_for_each(|record| self.put(entries, record))?;
+        pages.values().try_for_each(|record| self.put(entries, record))?;
+        sums.values().try_for_each(|record| self.put(entries, record))?;
+        heads.values().try_for_each(|record| self.put(entries, record))?;
+        totals.values().try_for_each(|record| self.put(entries, record))
     }
 
     async fn append(

@@ -15,6 +15,7 @@ pub mod names;
 pub mod projection;
 mod read;
 mod record;
+pub mod register;
 mod reseal;
 mod revised;
 mod usage;

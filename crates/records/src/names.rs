@@ -174,6 +174,34 @@ pub fn refusals(application: Option<ApplicationId>) -> String {
     }
 }
 
+/// How many applications have a register of their keys.
+pub const REGISTERS: &str = "p:reg";
+
+/// The totals of some registers.
+pub fn register_totals(number: u64) -> String {
+    format!("{REGISTERS}.{number}")
+}
+
+/// The head of an application's register.
+pub fn register(application: ApplicationId) -> String {
+    of_id("p:reg:", application.as_bytes())
+}
+
+/// One page of an application's register.
+pub fn register_page(application: ApplicationId, page: u64) -> String {
+    format!("{}.{page}", register(application))
+}
+
+/// The sums of some pages of an application's register.
+pub fn register_sums(application: ApplicationId, number: u64) -> String {
+    format!("{}.s{number}", register(application))
+}
+
+/// Where the row of a key lies in its application's register.
+pub fn row_place(key: KeyId) -> String {
+    of_id("p:row:", key.as_bytes())
+}
+
 /// The head of a projected list.
 pub fn list(list: &str) -> String {
     format!("p:{list}")
@@ -205,13 +233,22 @@ const STATE_PREFIXES: [&str; 14] =
     ["k:", "x:", "m:", "a:", "d:", "n:", "q:", "y:", "r:", "s:", "o:", "h:", "g:", "z:"];
 
 /// What the names of records start with that are kept beside the log under `p:` and follow from more than it: where the projections
-/// stand, how far re-sealing, delivery, what is due and counters that are over are, when that was looked at last, use, what the probe wrote. All else under `p:` are lists.
+/// stand, how far re-sealing, delivery, what is due and counters that are over are, when that was looked at last, use, what the probe wrote. All else under `p:` are lists
+/// and registers.
 const BESIDE_PREFIXES: [&str; 10] =
     [HEAD, RESEALING, DELIVERY, DUE_WALK, ENDED_WALK, MAINTAINED, FOLDING, "p:use:", "p:refused", "p:probe."];
 
+/// What the names of a register's records start with.
+const REGISTER_PREFIXES: [&str; 2] = [REGISTERS, "p:row:"];
+
+/// Whether a name that starts with `p:` is one of a register.
+pub fn is_of_a_register(name: &str) -> bool {
+    REGISTER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// Whether a name that starts with `p:` is none of a projected list.
-pub fn is_beside_the_log(name: &str) -> bool {
-    BESIDE_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+pub fn is_no_list(name: &str) -> bool {
+    is_of_a_register(name) || BESIDE_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Whether a text can be the store key of a record of state: of what events name under `writes`.
@@ -375,6 +412,12 @@ mod tests {
             key_use(key_id),
             use_buckets(key_id, 'h', i64::MIN),
             refusals(Some(app)),
+            REGISTERS.to_owned(),
+            register_totals(u64::MAX),
+            register(app),
+            register_page(app, u64::MAX),
+            register_sums(app, u64::MAX),
+            row_place(key_id),
             list_page(&crate::projection::lists::due(i64::MAX), u64::MAX),
             list_page(&crate::projection::lists::events_of_key(key_id), u64::MAX),
             list_page(&crate::projection::lists::keys_tagged(Some(app), "Zoë \u{1b} 'DROP"), u64::MAX),

@@ -12,6 +12,7 @@ use crate::maintained::Maintained;
 use crate::names;
 use crate::projection::{Head, ListHead, ListPage};
 use crate::record::{NameRecord, Record, Void, open};
+use crate::register::{RegisterHead, RegisterPage, RegisterSums, RegisterTotals, Registers, RowPlace};
 use crate::reseal::Resealing;
 use crate::revised::Revised;
 use crate::witness::Seen;
@@ -354,5 +355,58 @@ impl<'a, K: KvRead> Reader<'a, K> {
     /// Where the store does not answer or the record does not open.
     pub async fn list_page(&self, list: &str, page: u64) -> Result<Option<ListPage>> {
         self.record(&self.rings.audit, &names::list_page(list, page), "a list").await
+    }
+
+    /// How many applications have a register.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn registers(&self) -> Result<Registers> {
+        let found = self.record(&self.rings.audit, names::REGISTERS, "the registers").await?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// The totals of some registers.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn register_totals(&self, number: u64) -> Result<Option<RegisterTotals>> {
+        self.record(&self.rings.audit, &names::register_totals(number), "the registers").await
+    }
+
+    /// The head of an application's register.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn register(&self, application: ApplicationId) -> Result<Option<RegisterHead>> {
+        self.record(&self.rings.audit, &names::register(application), "a register").await
+    }
+
+    /// A page of an application's register.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn register_page(&self, application: ApplicationId, page: u64) -> Result<Option<RegisterPage>> {
+        self.record(&self.rings.audit, &names::register_page(application, page), "a register").await
+    }
+
+    /// The sums of some pages of an application's register.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn register_sums(
+        &self,
+        application: ApplicationId,
+        number: u64,
+    ) -> Result<Option<RegisterSums>> {
+        self.record(&self.rings.audit, &names::register_sums(application, number), "a register").await
+    }
+
+    /// Where the row of a key lies.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn row_place(&self, key: KeyId) -> Result<Option<RowPlace>> {
+        self.record(&self.rings.audit, &names::row_place(key), "a register").await
     }
 }

@@ -8,11 +8,13 @@ use crate::mint::Minted;
 use crate::service::Service;
 use keyward_crypto::SecretText;
 use keyward_domain::application::{Application, Details, Importance, KEYWARD_NAME, Status};
+use keyward_domain::due::outlook;
 use keyward_domain::error::Blame;
 use keyward_domain::event::{Action, EventId, Outcome, Target};
 use keyward_domain::key::{Environment, Key};
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::scope::{Scope, ScopeSet};
+use keyward_domain::standing::stands_revoked;
 use keyward_domain::text::{check_name, check_reason};
 use keyward_domain::{ApplicationId, Code, Error, KeyId, RequestId, Result, token};
 use keyward_ledger::KvWrite;
@@ -74,7 +76,7 @@ pub async fn initialise<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
     let (mut key, token) = root_key(service, &details.prefix, generation, principal)?;
     let attempt = attempt(service, Action::Initialised, key.id);
     let mut draft = attempt.draft(Outcome::Done, None, None);
-    draft.detail.extend(service.due_fact(&key).await?);
+    draft.detail.extend(outlook(&key, &service.terms_of(&key).await?, service.clock.now()));
     service
         .commit(&attempt, vec![draft], |tickets, writes| {
             application.event = tickets.event(0);
@@ -116,12 +118,14 @@ pub async fn recover_root<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
     let recovery = attempt(service, Action::RootRecovered, key.id);
     let because = || Some(reason.to_owned());
     let mut draft = recovery.draft(Outcome::Done, because(), None);
-    draft.detail.extend(service.due_fact(&key).await?);
+    draft.detail.extend(outlook(&key, &service.terms_of(&key).await?, service.clock.now()));
     let mut drafts = vec![draft];
     recovery.act(Action::KeyRevoked);
     for (other, previous) in &others {
         recovery.aim(Some(ApplicationId::KEYWARD), Some(*other));
-        drafts.push(recovery.draft(Outcome::Done, because(), *previous));
+        let mut draft = recovery.draft(Outcome::Done, because(), *previous);
+        draft.detail.push(stands_revoked());
+        drafts.push(draft);
     }
     let (at, by) = (service.clock.now(), recovery.caller().actor.clone());
     service

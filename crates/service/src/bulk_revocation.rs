@@ -11,6 +11,7 @@ use keyward_domain::event::{Action, Event, EventId, Outcome, Target};
 use keyward_domain::key::{Environment, Key};
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::scope::administration as scope;
+use keyward_domain::standing::stands_revoked;
 use keyward_domain::tag::Tag;
 use keyward_domain::text::{self, check_reason};
 use keyward_domain::{ApplicationId, Code, Error, KeyId, Result, Timestamp, tag};
@@ -319,6 +320,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let drafts = found.doomed.iter().map(|key| {
             let mut draft = attempt.draft(Outcome::Done, Some(reason.to_owned()), Some(key.event));
             draft.target = Target { application: Some(key.application), ..Target::key(Some(key.id)) };
+            draft.detail.push(stands_revoked());
             draft
         });
         let by = attempt.caller.actor.clone();

@@ -9,7 +9,7 @@ use crate::service::Service;
 use crate::view::{ClaimView, NamedApplication, NamedKey};
 use keyward_crypto::{SecretText, digest};
 use keyward_domain::claim::{CLAIM_REPLAY_S, Claim, State};
-use keyward_domain::due::{Duty, due_at};
+use keyward_domain::due::outlook;
 use keyward_domain::event::{Action, Outcome};
 use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
@@ -134,7 +134,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let terms = self.terms_of(&key).await?;
         let mut draft = attempt.draft(Outcome::Done, None, Some(key.event));
         key.succeed(minted.version);
-        draft.detail.extend(Duty::next(&key, &terms).map(due_at));
+        draft.detail.extend(outlook(&key, &terms, now));
         key.rotation.renewal = None;
         let renewal = terms.self_renewal.then(|| self.mint_renewal(&mut key));
         key.revision = turn.revision();

@@ -1,16 +1,18 @@
 //! The walk along what is due: minute by minute through the lists of keys that are due then, with a cursor that moves after the work.
 //! It may be run twice, at once, half, or a day late: what is due follows from a key's record, which says until when it was seen to.
 //!
-//! A sweep goes round all keys beside it, a few at a time: it finds what no list leads to, such as the keys of a policy that changed.
+//! A sweep goes round all keys beside it, a few at a time: it finds what no list leads to, such as the keys of a policy that changed, and
+//! those whose register does not say how they stand.
 
 use crate::service::Service;
-use keyward_domain::due::{Duty, FORGOTTEN_AFTER_S, due_at};
+use keyward_domain::due::{Duty, FORGOTTEN_AFTER_S, due_at, outlook};
 use keyward_domain::error::Blame;
 use keyward_domain::event::{Action, Actor, ActorKind, Outcome, Source, Target};
 use keyward_domain::key::Key;
 use keyward_domain::policy::{OnBreach, Terms};
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::rotation::Mode;
+use keyward_domain::standing::{Standing, stands};
 use keyward_domain::{Code, Error, KeyId, Result, Timestamp};
 use keyward_ledger::{Draft, KvWrite, Turn};
 use keyward_records::projection::lists;
@@ -43,8 +45,17 @@ pub struct DueView {
     pub retired: usize,
     /// Dead keys whose secrets' MACs were given up.
     pub forgotten: usize,
+    /// Keys that stood otherwise than was on record, and of which it was told.
+    pub restated: usize,
     /// Minutes that are left to walk, of those that are over.
     pub minutes_left: i64,
+}
+
+/// What is due for a key, and what that follows from.
+struct Found {
+    duties: Vec<Duty>,
+    terms: Terms,
+    is_dead: bool,
 }
 
 /// A key that something is due for, in its turn.
@@ -118,7 +129,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             keys.extend(found?.filter(|key| keys.iter().all(|other| other.id != key.id)));
         }
         let duties = self.duties_of_each(&keys).await?;
-        let due = keys.iter().zip(duties).filter(|(_, (duties, _))| !duties.is_empty());
+        let due = keys.iter().zip(duties).filter(|(_, found)| !found.duties.is_empty());
         let due: Vec<KeyId> = due.map(|(key, _)| key.id).collect();
         if due.is_empty() {
             return Ok(());
@@ -178,18 +189,32 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         }
     }
 
-    /// What is due for each of these keys, in their order, and the terms that say so.
-    async fn duties_of_each(&self, keys: &[Key]) -> Result<Vec<(Vec<Duty>, Terms)>> {
+    /// What is due for each of these keys, in their order.
+    async fn duties_of_each(&self, keys: &[Key]) -> Result<Vec<Found>> {
         let terms = self.terms_of_each(keys).await?;
-        let duties = keys.iter().zip(&terms).map(|(key, terms)| self.duties(key, terms));
-        let duties = futures::future::try_join_all(duties).await?;
-        Ok(duties.into_iter().zip(terms).collect())
+        let found = keys.iter().zip(terms).map(|(key, terms)| self.duties(key, terms));
+        let mut found = futures::future::try_join_all(found).await?;
+        let on_record = self.standings_on_record(keys).await?;
+        for ((key, found), on_record) in keys.iter().zip(&mut found).zip(on_record) {
+            let standing = Standing::of(key, &found.terms, found.is_dead, self.clock.now());
+            // Whatever else is due tells of it as well.
+            if found.duties.is_empty() && on_record.lacks(standing) {
+                found.duties.push(Duty::TellStanding);
+            }
+        }
+        Ok(found)
     }
 
-    async fn duties(&self, key: &Key, terms: &Terms) -> Result<Vec<Duty>> {
+    async fn duties(&self, key: &Key, terms: Terms) -> Result<Found> {
+        let died_at = self.died_at(key).await?;
+        let duties = self.duties_since(key, &terms, died_at).await?;
+        Ok(Found { duties, terms, is_dead: died_at.is_some() })
+    }
+
+    async fn duties_since(&self, key: &Key, terms: &Terms, died_at: Option<Timestamp>) -> Result<Vec<Duty>> {
         let now = self.clock.now();
         let forgotten = key.versions.is_empty() && key.claim.is_none();
-        match self.died_at(key).await? {
+        match died_at {
             None => {
                 let mut due = Duty::due(key, terms, now);
                 if terms.idle_after_s.is_some() {
@@ -219,8 +244,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     }
 
     /// Does what is due in the key's record, and drafts the events that tell of it.
-    fn perform(&self, mut key: Key, turn: Turn, found: (Vec<Duty>, Terms), done: &mut DueView) -> Seen {
-        let (now, (duties, terms)) = (self.clock.now(), found);
+    fn perform(&self, mut key: Key, turn: Turn, found: Found, done: &mut DueView) -> Seen {
+        let (now, Found { duties, terms, is_dead }) = (self.clock.now(), found);
         let target = Target { application: Some(key.application), ..Target::key(Some(key.id)) };
         let previous = Some(key.event);
         let mut drafts: Vec<Draft> = Vec::new();
@@ -241,6 +266,10 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 }
                 Duty::TellExpiring => tell(Action::KeyExpiring, ends(&key)),
                 Duty::TellIdle => tell(Action::KeyIdle, Vec::new()),
+                Duty::TellStanding => {
+                    done.restated += 1;
+                    tell(Action::KeyStanding, Vec::new());
+                }
                 Duty::TellExpired => tell(Action::KeyExpired, ends(&key)),
                 Duty::Breach => {
                     done.broken += 1;
@@ -263,15 +292,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         if let Some(last) = drafts.last_mut() {
             done.keys += 1;
             key.rotation.looked_at = Some(now);
-            last.detail.extend(Duty::next(&key, &terms).map(due_at));
+            match is_dead {
+                false => last.detail.extend(outlook(&key, &terms, now)),
+                true => last.detail.push(stands(Standing::Revoked, &key)),
+            }
         }
         Seen { key, turn, drafts }
-    }
-
-    /// What the event of a key's change says of the time at which the key is due for something next.
-    pub(crate) async fn due_fact(&self, key: &Key) -> Result<Option<String>> {
-        let terms = self.terms_of(key).await?;
-        Ok(Duty::next(key, &terms).map(due_at))
     }
 }
 

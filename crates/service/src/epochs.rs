@@ -11,6 +11,7 @@ use keyward_domain::error::Blame;
 use keyward_domain::event::{Action, Actor, ActorKind, Event, EventId, Outcome, Source, Target};
 use keyward_domain::issuing::{Issuing, State};
 use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::standing::{generation_ended, stands_revoked};
 use keyward_domain::text::check_reason;
 use keyward_domain::timestamp::Month;
 use keyward_domain::{ApplicationId, Code, Error, KeyId, RequestId, Result};
@@ -256,8 +257,16 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     async fn replay_ends(&self, exported: &Exported, epoch: u32, request: RequestId) -> Result<usize> {
         let missing = self.missing_ends(exported).await?;
         for chunk in missing.chunks(REPLAYED_AT_ONCE) {
-            let drafts = chunk.iter().map(|(_, original)| again(original, request)).collect();
-            let write = self.ledger.commit_in(epoch, drafts, |tickets, writes| {
+            let drafts = chunk.iter().map(|(end, original)| {
+                let mut draft = again(original, request);
+                draft.detail.extend(match end {
+                    End::Generation(_, generation) => Some(generation_ended(*generation)),
+                    End::Key(_) => Some(stands_revoked()),
+                    End::Version(..) => None,
+                });
+                draft
+            });
+            let write = self.ledger.commit_in(epoch, drafts.collect(), |tickets, writes| {
                 for (index, (end, original)) in chunk.iter().enumerate() {
                     let event = tickets.event(index);
                     let writes = writes.for_event(index);

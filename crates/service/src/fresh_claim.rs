@@ -6,7 +6,7 @@ use crate::service::Service;
 use crate::view::{Beside, KeyView};
 use keyward_crypto::{SecretText, digest};
 use keyward_domain::claim::{CLAIM_LIFETIME_S, Claim};
-use keyward_domain::due::{Duty, due_at};
+use keyward_domain::due::outlook;
 use keyward_domain::event::EventId;
 use keyward_domain::key::{Key, OpenClaim};
 use keyward_domain::policy::Terms;
@@ -120,7 +120,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         dying: &[u16],
     ) -> Result<IssuedKey> {
         let terms = self.terms_of(&key).await?;
-        draft.detail.extend(Duty::next(&key, &terms).map(due_at));
+        draft.detail.extend(outlook(&key, &terms, self.clock.now()));
         let mut beside = self.beside(&key).await?;
         beside.versions_killed.extend_from_slice(dying);
         let reservation = attempt.take_reservation();

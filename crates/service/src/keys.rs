@@ -4,7 +4,7 @@ use crate::answer::Answer;
 use crate::attempt::{Attempt, keep_outcome};
 use crate::edit::{check_revision, given};
 use crate::fresh_claim::IssuedKey;
-use crate::list::{List, Page};
+use crate::list::{Cursor, EXAMINED_MAX, INTEGRATE_ROUNDS, List, Order, Page};
 use crate::nullable;
 use crate::policies::{parse_policy, policy_given};
 use crate::roles::parse_roles;
@@ -13,7 +13,7 @@ use crate::terms::holding;
 use crate::view::{Beside, KeyView, LookupView};
 use keyward_crypto::SecretText;
 use keyward_domain::application::Application;
-use keyward_domain::due::{Duty, due_at};
+use keyward_domain::due::outlook;
 use keyward_domain::error::{Blame, FieldError};
 use keyward_domain::event::{Outcome, tag_given};
 use keyward_domain::key::{EXPIRES_IN_S_MAX, Environment, Key, Rules};
@@ -23,6 +23,7 @@ use keyward_domain::policy::{Policy, Terms};
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::scope::administration as scope;
 use keyward_domain::scope::{Scope, ScopeSet};
+use keyward_domain::standing::Standing;
 use keyward_domain::tag::Tag;
 use keyward_domain::text::{Name, check_name};
 use keyward_domain::{ApplicationId, Code, Error, KeyId, PolicyId, Result, RoleId, tag, token};
@@ -42,6 +43,8 @@ const FIRST_VERSION: u16 = 1;
 /// Changes of a key's past that are looked at for a tag that it had before. Beyond them a tag counts as new, and its list may show
 /// the key twice.
 const PAST_EVENTS_MAX: usize = 64;
+/// How often one call asks for candidates where few of them are meant.
+const ROUNDS_MAX: usize = 64;
 /// Keys whose picture is put together at the same time; each takes five reads.
 const VIEWS_AT_ONCE: usize = 32;
 
@@ -159,6 +162,29 @@ pub struct KeyChange {
     #[serde(default)]
     #[schema(max_items = 8)]
     pub limits: Option<Vec<GivenLimit>>,
+}
+
+/// Which keys, and in which order.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KeyFilter<'a> {
+    /// Those of one application; of all that the caller may see where there is none.
+    pub application: Option<ApplicationId>,
+    /// Those with this tag, in any spelling.
+    pub tag: Option<&'a str>,
+    /// Those that stand so.
+    pub standing: Option<Standing>,
+    /// Those whose name begins so, to the letter.
+    pub name: Option<&'a str>,
+    /// By when they were issued; application by application where they are looked up by how they stand.
+    pub order: Order,
+}
+
+/// Where keys are found.
+enum Source {
+    /// A list of keys.
+    List(String),
+    /// The registers of these applications, or of all.
+    Registers(Option<Vec<ApplicationId>>),
 }
 
 /// A checked [`NewKey`].
@@ -431,7 +457,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         draft.detail = key.tags.iter().map(|tag| tag_given(tag)).chain(roles_given(&key.roles)).collect();
         draft.detail.extend(key.policy.map(|policy| policy_given(Some(policy))));
         draft.detail.extend(key.limits.iter().map(Limit::fact));
-        draft.detail.extend(Duty::next(&key, &terms).map(due_at));
+        draft.detail.extend(outlook(&key, &terms, now));
         let issued = self
             .commit(attempt, vec![draft], |tickets, writes| {
                 key.event = tickets.event(0);
@@ -510,32 +536,51 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         KeyView::of(key, beside, terms, self.rings.peppers.active(), self.clock.now())
     }
 
-    /// The keys of one application, all or those with a tag, newest first.
+    /// The keys that a filter leaves of those that the caller may see. A page may be short of them, or empty, and lead on all the same:
+    /// it bounds what it examines.
     ///
     /// # Errors
-    /// A missing scope, what is no tag, a bad cursor; where the store does not answer.
+    /// A missing scope, no such application, what is no tag, a bad cursor; where the store does not answer.
     pub async fn keys(
         &self,
         attempt: &Attempt,
-        application: ApplicationId,
-        tag: Option<&str>,
+        filter: &KeyFilter<'_>,
         page: &Page,
     ) -> Result<List<KeyView>> {
-        attempt.aim(Some(application), None);
-        self.require_at(attempt, scope::KEYS_READ, application, "application").await?;
-        let unfit = |found: FieldError| Error::parameter("tag", &found.reason, &found.expected);
-        let tag = tag.map(|tag| tag::parse("tag", tag).map_err(unfit)).transpose()?;
-        self.read().application(application).await?.ok_or_else(|| Error::not_found("application"))?;
-        let list = match &tag {
-            None => lists::keys_of(application),
-            Some(tag) => lists::keys_tagged(Some(application), tag),
+        let applications = match filter.application {
+            Some(application) => {
+                attempt.aim(Some(application), None);
+                self.require_at(attempt, scope::KEYS_READ, application, "application").await?;
+                Some(vec![application])
+            }
+            None => self.readable_applications(attempt)?,
         };
-        let (ids, next_cursor) = self.things::<KeyId>(&list, page).await?;
-        let reader = self.read();
-        let keys = futures::future::try_join_all(ids.into_iter().map(|id| reader.key(id))).await?;
-        let mut keys: Vec<Key> = keys.into_iter().flatten().collect();
-        // Its place on the list stays where a tag was taken away.
-        keys.retain(|key| tag.as_ref().is_none_or(|tag| key.tags.contains(tag)));
+        let unfit = |found: FieldError| Error::parameter("tag", &found.reason, &found.expected);
+        let tag = filter.tag.map(|tag| tag::parse("tag", tag).map_err(unfit)).transpose()?;
+        if let Some(application) = filter.application {
+            self.read().application(application).await?.ok_or_else(|| Error::not_found("application"))?;
+        }
+        let source = self.source(filter, applications, tag.as_deref())?;
+        let mut keys: Vec<Key> = Vec::new();
+        let (mut page, mut next_cursor, mut examined) = (page.of_at_most(page.limit()), None, 0);
+        let limit = page.limit();
+        while keys.len() < limit && examined < EXAMINED_MAX {
+            page = page.of_at_most(limit - keys.len());
+            let (ids, next) = self.some_of(&source, filter, &page).await?;
+            examined += ids.len().max(EXAMINED_MAX / ROUNDS_MAX);
+            let reader = self.read();
+            let found = futures::future::try_join_all(ids.into_iter().map(|id| reader.key(id))).await?;
+            // Its place on the list stays where a tag was taken away.
+            keys.extend(found.into_iter().flatten().filter(|key| {
+                tag.as_ref().is_none_or(|tag| key.tags.contains(tag))
+                    && filter.name.is_none_or(|name| key.name.starts_with(name))
+            }));
+            next_cursor = next;
+            match &next_cursor {
+                Some(cursor) => page = page.next(cursor)?,
+                None => break,
+            }
+        }
         let terms = self.terms_of_each(&keys).await?;
         let mut items = Vec::with_capacity(keys.len());
         for (keys, terms) in keys.chunks(VIEWS_AT_ONCE).zip(terms.chunks(VIEWS_AT_ONCE)) {
@@ -543,6 +588,48 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             items.extend(futures::future::try_join_all(views).await?);
         }
         Ok(List { items, next_cursor })
+    }
+
+    /// Where the keys that a filter may leave are found.
+    fn source(
+        &self,
+        filter: &KeyFilter<'_>,
+        applications: Option<Vec<ApplicationId>>,
+        tag: Option<&str>,
+    ) -> Result<Source> {
+        let list = match (tag, filter.application, &applications) {
+            (Some(tag), Some(application), _) => lists::keys_tagged(Some(application), tag),
+            (Some(tag), None, None) => lists::keys_tagged(None, tag),
+            (Some(_), None, Some(_)) => {
+                let expected = "the id of one of your applications, for the keys with a tag";
+                return Err(Error::parameter("application", "is missing", expected));
+            }
+            (None, Some(application), _) if filter.standing.is_none() => lists::keys_of(application),
+            (None, None, None) if filter.standing.is_none() => lists::KEYS.to_owned(),
+            (None, ..) => return Ok(Source::Registers(applications)),
+        };
+        Ok(Source::List(list))
+    }
+
+    async fn some_of(
+        &self,
+        source: &Source,
+        filter: &KeyFilter<'_>,
+        page: &Page,
+    ) -> Result<(Vec<KeyId>, Option<String>)> {
+        match (source, filter.order) {
+            (Source::List(list), Order::Newest) => self.things(list, page).await,
+            (Source::List(list), Order::Oldest) => self.things_from_the_first(list, page).await,
+            (Source::Registers(applications), order) => {
+                if page.at().is_none() {
+                    // As for every list: failing to write projections is no reason not to answer.
+                    let _ = self.ledger.integrate(INTEGRATE_ROUNDS).await;
+                }
+                let applications = applications.as_deref();
+                let (ids, next) = self.keys_by_standing(applications, filter.standing, order, page).await?;
+                Ok((ids, next.map(Cursor::to_text)))
+            }
+        }
     }
 
     /// Of the tags that a change gives to a key, those that it never had: the others have led to it before, and lists show it once.
@@ -605,7 +692,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 .map(|tag| tag_given(tag)),
         );
         let terms = self.terms_of(&changed).await?;
-        draft.detail.extend(Duty::next(&changed, &terms).map(due_at));
+        draft.detail.extend(outlook(&changed, &terms, self.clock.now()));
         let beside = self.beside(&key).await?;
         self.commit(attempt, vec![draft], |tickets, writes| {
             changed.event = tickets.event(0);

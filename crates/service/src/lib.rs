@@ -39,6 +39,7 @@ mod roles;
 mod rotations;
 mod routing;
 mod service;
+mod standings;
 mod terms;
 mod turns;
 mod unique_name;
@@ -62,8 +63,8 @@ pub use due::DueView;
 pub use epochs::{Behind, EpochView, Exported};
 pub use fresh_claim::{IssuedKey, IssuedKeyBody};
 pub use health::{Alive, Ready};
-pub use keys::{KeyChange, NewKey};
-pub use list::{List, Page};
+pub use keys::{KeyChange, KeyFilter, NewKey};
+pub use list::{List, Order, Page};
 pub use maintenance::MaintenanceView;
 pub use metrics::METRICS_MEDIA_TYPE;
 pub use mint::{ClaimedKey, ClaimedKeyBody};
@@ -76,6 +77,7 @@ pub use rings::{ResealRequest, ResealingView, RingsView};
 pub use roles::{NewRole, RoleChange};
 pub use rotations::RotateKey;
 pub use service::Service;
+pub use standings::StandingsView;
 pub use use_report::{BucketLength, UsageQuery, UsageView};
 pub use view::{
     ApplicationView, BulkRevocationView, ClaimView, EmergencyView, GenerationRevocation, KeyRevocation,

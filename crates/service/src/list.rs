@@ -11,18 +11,19 @@ use keyward_domain::{Code, Error, Result};
 use keyward_ledger::KvWrite;
 use keyward_records::projection::{Entry, PAGE_ENTRIES};
 use keyward_records::{KvCount, KvRead};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::ops::Range;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 /// Batches of events that a list integrates before it answers.
-const INTEGRATE_ROUNDS: u32 = 8;
+pub(crate) const INTEGRATE_ROUNDS: u32 = 8;
 /// Events of the unprojected tail, and entries of pages, that one call examines at most.
-const EXAMINED_MAX: usize = 1024;
+pub(crate) const EXAMINED_MAX: usize = 1024;
 /// Records read at the same time.
-const READS_AT_ONCE: usize = 32;
+pub(crate) const READS_AT_ONCE: usize = 32;
 
 /// A list as the outside sees it.
 #[derive(Serialize)]
@@ -60,6 +61,71 @@ impl<T: ToSchema> ToSchema for List<T> {
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
         schemas.push((T::name().into(), T::schema()));
         T::schemas(schemas);
+    }
+}
+
+/// In which order things are listed: by when they came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = ListOrder)]
+pub enum Order {
+    /// The last first.
+    #[default]
+    Newest,
+    /// The first first.
+    Oldest,
+}
+
+impl Order {
+    /// The one of this name.
+    pub fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "newest" => Some(Self::Newest),
+            "oldest" => Some(Self::Oldest),
+            _ => None,
+        }
+    }
+
+    /// These places, in this order.
+    pub(crate) fn over(self, places: Range<u64>) -> impl Iterator<Item = u64> {
+        let (start, end) = (places.start, places.end);
+        (0..end.saturating_sub(start)).map(move |step| match self {
+            Self::Newest => end - 1 - step,
+            Self::Oldest => start + step,
+        })
+    }
+
+    /// Those of these places that come at one of them or after it, in this order.
+    pub(crate) fn from(self, from: Option<u64>, places: Range<u64>) -> Range<u64> {
+        match (self, from) {
+            (_, None) => places,
+            (Self::Newest, Some(from)) => places.start..places.end.min(from.saturating_add(1)),
+            (Self::Oldest, Some(from)) => places.start.max(from)..places.end,
+        }
+    }
+
+    /// Whether a place comes at another or after it.
+    pub(crate) const fn is_from(self, from: u64, place: u64) -> bool {
+        match self {
+            Self::Newest => place <= from,
+            Self::Oldest => place >= from,
+        }
+    }
+
+    /// The place after this one; none after the last.
+    pub(crate) const fn after(self, place: u64) -> Option<u64> {
+        match self {
+            Self::Newest => place.checked_sub(1),
+            Self::Oldest => place.checked_add(1),
+        }
+    }
+
+    /// Where it begins, however many there are.
+    pub(crate) const fn first(self) -> u64 {
+        match self {
+            Self::Newest => u64::MAX,
+            Self::Oldest => 0,
+        }
     }
 }
 
@@ -107,6 +173,21 @@ impl Page {
         }
     }
 
+    /// How many items it has at most.
+    pub(crate) const fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// The same from the same place, with so many items at most.
+    pub(crate) const fn of_at_most(&self, limit: usize) -> Self {
+        Self { limit, before: self.before }
+    }
+
+    /// The place that [`Cursor::at`] told.
+    pub(crate) fn at(&self) -> Option<(u64, u64)> {
+        self.before.map(|cursor| (cursor.page, cursor.before.seq))
+    }
+
     /// The page's part of a list that is at hand as a whole; its cursors say how many come before.
     pub(crate) fn of<T>(&self, all: Vec<T>) -> (Vec<T>, Option<String>) {
         let skipped =
@@ -149,7 +230,13 @@ impl Cursor {
         parts.next().is_none().then_some(Self { before, page })
     }
 
-    fn to_text(self) -> String {
+    /// A place in a list of lists: which list, and where in it. No event has the epoch 0: on a list of the log, such a cursor finds
+    /// nothing.
+    pub(crate) const fn at(list: u64, place: u64) -> Self {
+        Self { before: EventId { epoch: 0, seq: place }, page: list }
+    }
+
+    pub(crate) fn to_text(self) -> String {
         let EventId { epoch, seq } = self.before;
         URL_SAFE_NO_PAD.encode(format!("{epoch}.{seq}.{}", self.page))
     }
@@ -183,6 +270,30 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let found = self.newest(list, page.before, page.limit, place).await?;
         let ids = found.entries.iter().filter_map(|entry| entry.id.parse().ok()).collect();
         Ok((ids, found.next.map(Cursor::to_text)))
+    }
+
+    /// The same, the first of the list first: the projected pages alone, which have not what is not projected yet.
+    pub(crate) async fn things_from_the_first<T: std::str::FromStr>(
+        &self,
+        list: &str,
+        page: &Page,
+    ) -> Result<(Vec<T>, Option<String>)> {
+        if page.before.is_none() {
+            let _ = self.ledger.integrate(INTEGRATE_ROUNDS).await;
+        }
+        let mut at = page.at().map_or(0, |(_, place)| place);
+        let mut ids = Vec::new();
+        loop {
+            let entries = self.entries_from(list, at, page.limit - ids.len()).await?;
+            if entries.is_empty() {
+                return Ok((ids, None));
+            }
+            at = at.saturating_add(u64::try_from(entries.len()).unwrap_or(u64::MAX));
+            ids.extend(entries.iter().filter_map(|entry| entry.id.parse().ok()));
+            if ids.len() >= page.limit {
+                return Ok((ids, Some(Cursor::at(0, at).to_text())));
+            }
+        }
     }
 
     /// Events of `list` (of the whole log where it is `None`) that satisfy `matches`.

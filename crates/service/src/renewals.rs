@@ -8,7 +8,7 @@ use crate::mint::{ClaimedKey, renewal_id};
 use crate::service::Service;
 use crate::view::SelfView;
 use keyward_crypto::{SecretText, digest};
-use keyward_domain::due::{Duty, due_at};
+use keyward_domain::due::outlook;
 use keyward_domain::event::{Action, Outcome};
 use keyward_domain::key::Key;
 use keyward_domain::policy::{OnRenewalReuse, Terms};
@@ -158,7 +158,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let mut draft = attempt.draft(Outcome::Done, None, Some(key.event));
         draft.detail = vec![format!("version {version}")];
         key.succeed(minted.version);
-        draft.detail.extend(Duty::next(&key, terms).map(due_at));
+        draft.detail.extend(outlook(&key, terms, now));
         let next = self.mint_renewal(&mut key);
         key.revision = turn.revision();
         let reservation = attempt.take_reservation();
@@ -202,7 +202,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             dying = self.mortal_versions(&key).await?;
             key.offer_successor(Mode::Incident, 0, self.clock.now());
         }
-        draft.detail.extend(Duty::next(&key, &terms).map(due_at));
+        draft.detail.extend(outlook(&key, &terms, self.clock.now()));
         key.rotation.renewal = None;
         key.revision = turn.revision();
         self.commit(attempt, vec![draft], |tickets, writes| {

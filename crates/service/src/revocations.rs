@@ -12,6 +12,7 @@ use keyward_domain::event::{Action, EventId, Outcome};
 use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::scope::administration as scope;
+use keyward_domain::standing::{generation_ended, stands_revoked};
 use keyward_domain::text::{self, check_reason};
 use keyward_domain::{ApplicationId, Code, Error, KeyId, Result, Timestamp};
 use keyward_ledger::KvWrite;
@@ -94,7 +95,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         }
         let at = self.clock.now();
         let mut draft = attempt.draft(Outcome::Done, Some(reason.to_owned()), previous);
-        draft.detail.push(forgotten_fact(at));
+        draft.detail.extend([stands_revoked(), forgotten_fact(at)]);
         let by = draft.actor.clone();
         self.commit(attempt, vec![draft], |tickets, writes| {
             let tombstone = Tombstone { key: id, at, by, reason: reason.to_owned(), event: tickets.event(0) };
@@ -130,7 +131,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         if let Some(dead) = self.dead_already(&application, generation).await {
             return Ok(RevocationView::Generation(dead));
         }
-        let draft = attempt.draft(Outcome::Done, Some(reason.to_owned()), Some(application.event));
+        let mut draft = attempt.draft(Outcome::Done, Some(reason.to_owned()), Some(application.event));
+        draft.detail.push(generation_ended(generation));
         let revoked_at = self.clock.now();
         self.commit(attempt, vec![draft], |tickets, writes| {
             writes.generation_kill(id, generation, tickets.event(0));

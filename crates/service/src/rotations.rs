@@ -6,7 +6,7 @@ use crate::attempt::Attempt;
 use crate::fresh_claim::IssuedKey;
 use crate::service::{REPLAY_S, Service};
 use crate::view::KeyView;
-use keyward_domain::due::{Duty, due_at};
+use keyward_domain::due::outlook;
 use keyward_domain::error::FieldError;
 use keyward_domain::event::{Action, Outcome};
 use keyward_domain::key::Key;
@@ -273,7 +273,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let mut draft = attempt.draft(Outcome::Done, Some(reason.to_owned()), Some(key.event));
         draft.detail = dying.iter().map(|version| format!("version {version}")).collect();
         let terms = self.terms_of(&key).await?;
-        draft.detail.extend(Duty::next(&key, &terms).map(due_at));
+        draft.detail.extend(outlook(&key, &terms, self.clock.now()));
         key.revision = turn.revision();
         let mut beside = self.beside(&key).await?;
         beside.versions_killed.extend_from_slice(&dying);

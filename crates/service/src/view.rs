@@ -10,6 +10,7 @@ use keyward_domain::role::Role;
 use keyward_domain::rotation::{Mode, Phase};
 use keyward_domain::routing::Slot;
 use keyward_domain::scope::{Scope, ScopeSet};
+use keyward_domain::standing::{Standing, State};
 use keyward_domain::{ApplicationId, ClaimId, KeyId, PolicyId, RoleId, Timestamp};
 use keyward_records::{KeyUse, Tombstone};
 use serde::Serialize;
@@ -147,34 +148,6 @@ impl PresetView {
     }
 }
 
-/// How a key stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-#[schema(as = KeyState)]
-enum State {
-    Unclaimed,
-    Active,
-    Disabled,
-    Expired,
-    Revoked,
-}
-
-impl State {
-    fn of(key: &Key, beside: &Beside, now: Timestamp) -> Self {
-        if beside.tombstone.is_some() || beside.generation_killed {
-            Self::Revoked
-        } else if key.expired(now) {
-            Self::Expired
-        } else if key.disabled {
-            Self::Disabled
-        } else if key.versions.is_empty() {
-            Self::Unclaimed
-        } else {
-            Self::Active
-        }
-    }
-}
-
 /// A key.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Key)]
@@ -201,6 +174,8 @@ pub struct KeyView {
     #[schema(required = true)]
     due_at: Option<Timestamp>,
     state: State,
+    /// The same, and what is ahead of a key that passes.
+    standing: Standing,
     disabled: bool,
     created_at: Timestamp,
     #[schema(required = true)]
@@ -291,7 +266,7 @@ pub(crate) struct RouteView {
 
 impl RouteView {
     pub(crate) fn of(slot: &str, key: &Key, beside: &Beside, now: Timestamp) -> Self {
-        let state = State::of(key, beside, now);
+        let state = State::of(key, beside.is_dead(), now);
         let all = key.versions.iter().map(|version| VersionView::of(key, version, beside, now));
         let passes = |version: &VersionView| {
             matches!(state, State::Active)
@@ -384,6 +359,13 @@ pub(crate) struct Beside {
     pub(crate) used: Option<KeyUse>,
 }
 
+impl Beside {
+    /// Whether the key was ended.
+    pub(crate) const fn is_dead(&self) -> bool {
+        self.tombstone.is_some() || self.generation_killed
+    }
+}
+
 impl KeyView {
     /// What was made under another pepper than `pepper`, the active one, is told so.
     pub(crate) fn of(key: &Key, beside: &Beside, terms: &Terms, pepper: u32, now: Timestamp) -> Self {
@@ -402,7 +384,8 @@ impl KeyView {
             limits: key.limits.iter().map(GivenLimit::of).collect(),
             policy: key.policy,
             due_at: terms.due_at(key),
-            state: State::of(key, beside, now),
+            state: State::of(key, beside.is_dead(), now),
+            standing: Standing::of(key, terms, beside.is_dead(), now),
             disabled: key.disabled,
             created_at: key.created_at,
             expires_at: key.expires_at,

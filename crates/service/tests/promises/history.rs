@@ -4,9 +4,11 @@
 use crate::world::{Do, Held, Reply, SeededRng, World, new_key, survive};
 use keyward_crypto::digest::{hex, leaf_hash};
 use keyward_crypto::tree::{Edge, TILE_WIDTH, TileId};
-use keyward_domain::event::{EventId, Outcome};
+use keyward_domain::event::{Event, EventId, Outcome};
+use keyward_domain::standing::Standing;
 use keyward_domain::{ApplicationId, Error, KeyId};
 use keyward_records::projection::PAGE_ENTRIES;
+use keyward_records::register::{Counts, ROWS, TOTALS};
 use keyward_records::{StoredEvent, names, open};
 use keyward_verify::Demand;
 use serde_json::json;
@@ -244,13 +246,94 @@ pub async fn integrate_all(world: &World, seed: u64) {
     panic!("seed {seed}: the integrator does not reach the end of the log");
 }
 
+/// What is counted in a register, by the names of standings.
+fn named(counts: &Counts) -> BTreeMap<&'static str, u64> {
+    counts
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(standing, count)| (standing.as_str(), count))
+        .collect()
+}
+
+/// The registers are what the facts that events tell come to, each counted by itself.
+async fn check_registers(world: &World, seed: u64, events: &[Event]) {
+    struct Known {
+        application: ApplicationId,
+        generation: u32,
+        standing: Standing,
+    }
+    #[derive(Default)]
+    struct Expected {
+        rows: Vec<(KeyId, Standing)>,
+        counts: BTreeMap<&'static str, u64>,
+    }
+    let mut order: Vec<KeyId> = Vec::new();
+    let mut known: BTreeMap<KeyId, Known> = BTreeMap::new();
+    let mut ended: BTreeMap<ApplicationId, u32> = BTreeMap::new();
+    for event in events {
+        if let (Some(application), Some(generation)) = (event.target.application, event.generation_ended()) {
+            let ended = ended.entry(application).or_default();
+            *ended = generation.max(*ended);
+        }
+        let (Some(key), Some((standing, generation))) = (event.target.key, event.standing()) else {
+            continue;
+        };
+        match (known.get_mut(&key), event.target.application, generation) {
+            (Some(known), ..) if known.standing == Standing::Revoked => {}
+            (Some(known), ..) => known.standing = standing,
+            (None, Some(application), Some(generation)) => {
+                known.insert(key, Known { application, generation, standing });
+                order.push(key);
+            }
+            (None, ..) => {}
+        }
+    }
+    let mut all: BTreeMap<&'static str, u64> = BTreeMap::new();
+    let mut of_applications: BTreeMap<ApplicationId, Expected> =
+        ended.keys().map(|application| (*application, Expected::default())).collect();
+    for key in order {
+        let Known { application, generation, standing } = known[&key];
+        let dead = ended.get(&application).is_some_and(|ended| generation <= *ended);
+        let standing = if dead { Standing::Revoked } else { standing };
+        let expected = of_applications.entry(application).or_default();
+        expected.rows.push((key, standing));
+        *expected.counts.entry(standing.as_str()).or_default() += 1;
+        *all.entry(standing.as_str()).or_default() += 1;
+    }
+    let reader = world.read();
+    let mut totals = Vec::new();
+    for number in 0..reader.registers().await.unwrap().applications.div_ceil(TOTALS) {
+        totals.extend(reader.register_totals(number).await.unwrap().expect("totals").applications);
+    }
+    assert_eq!(totals.len(), of_applications.len(), "seed {seed}: registers");
+    let mut sum = Counts::default();
+    for (application, counts) in &totals {
+        sum.merge(counts);
+        let Expected { rows: expected_rows, counts: expected } = &of_applications[application];
+        let head = reader.register(*application).await.unwrap().expect("a head");
+        assert_eq!(&named(counts), expected, "seed {seed}: the total of {application}");
+        assert_eq!(&named(&head.counts()), expected, "seed {seed}: the head of {application}");
+        let mut rows = Vec::new();
+        for page in 0..head.rows.div_ceil(ROWS) {
+            rows.extend(reader.register_page(*application, page).await.unwrap().expect("a page").rows);
+        }
+        for (place, row) in rows.iter().enumerate() {
+            let found = reader.row_place(row.key).await.unwrap().expect("a place");
+            assert_eq!((found.application, found.place), (*application, place as u64), "seed {seed}");
+        }
+        let rows: Vec<_> = rows.into_iter().map(|row| (row.key, row.standing(head.ended))).collect();
+        assert_eq!(&rows, expected_rows, "seed {seed}: the rows of {application}");
+    }
+    assert_eq!(named(&sum), all, "seed {seed}: all together");
+}
+
 /// Up to the head every ticket has an event or a void, and lists and leaves are exactly what follows from them.
 pub async fn check_projections(world: &World, seed: u64) {
     let head = world.read().head().await.expect("a head");
     let values = world.kv.values();
     let mut lists: BTreeMap<String, Vec<(EventId, String)>> = BTreeMap::new();
     let mut edge = Edge::empty();
-    let mut leaves = Vec::new();
+    let (mut leaves, mut events) = (Vec::new(), Vec::new());
     for seq in 1..=head.size {
         let id = EventId { epoch: 1, seq };
         if let Some(void) = values.get(&names::void(id)) {
@@ -265,7 +348,9 @@ pub async fn check_projections(world: &World, seed: u64) {
         for (list, thing) in keyward_ledger::places(&stored.event) {
             lists.entry(list).or_default().push((id, thing));
         }
+        events.push(stored.event);
     }
+    check_registers(world, seed, &events).await;
     for (list, expected) in &lists {
         let found = world.read().list_head(list).await.unwrap();
         let found = found.unwrap_or_else(|| panic!("seed {seed}: no list {list}"));
@@ -277,7 +362,7 @@ pub async fn check_projections(world: &World, seed: u64) {
         }
         assert_eq!(&entries, expected, "seed {seed}: {list}");
     }
-    let heads = values.keys().filter(|name| !names::is_beside_the_log(name));
+    let heads = values.keys().filter(|name| !names::is_no_list(name));
     let heads = heads.filter_map(|name| name.strip_prefix("p:")).filter(|list| {
         let page = list.rsplit_once('.').map(|(_, page)| page);
         !page.is_some_and(|page| page.bytes().all(|byte| byte.is_ascii_digit()))

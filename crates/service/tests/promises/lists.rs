@@ -5,9 +5,14 @@ use futures::future::join;
 use keyward_domain::event::{Action, Event, Outcome, Target};
 use keyward_domain::{ApplicationId, Code};
 use keyward_ledger::memory::Fault;
-use keyward_service::{Attempt, Body, EventFilter, Page};
+use keyward_service::{Attempt, Body, EventFilter, KeyFilter, Page};
 use serde_json::{Value, json};
 use std::time::Duration;
+
+/// The keys of one application.
+fn of(application: ApplicationId) -> KeyFilter<'static> {
+    KeyFilter { application: Some(application), ..KeyFilter::default() }
+}
 
 async fn look(world: &World, action: Action) -> Attempt {
     Attempt::to_read(world.caller(&world.root).await, action, Target::default())
@@ -42,7 +47,7 @@ async fn keys_listed(
     let service = world.service();
     let list = async |page: Page| {
         serde_json::from_str(
-            service.keys(&attempt, app, None, &page).await.expect("a list").to_json().expose(),
+            service.keys(&attempt, &of(app), &page).await.expect("a list").to_json().expose(),
         )
         .unwrap()
     };

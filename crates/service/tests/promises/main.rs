@@ -39,6 +39,7 @@ mod rolled_back;
 mod root_recovery;
 mod rotation;
 mod routing;
+mod standings;
 mod tags;
 mod tenancy;
 mod text_as_it_is;

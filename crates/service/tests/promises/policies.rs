@@ -1,7 +1,7 @@
 //! Policies are terms by reference: those of a key, else of its application, else what holds where nobody chose. A retired one is given
 //! to nobody and holds on for those that have it.
 
-use crate::world::{Do, World, new_admin, new_key, perform};
+use crate::world::{Do, UNCLAIMED, World, new_admin, new_key, perform};
 use futures::future::join_all;
 use keyward_domain::event::{Action, Outcome};
 use keyward_domain::{ApplicationId, Code, Error, KeyId, PolicyId, Timestamp};
@@ -370,9 +370,9 @@ async fn each_call_leaves_one_event_that_names_the_policy() {
     let mut new = new_key(app, "k");
     new["policy"] = json!(policy);
     let (key, _) = world.issue(&new).await;
-    assert_eq!(world.events().await.pop().unwrap().detail, [fact.as_str()]);
+    assert_eq!(world.events().await.pop().unwrap().detail, [fact.as_str(), UNCLAIMED]);
     give(&world, key, json!(null)).await;
-    assert_eq!(world.events().await.pop().unwrap().detail, ["policy", "policy none"]);
+    assert_eq!(world.events().await.pop().unwrap().detail, ["policy", "policy none", UNCLAIMED]);
     give_application(&world, app, json!(policy)).await;
     assert_eq!(world.events().await.pop().unwrap().detail, ["policy", fact.as_str()]);
     let before = world.events().await.len();

@@ -99,7 +99,7 @@ async fn many_integrators_at_once_do_the_work_of_one() {
 
 #[tokio::test(start_paused = true)]
 async fn an_integrator_that_died_is_taken_over() {
-    for n in 0..40 {
+    for n in 0..60 {
         for fault in [Fault::Crash, Fault::CrashAfter] {
             let world = World::new(72).await;
             let app = world.application("shop").await;

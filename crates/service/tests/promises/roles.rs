@@ -1,7 +1,7 @@
 //! Roles are bundles of scopes by reference: what one allows changes for all its holders at once; nobody gives through a role what
 //! they lack; and the hot path never reads one.
 
-use crate::world::{Do, Held, World, new_admin, new_key, perform};
+use crate::world::{Do, Held, UNCLAIMED, World, new_admin, new_key, perform};
 use futures::future::join_all;
 use keyward_domain::event::{Action, Outcome};
 use keyward_domain::{Code, KeyId, RoleId};
@@ -302,7 +302,10 @@ async fn each_call_leaves_one_event_that_names_the_role() {
     let role = world.role("other", &["keys:read"]).await;
     let (id, _) = world.issue(&new_admin(&[], &[role])).await;
     let issued = world.events().await.pop().unwrap();
-    assert_eq!((issued.target.key, issued.detail), (Some(id), vec![format!("role {role}")]));
+    assert_eq!(
+        (issued.target.key, issued.detail),
+        (Some(id), vec![format!("role {role}"), UNCLAIMED.to_owned()])
+    );
     let before = world.events().await.len();
     world.run(&Do::ReadRole(role)).await.expect("shown");
     world.run(&Do::ListRoles).await.expect("listed");

@@ -4,6 +4,7 @@
 use crate::history::integrate_all;
 use crate::world::{Do, Held, SeededRng, Store, TestClock, World, new_key, perform, survive};
 use keyward_domain::event::{Action, EventId, Outcome};
+use keyward_domain::standing::stands_revoked;
 use keyward_domain::{ApplicationId, Code};
 use keyward_ledger::memory::{Backup, Fault, MemoryKv};
 use keyward_ledger::{Ledger, Witness};
@@ -225,7 +226,8 @@ async fn a_new_epoch_revokes_again_what_was_revoked() {
     assert_eq!((again.reason.as_str(), again.event.epoch), ("leaked", 2));
     let replay = lost.world.read().event(again.event).await.unwrap().unwrap();
     let original = EventId { epoch: 1, seq: lost.backup_taken + 1 };
-    assert_eq!((replay.action, replay.detail), (Action::KeyRevoked, vec![original.to_string()]));
+    let told = vec![original.to_string(), stands_revoked()];
+    assert_eq!((replay.action, replay.detail), (Action::KeyRevoked, told));
 
     // Administration goes on, in lists that cross from one epoch into the other.
     lost.guarded().await.hold().await.expect("not frozen");

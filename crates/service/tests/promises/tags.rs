@@ -4,7 +4,7 @@ use crate::world::{Do, World, new_key, perform};
 use keyward_domain::event::{Action, Target};
 use keyward_domain::{ApplicationId, Code, KeyId};
 use keyward_ledger::memory::{Call, Fault};
-use keyward_service::{Attempt, Body, Page};
+use keyward_service::{Attempt, Body, KeyFilter, Page};
 use serde_json::{Value, json};
 
 fn tagged(app: ApplicationId, name: &str, tags: &[&str]) -> Value {
@@ -13,12 +13,16 @@ fn tagged(app: ApplicationId, name: &str, tags: &[&str]) -> Value {
     new
 }
 
+fn with(app: ApplicationId, tag: &str) -> KeyFilter<'_> {
+    KeyFilter { application: Some(app), tag: Some(tag), ..KeyFilter::default() }
+}
+
 async fn listed(world: &World, app: ApplicationId, tag: &str, limit: &str) -> Vec<String> {
     let attempt = Attempt::to_read(world.caller(&world.root).await, Action::KeyRead, Target::default());
     let (mut ids, mut cursor) = (Vec::new(), None::<String>);
     loop {
         let page = Page::parse(Some(limit), cursor.as_deref()).expect("a page");
-        let found = world.service().keys(&attempt, app, Some(tag), &page).await.expect("a list");
+        let found = world.service().keys(&attempt, &with(app, tag), &page).await.expect("a list");
         let found: Value = serde_json::from_str(found.to_json().expose()).unwrap();
         ids.extend(
             found["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()),
@@ -99,7 +103,7 @@ async fn what_is_no_tag_is_refused_with_the_field_that_it_is_in() {
     assert_eq!((error.code, error.fields[0].field.as_str()), (Code::InvalidField, "tags[0]"));
     let attempt = Attempt::to_read(world.caller(&world.root).await, Action::KeyRead, Target::default());
     let page = Page::parse(None, None).unwrap();
-    let error = world.service().keys(&attempt, app, Some(""), &page).await.err().expect("empty");
+    let error = world.service().keys(&attempt, &with(app, ""), &page).await.err().expect("empty");
     assert_eq!((error.code, error.fields[0].field.as_str()), (Code::InvalidParameter, "tag"));
 }
 

@@ -15,9 +15,9 @@ use keyward_ledger::{KvWrite, Ledger, Receipt};
 use keyward_records::{CurrentMonth, KvCount, KvRead, Reader, Rings};
 use keyward_service::{
     ApplicationChange, Attempt, Body, BulkRevocation, Caller, ComplianceQuery, DropRequest, EventFilter,
-    KeyChange, NewApplication, NewKey, NewPolicy, NewRole, NewWebhook, Page, PolicyChange, Presented,
-    RenewKey, ReplayRequest, ResealRequest, RoleChange, RotateKey, Service, TakeClaim, WebhookChange,
-    bootstrap,
+    KeyChange, KeyFilter, NewApplication, NewKey, NewPolicy, NewRole, NewWebhook, Page, PolicyChange,
+    Presented, RenewKey, ReplayRequest, ResealRequest, RoleChange, RotateKey, Service, TakeClaim,
+    WebhookChange, bootstrap,
 };
 use keyward_verify::{Administrator, ApplicationCache, Demand, Verdict, Verifier};
 use serde_json::{Value, json};
@@ -29,6 +29,8 @@ use std::time::Duration;
 const START_MS: i64 = 1_800_000_000_000;
 /// From where every caller of these tests comes.
 pub const ADDRESS: &str = "192.0.2.7";
+/// What an event says of a key that was issued and that nobody claimed.
+pub const UNCLAIMED: &str = "standing unclaimed in generation 1";
 /// What every caller of these tests calls itself.
 pub const AGENT: &str = "promises/1";
 
@@ -210,6 +212,7 @@ pub enum Do {
     ListApplications,
     ReadKey(KeyId),
     ListKeys(ApplicationId),
+    Standings(Option<ApplicationId>),
     ReadEvent(EventId),
     ListEvents(Option<ApplicationId>),
     /// Before which month, and why.
@@ -271,6 +274,9 @@ impl Do {
             }
             Self::ListApplications => Attempt::to_read(caller, Action::ApplicationRead, nothing),
             Self::ReadKey(id) => Attempt::to_read(caller, Action::KeyRead, of_key(*id)),
+            Self::Standings(id) => {
+                Attempt::to_read(caller, Action::KeyRead, Target { application: *id, ..Target::default() })
+            }
             Self::ListKeys(id) => Attempt::to_read(caller, Action::KeyRead, of_application(*id)),
             Self::Shred(..) => Attempt::to_change(caller, Action::AuditShredded, nothing),
             Self::Reseal(_) => Attempt::to_change(caller, Action::RingResealed, nothing),
@@ -394,7 +400,11 @@ async fn execute<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         Do::ReadApplication(id) => Reply::of(&service.application(attempt, *id).await?),
         Do::ListApplications => Reply::of(&service.applications(attempt, &first_page()).await?),
         Do::ReadKey(id) => Reply::of(&service.key(attempt, *id).await?),
-        Do::ListKeys(id) => Reply::of(&service.keys(attempt, *id, None, &first_page()).await?),
+        Do::ListKeys(id) => {
+            let filter = KeyFilter { application: Some(*id), ..KeyFilter::default() };
+            Reply::of(&service.keys(attempt, &filter, &first_page()).await?)
+        }
+        Do::Standings(application) => Reply::of(&service.standings(attempt, *application).await?),
         Do::ReadEvent(id) => Reply::of(&service.audit_event(attempt, *id).await?),
         Do::ListEvents(application) => {
             let filter = EventFilter { application: *application, ..EventFilter::default() };
