@@ -36,10 +36,12 @@ pub enum Flaw {
     NoteLost,
     /// A month's key that is to be destroyed is not overwritten.
     MonthKept,
+    /// On a store that was rolled back, the event says that something is revoked again, and it is not.
+    ReplayLost,
 }
 
 impl Flaw {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::TombstoneUnseen,
         Self::ClaimForgotten,
         Self::RevisionTwice,
@@ -52,6 +54,7 @@ impl Flaw {
         Self::CounterEvicted,
         Self::NoteLost,
         Self::MonthKept,
+        Self::ReplayLost,
     ];
 }
 
@@ -59,6 +62,8 @@ impl Flaw {
 const WRITES_OF_A_ROTATION: u32 = 3;
 /// Where the keys of months' personal data lie.
 const MONTHS: &str = "s:";
+/// Events of the epoch that is opened on a store that was rolled back.
+const SECOND_EPOCH: &str = "e:2.";
 /// Every so many times a flaw shows.
 const SHOWS_EVERY: u32 = 3;
 
@@ -168,6 +173,11 @@ impl KvWrite for Flawed {
             Some(Flaw::MonthKept) => {
                 let month = keys.iter().find(is(MONTHS));
                 month.map(|key| (*key, before(key))).filter(|(_, before)| before.is_some())
+            }
+            Some(Flaw::ReplayLost) => {
+                let is_replay = keys.iter().any(|key| key.starts_with(SECOND_EPOCH));
+                let end = keys.iter().find(|key| ["k:", "x:"].iter().any(|start| key.starts_with(start)));
+                end.filter(|_| is_replay).map(|key| (*key, before(key)))
             }
             Some(Flaw::RevisionTwice) => None,
         };

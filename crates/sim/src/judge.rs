@@ -1,6 +1,7 @@
 //! What must hold of a world when everything works again, whatever happened before: the auditor finds nothing, everything acknowledged
 //! is there, everything revoked is dead, and all work that was cut short is done.
 
+use crate::rollback;
 use crate::run::{HOOK, MONTH, Sim};
 use crate::world::{ADDRESS, Do};
 use keyward_auditor::{Finding, Kind, Part, Progress, StoreSource, Trust, Values, verify};
@@ -74,6 +75,11 @@ pub async fn judge(sim: &Sim) {
         limited.judge(sim).await;
     }
     the_log_is_whole(sim).await;
+    let copy = sim.copy.take();
+    if let Some(copy) = copy {
+        rollback::judge(sim, &copy).await;
+        the_log_is_whole(sim).await;
+    }
 }
 
 /// Integrates to the last ticket, and has the auditor look at everything.

@@ -15,6 +15,7 @@ mod instance;
 mod judge;
 mod known;
 mod limits;
+mod rollback;
 mod run;
 #[path = "../../service/tests/world/mod.rs"]
 mod world;

@@ -15,6 +15,7 @@ use keyward_domain::timestamp::Month;
 use keyward_domain::usage::{Durations, Outcomes};
 use keyward_domain::webhook::Targets;
 use keyward_domain::{ApplicationId, Code, KeyId, WebhookId};
+use keyward_ledger::memory::Backup;
 use keyward_records::{KvCount, SealedUsage, UsageBatch, UsageCount, names};
 use keyward_service::{Answered, Attempt, Body, DeadLetterFilter, Message, Page, Sender};
 use keyward_verify::{RefusalCode, Verdict};
@@ -28,7 +29,7 @@ const INSTANCES: usize = 3;
 const ROUNDS: usize = 4;
 const AT_ONCE: usize = 4;
 /// How long validators may remember that an application lived.
-const HELD_MS: u64 = 250;
+pub const HELD_MS: u64 = 250;
 /// Requests that a client makes for one answer before it comes back later.
 const TRIES: usize = 8;
 /// How long the answer to a claim can be had again.
@@ -50,16 +51,25 @@ pub struct Acts {
     shreds: bool,
     /// The ring of the log rolls over.
     audit_ring: bool,
+    /// In the end the store is lost, and a copy of an earlier one takes its place.
+    loses_store: bool,
 }
 
 impl Acts {
-    pub const NONE: Self = Self { limits: false, dead_letters: false, shreds: false, audit_ring: false };
+    pub const NONE: Self =
+        Self { limits: false, dead_letters: false, shreds: false, audit_ring: false, loses_store: false };
 
     /// Those of the world of a seed.
     pub fn of(seed: u64) -> Self {
         let rng = SeededRng::new(seed ^ 0x00ac_75ac_75ac);
         let drawn = |percent| rng.chance(percent);
-        Self { limits: drawn(25), dead_letters: drawn(15), shreds: drawn(15), audit_ring: drawn(15) }
+        Self {
+            limits: drawn(25),
+            dead_letters: drawn(15),
+            shreds: drawn(15),
+            audit_ring: drawn(15),
+            loses_store: drawn(15),
+        }
     }
 }
 
@@ -130,6 +140,8 @@ pub struct Sim {
     /// What acts draw from, so that a world without them is the same whatever they come to be.
     pub acting: Rc<SeededRng>,
     limited: RefCell<Option<Rc<Limited>>>,
+    /// A copy of the store as it was between two rounds.
+    pub copy: RefCell<Option<Backup>>,
     /// By how much wall clocks stepped back, all in all.
     pub stepped_back_ms: Cell<i64>,
     /// The webhook that hears of everything.
@@ -179,6 +191,7 @@ impl Sim {
             acts,
             acting,
             limited: RefCell::default(),
+            copy: RefCell::default(),
             stepped_back_ms: Cell::new(0),
             hook: Cell::new(None),
             used: RefCell::default(),
@@ -335,6 +348,9 @@ impl Sim {
         if acts.audit_ring && rng.chance(50) {
             self.roll_ring(|versions| &mut versions.audit);
         }
+        if acts.loses_store && rng.chance(40) {
+            self.copy.replace(Some(self.world.kv.backup()));
+        }
     }
 
     /// An admin tries dead letters of a webhook anew, or gives them up: one of them, or all.
@@ -432,8 +448,7 @@ impl Sim {
     }
 
     fn restart(&self, at: usize) {
-        let instance = self.site.start(&self.world, &self.versions.borrow());
-        self.instances.borrow_mut()[at] = Rc::new(instance);
+        self.instances.borrow_mut()[at] = Rc::new(self.start_one());
     }
 
     /// All processes start anew, nothing goes wrong any more.
@@ -450,6 +465,11 @@ impl Sim {
         edge.replica.cut(false);
         edge.replica.lag(0);
         edge.since_ms.set(self.now().at_ms);
+    }
+
+    /// A process beside those that serve.
+    pub fn start_one(&self) -> Instance {
+        self.site.start(&self.world, &self.versions.borrow())
     }
 
     pub fn instance(&self) -> Rc<Instance> {
