@@ -85,10 +85,11 @@ pub struct GivenUp {
 }
 
 impl GivenUp {
-    /// Gives back what is left, and notes the counters that came to be under the hours in which they end.
+    /// Gives back what is left, and notes the counters that came to be under the hours in which they end: each, whatever becomes of
+    /// the others.
     ///
     /// # Errors
-    /// Where the store does not answer: what is not given back by then stays taken until its window is over, and what is not noted is
+    /// Where the store did not answer to some of it: what is not given back stays taken until its window is over, and what is not noted is
     /// never forgotten.
     pub async fn write<K: KvCount + KvUsage>(
         self,
@@ -96,20 +97,32 @@ impl GivenUp {
         records: &Sealer,
         rng: &impl Rng,
     ) -> core::result::Result<(), StoreError> {
+        let mut outcome = Ok(());
         for (counter, units) in self.back {
-            kv.increment(&counter, -units).await?;
+            outcome = kv.increment(&counter, -units).await.map(drop).and(outcome);
         }
         let mut by_hour: BTreeMap<i64, Vec<String>> = BTreeMap::new();
         for EndingCounter { counter, hour } in self.born {
             by_hour.entry(hour).or_default().push(counter);
         }
         for (hour, counters) in by_hour {
-            let ticket = kv.increment(&names::usage::ended_limits(hour), 1).await?.unsigned_abs();
-            let ended = EndedLimits { hour, ticket, counters };
-            kv.keep(&SealedUsage::ended(records, &ended, rng.bytes()).map_err(|_| StoreError)?).await?;
+            outcome = note(kv, records, rng, hour, counters).await.and(outcome);
         }
-        Ok(())
+        outcome
     }
+}
+
+/// Notes counters that can go after an hour.
+async fn note<K: KvCount + KvUsage>(
+    kv: &K,
+    records: &Sealer,
+    rng: &impl Rng,
+    hour: i64,
+    counters: Vec<String>,
+) -> core::result::Result<(), StoreError> {
+    let ticket = kv.increment(&names::usage::ended_limits(hour), 1).await?.unsigned_abs();
+    let ended = EndedLimits { hour, ticket, counters };
+    kv.keep(&SealedUsage::ended(records, &ended, rng.bytes()).map_err(|_| StoreError)?).await
 }
 
 impl Leases {

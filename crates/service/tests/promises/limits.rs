@@ -175,6 +175,30 @@ async fn whatever_the_store_does_no_more_is_spent_than_the_limit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_counter_that_does_not_answer_keeps_nothing_of_the_others() {
+    let limits = json!([
+        { "name": "burst", "limit": 1_000_000, "window_s": 3600 },
+        { "name": "daily", "limit": 1_000_000, "per": "day" },
+    ]);
+    let limited = Limited::new(924, limits).await;
+    let leases = Leases::default();
+    assert_eq!(limited.ask(&leases, 1).await, Outcome::Passed);
+    let mut calls = 0;
+    limited.counters.plan(move |_| {
+        calls += 1;
+        if calls == 1 { Fault::Before } else { Fault::None }
+    });
+    limited.give_back(&leases).await;
+    let counters = limited.counters.counters();
+    let mut spent: Vec<i64> =
+        counters.iter().filter(|(key, _)| key.starts_with("u:limit:")).map(|(_, spent)| *spent).collect();
+    spent.sort_unstable();
+    assert!(spent.len() == 2 && spent[0] == 1 && spent[1] > 1, "{spent:?}: given back, and not");
+    let noted = limited.counters.values().into_keys().any(|key| key.starts_with("u:ended"));
+    assert!(noted, "that both came to be is noted: {counters:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_low_limit_goes_one_by_one_and_a_used_up_quota_is_told_apart() {
     let limited = Limited::new(922, json!([{ "name": "daily", "limit": 3, "per": "day" }])).await;
     let (one, other) = (Leases::default(), Leases::default());
