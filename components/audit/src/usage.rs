@@ -1,4 +1,4 @@
-//! How keys are used: `/v1/keys/{id}/usage`, `/v1/activity/refusals`; and how Keyward is: `/metrics`.
+//! How keys are used: `/v1/keys/{id}/usage`, `/v1/activity/requests`, `/v1/activity/refusals`; and how Keyward is: `/metrics`.
 
 use keyward_control::{Plane, waiting};
 use keyward_domain::event::{Action, Target};
@@ -38,6 +38,18 @@ pub(crate) async fn refusals(plane: &Plane, incoming: &Incoming) -> Result<Respo
             let usage = plane.usage_store();
             let look = async |seen, wait_s| service.refusals(attempt, &filter, &usage, seen, wait_s).await;
             waiting::changed(incoming, query, look).await
+        })
+        .await
+}
+
+pub(crate) async fn requests(plane: &Plane, incoming: &Incoming) -> Result<Response> {
+    plane
+        .look(incoming, Action::KeyRead, Target::default(), async |service, attempt| {
+            let query = incoming.query()?;
+            query.only(&["application", "from", "to"])?;
+            let application = query.parsed("application", "an application's id")?;
+            let (from, to, usage) = (query.time("from")?, query.time("to")?, plane.usage_store());
+            Response::json(200, &service.requests(attempt, application, from, to, &usage).await?)
         })
         .await
 }

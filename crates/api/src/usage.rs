@@ -3,7 +3,7 @@
 use crate::Endpoint;
 use keyward_domain::scope::administration as scope;
 use keyward_domain::{ApplicationId, Code, KeyId, Timestamp};
-use keyward_service::{BucketLength, METRICS_MEDIA_TYPE, RefusalsView, UsageView};
+use keyward_service::{BucketLength, METRICS_MEDIA_TYPE, RefusalsView, RequestsView, UsageView};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{Content, Required, ResponseBuilder};
 
@@ -19,6 +19,15 @@ pub fn endpoints() -> Vec<Endpoint> {
             .query_of::<Timestamp>("to", "Up to this; until now where it is left out.", Required::False)
             .query_of::<BucketLength>("by", "How long the buckets are.", Required::False)
             .answers::<UsageView>(200, "The counts.")
+            .reads(),
+        Endpoint::get(SUBJECT, "/v1/activity/requests", "countRequests", "How many requests there were, hour by hour")
+            .says("To the keys of one application, or to all that the caller may see: of the last day where `from` is left out, of seven days at most. Counts are of requests with a right secret.")
+            .scope(scope::KEYS_READ)
+            .query_of::<ApplicationId>("application", "To the keys of this application.", Required::False)
+            .query_of::<Timestamp>("from", "From the hour on that this lies in.", Required::False)
+            .query_of::<Timestamp>("to", "Up to this; until now where it is left out.", Required::False)
+            .answers::<RequestsView>(200, "The counts.")
+            .refuses(&[Code::NotFound])
             .reads(),
         Endpoint::get(SUBJECT, "/v1/activity/refusals", "listRefusals", "The latest refusals of requests with a right secret")
             .says("Newest first, those of a minute that are alike together: 256 of all applications, and 256 of each. No address and no token is in it. With `If-None-Match`, the answer is 304 where there are no others; with `wait_s` as well, as soon as there are, or 304 after that time.")

@@ -7,8 +7,8 @@ use crate::ledger::Ledger;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::{Error, Result};
 use keyward_records::{
-    DueWalk, EndedWalk, Folding, KeyUse, KvCount, KvRead, Maintained, Record, Refusals, Resealing, UseBlock,
-    seal,
+    DueWalk, EndedWalk, Folding, KeyUse, KvCount, KvRead, Maintained, Record, Refusals, Requests, Resealing,
+    UseBlock, seal,
 };
 
 /// Records of use that batches changed.
@@ -18,6 +18,8 @@ pub struct FoldedUse {
     pub keys: Vec<KeyUse>,
     /// And over time.
     pub blocks: Vec<UseBlock>,
+    /// The requests over time: to all keys, and to those of each application.
+    pub requests: Vec<Requests>,
     /// The latest refusals: those of all applications, and those of each.
     pub refusals: Vec<Refusals>,
 }
@@ -66,6 +68,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         }
         for block in &folded.blocks {
             entries.push(self.sealed(block)?);
+        }
+        for requests in &folded.requests {
+            entries.push(self.sealed(requests)?);
         }
         for refusals in &folded.refusals {
             entries.push(self.sealed(refusals)?);

@@ -242,6 +242,60 @@ impl Record for UseBlock {
     }
 }
 
+/// The requests to all keys of an application, or to all keys, over a day, hour by hour.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requests {
+    /// To the keys of which application; to all where there is none.
+    pub application: Option<ApplicationId>,
+    /// Which day, counted from 1970.
+    pub day: i64,
+    /// The last batch that is in it: a batch counts once.
+    pub through: u64,
+    /// The hours, counted from 1970, in which there were any, in order, and what they came to.
+    pub hours: Vec<(i64, Outcomes)>,
+}
+
+impl Requests {
+    /// A day without any.
+    pub const fn empty(application: Option<ApplicationId>, day: i64) -> Self {
+        Self { application, day, through: 0, hours: Vec::new() }
+    }
+
+    /// The day that an hour lies in.
+    pub const fn day_of(hour: i64) -> i64 {
+        Resolution::Hour.block_of(hour)
+    }
+
+    /// The name of a day's record. As many take turns as those of a key's hours, so a week of hours is kept and no more.
+    pub fn store_key_of(application: Option<ApplicationId>, day: i64) -> String {
+        names::requests(application, day.rem_euclid(Resolution::Hour.blocks()))
+    }
+
+    /// Those of batches that are not in it as well, each with its ticket.
+    pub fn add<'c>(&mut self, counts: impl Iterator<Item = (u64, &'c UsageCount)>) {
+        let before = self.through;
+        for (ticket, count) in counts.filter(|(ticket, _)| *ticket > before) {
+            self.through = self.through.max(ticket);
+            match self.hours.binary_search_by_key(&count.hour, |(hour, _)| *hour) {
+                Ok(place) => {
+                    if let Some((_, known)) = self.hours.get_mut(place) {
+                        known.merge(&count.outcomes);
+                    }
+                }
+                Err(place) => self.hours.insert(place, (count.hour, count.outcomes)),
+            }
+        }
+    }
+}
+
+impl Record for Requests {
+    const DOMAIN: Domain = Domain::Projection;
+    const CODEC: Codec = Codec::Binary;
+    fn store_key(&self) -> String {
+        Self::store_key_of(self.application, self.day)
+    }
+}
+
 /// Refusals that are kept: those of all applications, and those of each.
 const REFUSALS_MAX: usize = 256;
 

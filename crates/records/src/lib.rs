@@ -30,7 +30,9 @@ pub use event::{
 };
 pub use flag::{Flag, LIVE, Tombstone, tombstone_value};
 pub use kv::{KvCount, KvForget, KvRead, KvUsage, StoreError};
-pub use last_use::{Folding, KeyUse, Missing, Refusals, Resolution, UseBlock, UseBucket, VersionUse};
+pub use last_use::{
+    Folding, KeyUse, Missing, Refusals, Requests, Resolution, UseBlock, UseBucket, VersionUse,
+};
 pub use maintained::Maintained;
 pub use read::{Reader, Rings};
 pub use record::{Codec, NameRecord, Record, RecordError, StoredOutcome, Void, open, seal};

@@ -174,6 +174,14 @@ pub fn refusals(application: Option<ApplicationId>) -> String {
     }
 }
 
+/// The requests of a day to an application's keys, or to all.
+pub fn requests(application: Option<ApplicationId>, place: i64) -> String {
+    match application {
+        Some(application) => format!("{}.{place}", of_id("p:requests:", application.as_bytes())),
+        None => format!("p:requests.{place}"),
+    }
+}
+
 /// How many applications have a register of their keys.
 pub const REGISTERS: &str = "p:reg";
 
@@ -235,8 +243,19 @@ const STATE_PREFIXES: [&str; 14] =
 /// What the names of records start with that are kept beside the log under `p:` and follow from more than it: where the projections
 /// stand, how far re-sealing, delivery, what is due and counters that are over are, when that was looked at last, use, what the probe wrote. All else under `p:` are lists
 /// and registers.
-const BESIDE_PREFIXES: [&str; 10] =
-    [HEAD, RESEALING, DELIVERY, DUE_WALK, ENDED_WALK, MAINTAINED, FOLDING, "p:use:", "p:refused", "p:probe."];
+const BESIDE_PREFIXES: [&str; 11] = [
+    HEAD,
+    RESEALING,
+    DELIVERY,
+    DUE_WALK,
+    ENDED_WALK,
+    MAINTAINED,
+    FOLDING,
+    "p:use:",
+    "p:requests",
+    "p:refused",
+    "p:probe.",
+];
 
 /// What the names of a register's records start with.
 const REGISTER_PREFIXES: [&str; 2] = [REGISTERS, "p:row:"];
@@ -244,6 +263,12 @@ const REGISTER_PREFIXES: [&str; 2] = [REGISTERS, "p:row:"];
 /// Whether a name that starts with `p:` is one of a register.
 pub fn is_of_a_register(name: &str) -> bool {
     REGISTER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Whose register's head a name is, if it is one.
+pub fn of_register(name: &str) -> Option<ApplicationId> {
+    let digits = name.strip_prefix("p:reg:").filter(|digits| digits.len() == 32)?;
+    Some(ApplicationId::from_bytes(u128::from_str_radix(digits, 16).ok()?.to_be_bytes()))
 }
 
 /// Whether a name that starts with `p:` is none of a projected list.
@@ -412,6 +437,7 @@ mod tests {
             key_use(key_id),
             use_buckets(key_id, 'h', i64::MIN),
             refusals(Some(app)),
+            requests(Some(app), i64::MAX),
             REGISTERS.to_owned(),
             register_totals(u64::MAX),
             register(app),

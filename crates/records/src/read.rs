@@ -7,7 +7,7 @@ use crate::epoch::Epochs;
 use crate::event::{CurrentMonth, PersonalKey, StoredEvent};
 use crate::flag::{Flag, Tombstone};
 use crate::kv::KvRead;
-use crate::last_use::{Folding, KeyUse, Refusals, Resolution, UseBlock};
+use crate::last_use::{Folding, KeyUse, Refusals, Requests, Resolution, UseBlock};
 use crate::maintained::Maintained;
 use crate::names;
 use crate::projection::{Head, ListHead, ListPage};
@@ -330,6 +330,15 @@ impl<'a, K: KvRead> Reader<'a, K> {
         block: i64,
     ) -> Result<Option<UseBlock>> {
         self.record(&self.rings.audit, &resolution.store_key(key, block), "a key's use").await
+    }
+
+    /// What lies in the place of a day of requests: that day, or another that has the same place.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn requests(&self, application: Option<ApplicationId>, day: i64) -> Result<Option<Requests>> {
+        let store_key = Requests::store_key_of(application, day);
+        self.record(&self.rings.audit, &store_key, "the requests of a day").await
     }
 
     /// The latest refusals: of the keys of an application, or of all.

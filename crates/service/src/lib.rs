@@ -78,7 +78,7 @@ pub use roles::{NewRole, RoleChange};
 pub use rotations::RotateKey;
 pub use service::Service;
 pub use standings::StandingsView;
-pub use use_report::{BucketLength, UsageQuery, UsageView};
+pub use use_report::{BucketLength, RequestsBucketView, RequestsView, UsageQuery, UsageView};
 pub use view::{
     ApplicationView, BulkRevocationView, ClaimView, EmergencyView, GenerationRevocation, KeyRevocation,
     KeyView, LookupView, PolicyView, PresetView, RevocationView, RoleView, RoutingTableView, SelfView,

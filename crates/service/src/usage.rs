@@ -1,6 +1,7 @@
 //! Folds the use that validators keep into what is known of each key: when each of its versions was used last, how often by the hour
 //! and the day and to which end, from how many addresses, and which requests were refused last. What was never kept, or was overwritten
-//! before anybody came, is lost; how many batches that were is counted.
+//! before anybody came, is lost; how many batches that were is counted. Beside it, how many requests there were to all keys, and to those
+//! of each application, by the hour.
 //!
 //! A run may be done twice, or two at once: each record says through which batch it goes, and all records of a round are written in one
 //! batch with how far the folding is.
@@ -10,8 +11,8 @@ use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::{ApplicationId, KeyId, Result, Timestamp};
 use keyward_ledger::{FoldedUse, KvWrite};
 use keyward_records::{
-    Folding, KeyUse, KvCount, KvRead, Missing, Refusals, Resolution, UsageBatch, UsageCount, UsageRefusal,
-    UseBlock, VersionUse, minute_of, names, open,
+    Folding, KeyUse, KvCount, KvRead, Missing, Refusals, Requests, Resolution, UsageBatch, UsageCount,
+    UsageRefusal, UseBlock, VersionUse, minute_of, names, open,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,6 +37,9 @@ struct Taken {
     counts: BTreeMap<KeyId, Vec<(u64, UsageCount)>>,
     refusals: Vec<(u64, UsageRefusal)>,
 }
+
+/// Counts with their tickets, by whose keys they are of (of all where there is no application) and by the day.
+type CountsByDay<'c> = BTreeMap<(Option<ApplicationId>, i64), Vec<(u64, &'c UsageCount)>>;
 
 impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// Folds what was kept in `usage`, the store where validators keep use, since the last run. How many batches that was.
@@ -136,6 +140,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 folded.blocks.extend(blocks);
             }
         }
+        folded.requests = self.folded_requests(found).await?;
         let applications: BTreeSet<_> =
             found.refusals.iter().map(|(_, refusal)| refusal.application).collect();
         let mut rings: Vec<Option<ApplicationId>> = applications.into_iter().map(Some).collect();
@@ -155,6 +160,44 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             }
         }
         Ok(folded)
+    }
+
+    /// The requests over time, with these counts: of all keys, and of each application's.
+    async fn folded_requests(&self, found: &Taken) -> Result<Vec<Requests>> {
+        let keys: Vec<KeyId> = found.counts.keys().copied().collect();
+        let mut new: CountsByDay<'_> = BTreeMap::new();
+        for keys in keys.chunks(READS_AT_ONCE) {
+            let owners = futures::future::try_join_all(keys.iter().map(|key| self.readable_key(*key)));
+            for (key, owner) in keys.iter().zip(owners.await?) {
+                let counts = found.counts.get(key).map_or(&[][..], Vec::as_slice);
+                // One whose record does not open is nobody's; it is among all.
+                let of_each = owner.map(|key| Some(key.application));
+                for of in std::iter::once(None).chain(of_each) {
+                    for (ticket, count) in counts {
+                        new.entry((of, Requests::day_of(count.hour))).or_default().push((*ticket, count));
+                    }
+                }
+            }
+        }
+        let days: Vec<(Option<ApplicationId>, i64)> = new.keys().copied().collect();
+        let mut placed = BTreeMap::new();
+        for days in days.chunks(READS_AT_ONCE) {
+            let reader = self.read();
+            let known = days.iter().map(|(application, day)| reader.requests(*application, *day));
+            for ((application, day), known) in days.iter().zip(futures::future::try_join_all(known).await?) {
+                let mut requests = match known {
+                    Some(known) if known.day == *day => known,
+                    // The place is a later day's already: what comes this late has none.
+                    Some(later) if later.day > *day => continue,
+                    _ => Requests::empty(*application, *day),
+                };
+                let counts = new.get(&(*application, *day)).map_or(&[][..], Vec::as_slice);
+                requests.add(counts.iter().copied());
+                // Of two that have one place, the later, which comes last.
+                placed.insert(Requests::store_key_of(*application, *day), requests);
+            }
+        }
+        Ok(placed.into_values().collect())
     }
 
     async fn folded_key(&self, key: KeyId, counts: &[(u64, UsageCount)]) -> Result<(KeyUse, Vec<UseBlock>)> {

@@ -1,4 +1,5 @@
-//! What is told of a key's use over time: by the hour or the day, by version, by outcome. Nothing here says who used it.
+//! What is told of use over time: of a key by the hour or the day, by version, by outcome; of all keys by the hour and by outcome. Nothing
+//! here says who used them.
 
 use crate::attempt::Attempt;
 use crate::service::Service;
@@ -7,7 +8,7 @@ use keyward_domain::scope::administration as scope;
 use keyward_domain::usage::Outcomes;
 use keyward_domain::{ApplicationId, Error, KeyId, Result, Timestamp};
 use keyward_ledger::KvWrite;
-use keyward_records::{KeyUse, KvCount, KvRead, Resolution, UseBucket};
+use keyward_records::{KeyUse, KvCount, KvRead, Requests, Resolution, UseBucket};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -142,6 +143,41 @@ fn counts() -> Object {
         .build()
 }
 
+/// The requests to the keys of an application, or to all that the caller may see, hour by hour.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Requests)]
+pub struct RequestsView {
+    /// To whose keys; null where to all that the caller may see.
+    #[schema(required = true)]
+    pub application: Option<ApplicationId>,
+    /// When the first hour begins: as asked for, as far as that is kept.
+    pub from: Timestamp,
+    /// When the last hour ends.
+    pub to: Timestamp,
+    /// Up to when all is in it that was kept; use that came later is in it in part, or not yet. Null where none was ever folded.
+    #[schema(required = true)]
+    pub as_of: Option<Timestamp>,
+    /// Requests with a right secret in all hours, by what they came to.
+    #[serde(serialize_with = "named")]
+    #[schema(schema_with = counts)]
+    pub outcomes: Outcomes,
+    /// Every hour, oldest first.
+    #[schema(max_items = 168)]
+    pub buckets: Vec<RequestsBucketView>,
+}
+
+/// The requests of an hour.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RequestsBucket)]
+pub struct RequestsBucketView {
+    /// When it begins.
+    pub at: Timestamp,
+    /// What they came to.
+    #[serde(serialize_with = "named")]
+    #[schema(schema_with = counts)]
+    pub outcomes: Outcomes,
+}
+
 impl UsageView {
     fn of(range: &Range, as_of: Option<Timestamp>, used: Option<&KeyUse>, buckets: &[UseBucket]) -> Self {
         let resolution = range.by.resolution();
@@ -228,6 +264,59 @@ impl UsageQuery {
 }
 
 impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
+    /// How many requests there were to the keys of an application, or to all that the caller may see, hour by hour: those of a day where
+    /// nothing is asked, of seven at most. Folds what was kept in `usage` first, so that it is of now.
+    ///
+    /// # Errors
+    /// A missing scope, no such application, a range of which nothing is kept; where a store does not answer.
+    pub async fn requests(
+        &self,
+        attempt: &Attempt,
+        application: Option<ApplicationId>,
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+        usage: &K,
+    ) -> Result<RequestsView> {
+        let of = match application {
+            Some(application) => {
+                attempt.aim(Some(application), None);
+                self.require_at(attempt, scope::KEYS_READ, application, "application").await?;
+                vec![Some(application)]
+            }
+            None => match self.readable_applications(attempt)? {
+                None => vec![None],
+                Some(applications) => applications.into_iter().map(Some).collect(),
+            },
+        };
+        let (first, last) = UsageQuery { from, to, by: BucketLength::Hour }.range(self.clock.now())?;
+        self.fold_use(usage).await?;
+        let reader = self.read();
+        let days = Requests::day_of(first)..=Requests::day_of(last);
+        let days = of.into_iter().flat_map(|of| days.clone().map(move |day| (of, day)));
+        let found = days.map(async |(of, day)| {
+            Ok::<_, Error>(reader.requests(of, day).await?.filter(|found| found.day == day))
+        });
+        let (found, folding) = futures::join!(futures::future::try_join_all(found), reader.folding());
+        let mut hours: BTreeMap<i64, Outcomes> =
+            (first..=last).map(|hour| (hour, Outcomes::default())).collect();
+        let mut all = Outcomes::default();
+        for (hour, outcomes) in found?.into_iter().flatten().flat_map(|day| day.hours) {
+            if let Some(known) = hours.get_mut(&hour) {
+                known.merge(&outcomes);
+                all.merge(&outcomes);
+            }
+        }
+        let hour = |(hour, outcomes)| RequestsBucketView { at: Resolution::Hour.begins(hour), outcomes };
+        Ok(RequestsView {
+            application,
+            from: Resolution::Hour.begins(first),
+            to: Resolution::Hour.begins(last.saturating_add(1)),
+            as_of: folding?.as_of,
+            outcomes: all,
+            buckets: hours.into_iter().map(hour).collect(),
+        })
+    }
+
     /// How often a key was used. Folds what was kept in `usage` first, so that it is of now.
     ///
     /// # Errors

@@ -431,3 +431,64 @@ async fn whoever_waits_for_refusals_hears_of_the_next_within_seconds() {
     assert_eq!(items[0]["code"], "FORBIDDEN");
     assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
 }
+
+/// The requests that an admin sees: those of each hour that had any, as times from now in hours, and what they came to.
+async fn requests(
+    world: &World,
+    token: &str,
+    application: Option<ApplicationId>,
+    from: Option<Timestamp>,
+) -> keyward_domain::Result<Vec<(usize, u64, u64)>> {
+    let caller = world.caller(token).await;
+    let attempt = Attempt::to_read(caller, Action::KeyRead, Target::default());
+    let found = world.service().requests(&attempt, application, from, None, &world.kv).await?;
+    let sum = |of: fn(&Outcomes) -> u64| found.buckets.iter().map(|hour| of(&hour.outcomes)).sum::<u64>();
+    assert_eq!(
+        (found.outcomes.accepted(), found.outcomes.refused()),
+        (sum(Outcomes::accepted), sum(Outcomes::refused))
+    );
+    let hours = found.buckets.iter().rev().enumerate();
+    let some = hours.map(|(ago, hour)| (ago, hour.outcomes.accepted(), hour.outcomes.refused()));
+    Ok(some.filter(|(_, accepted, refused)| accepted + refused > 0).collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_counted_by_the_hour_of_each_application_and_of_all() {
+    let world = World::new(760).await;
+    let (shop, other) = (world.application("shop").await, world.application("other").await);
+    let (one, two) = (world.held(&new_key(shop, "one")).await.id, world.held(&new_key(shop, "two")).await.id);
+    let theirs = world.held(&new_key(other, "theirs")).await.id;
+    let root = world.root.clone();
+    for (key, accepted) in [(one, 5), (two, 7), (theirs, 11)] {
+        keep(&world, ticket(&world).await, key, 1, accepted);
+    }
+    world.service().fold_use(&world.kv).await.expect("folded");
+    tokio::time::advance(HOUR * 2).await;
+    keep(&world, ticket(&world).await, one, 1, 1);
+    // Folded twice at once, and once more: each batch counts once.
+    let (a, b) = (world.service(), world.service());
+    let (a, b) = futures::join!(a.fold_use(&world.kv), b.fold_use(&world.kv));
+    a.and(b).expect("folded");
+    let of_shop = vec![(0, 1, 1), (2, 12, 2)];
+    assert_eq!(requests(&world, &root, Some(shop), None).await, Ok(of_shop.clone()));
+    assert_eq!(requests(&world, &root, None, None).await, Ok(vec![(0, 1, 1), (2, 23, 3)]));
+    let admin = world.admin(&[format!("keys:read@{shop}")]).await;
+    assert_eq!(requests(&world, &admin.token, None, None).await, Ok(of_shop));
+    let hidden = requests(&world, &admin.token, Some(other), None).await;
+    assert_eq!(hidden.map_err(|error| error.code), Err(Code::NotFound));
+    let week = Some(world.clock.now().plus_s(-6 * 24 * 3600));
+    tokio::time::advance(DAY * 5).await;
+    assert_eq!(requests(&world, &root, None, week).await, Ok(vec![(120, 1, 1), (122, 23, 3)]));
+    assert_eq!(
+        requests(&world, &root, None, None).await,
+        Ok(Vec::new()),
+        "a day where nobody says from when"
+    );
+    for _ in 0..20 {
+        tokio::time::advance(DAY).await;
+        keep(&world, ticket(&world).await, one, 1, 1);
+        world.service().fold_use(&world.kv).await.expect("folded");
+    }
+    let names = world.kv.values().into_keys().filter(|name| name.starts_with("p:requests")).count();
+    assert_eq!(names, 8 + 8 + 1, "of all, of the one that is used, of the other's one day");
+}
