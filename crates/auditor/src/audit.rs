@@ -10,7 +10,7 @@ use keyward_crypto::note::VerifierKey;
 use keyward_crypto::tree::{Hash, TILE_WIDTH};
 use keyward_domain::Timestamp;
 use keyward_domain::event::{Action, Event, EventId, Target};
-use keyward_ledger::{late_event, places};
+use keyward_ledger::{Told, late_event, places, told};
 use keyward_records::projection::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -72,6 +72,8 @@ pub(crate) struct Audit<'s, S> {
     pub(crate) broken: HashSet<EventId>,
     pub(crate) records: Records,
     pub(crate) lists: HashMap<String, Vec<Entry>>,
+    /// What events said to registers.
+    pub(crate) told: Vec<(EventId, Told)>,
     /// Tickets behind the tree that had nothing when they were read last, and the last one read.
     holes: BTreeSet<u64>,
     read_to: u64,
@@ -85,7 +87,7 @@ pub(crate) struct Audit<'s, S> {
     late: BTreeSet<EventId>,
     reported: HashSet<EventId>,
     voids: u64,
-    unknown: u64,
+    pub(crate) unknown: u64,
 }
 
 /// Checks a log and all that follows from it.
@@ -107,6 +109,7 @@ pub fn verify<S: LogSource>(
         broken: HashSet::new(),
         records: Records::default(),
         lists: HashMap::new(),
+        told: Vec::new(),
         holes: BTreeSet::new(),
         read_to: 0,
         size: 0,
@@ -137,6 +140,7 @@ pub fn verify<S: LogSource>(
     }
     audit.compare_state(&current, inventory.as_ref())?;
     audit.compare_lists(&current, inventory.as_ref())?;
+    audit.compare_registers(&current, inventory.as_ref())?;
     audit.orphans(&current)?;
     audit.gaps_behind(&current);
     audit.late_events();
@@ -304,6 +308,7 @@ impl<S: LogSource> Audit<'_, S> {
             if let Some((reported, _)) = late_event(event) {
                 self.reported.insert(reported);
             }
+            self.told.extend(told(event).map(|told| (id, told)));
             for (list, thing) in places(event) {
                 self.lists.entry(list).or_default().push(Entry { event: id, id: thing });
             }

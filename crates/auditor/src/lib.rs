@@ -7,6 +7,7 @@ mod checkpoints;
 mod frontier;
 mod lists;
 mod parallel;
+mod registers;
 mod report;
 mod source;
 mod state;
@@ -16,6 +17,6 @@ mod witness;
 
 pub use audit::{Part, Progress, Trust, verify};
 pub use report::{EpochReport, Finding, Kind, Report};
-pub use source::{Content, Inventory, Listed, LogSource, Stand, Ticket, ring_version};
+pub use source::{Content, Inventory, Listed, LogSource, Register, Registered, Stand, Ticket, ring_version};
 pub use store::{StoreSource, Values};
 pub use witness::{Seen, Witness, WitnessError, check_note, keys_of};

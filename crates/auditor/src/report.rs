@@ -14,6 +14,8 @@ pub struct Report {
     pub records: u64,
     /// Projected lists that were computed anew and compared.
     pub lists: u64,
+    /// Registers of keys that were held against the log.
+    pub registers: u64,
     /// Every broken place.
     pub findings: Vec<Finding>,
     /// What is worth knowing and is no fault.
@@ -93,7 +95,7 @@ pub enum Kind {
     Checkpoint,
     /// The log is not the one that was seen before: cut, rolled back, or made anew.
     Witness,
-    /// A list is not what the events make of it.
+    /// A list or a register is not what the events make of it.
     Projection,
     /// A record is not as the last event that wrote it left it.
     State,

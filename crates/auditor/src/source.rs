@@ -1,8 +1,10 @@
 //! What the checks ask of a log, wherever it lies.
 
 use keyward_crypto::tree::{Hash, TileId};
+use keyward_domain::ApplicationId;
 use keyward_domain::event::Event;
 use keyward_records::projection::Entry;
+use keyward_records::register::{Counts, RegisterHead, Row, Tally};
 use std::collections::BTreeMap;
 
 /// A log to be checked. Calls come from several threads at once.
@@ -40,6 +42,18 @@ pub trait LogSource: Sync {
     /// # Errors
     /// Where the source does not answer.
     fn list(&self, list: &str) -> Result<Listed, Self::Error>;
+
+    /// The register of an application's keys.
+    ///
+    /// # Errors
+    /// Where the source does not answer.
+    fn register(&self, application: ApplicationId) -> Result<Registered, Self::Error>;
+
+    /// The totals of all registers; `None` where the source shows no registers.
+    ///
+    /// # Errors
+    /// Where the source does not answer.
+    fn register_totals(&self) -> Result<Option<Vec<(ApplicationId, Counts)>>, Self::Error>;
 
     /// All that lies there, by name; `None` where the source cannot tell.
     ///
@@ -115,6 +129,28 @@ pub enum Listed {
     Entries(Vec<Entry>),
 }
 
+/// The register of an application's keys as a source shows it.
+#[derive(Debug, Clone)]
+pub enum Registered {
+    /// There is none.
+    Absent,
+    /// It does not open, or a part of it is missing.
+    Damaged,
+    /// It is there.
+    Whole(Box<Register>),
+}
+
+/// A register as it is stored.
+#[derive(Debug, Clone)]
+pub struct Register {
+    /// Its head.
+    pub head: RegisterHead,
+    /// What its records of sums say of each page.
+    pub sums: Vec<Vec<Tally>>,
+    /// The rows of each page.
+    pub pages: Vec<Vec<Row>>,
+}
+
 /// The names of what lies in a store.
 #[derive(Debug, Clone, Default)]
 pub struct Inventory {
@@ -122,6 +158,8 @@ pub struct Inventory {
     pub records: Vec<String>,
     /// Projected lists.
     pub lists: Vec<String>,
+    /// Applications that have a register.
+    pub registers: Vec<ApplicationId>,
     /// Checkpoints, by epoch and size, as they are stored.
     pub checkpoints: BTreeMap<(u32, u64), String>,
     /// The highest event of each epoch.

@@ -1,15 +1,25 @@
 //! The log out of a store itself, with the rings at hand: every value is opened here.
 
-use crate::source::{Content, Inventory, Listed, LogSource, Stand, Ticket, ring_version};
+use crate::source::{
+    Content, Inventory, Listed, LogSource, Register, Registered, Stand, Ticket, ring_version,
+};
 use keyward_crypto::Sealer;
 use keyward_crypto::digest::leaf_hash;
 use keyward_crypto::tree::{Hash, TileId};
 use keyward_domain::event::EventId;
 use keyward_domain::timestamp::Month;
+use keyward_domain::{ApplicationId, KeyId};
 use keyward_records::projection::{Head, ListHead, ListPage, PAGE_ENTRIES};
+use keyward_records::register::{
+    Counts, ROWS, RegisterHead, RegisterPage, RegisterSums, RegisterTotals, Registers, Row, RowPlace, SUMS,
+    TOTALS,
+};
 use keyward_records::{Epochs, PersonalKey, Record, RecordError, StoredEvent, Void, names, open};
 use std::collections::HashMap;
 use std::sync::Mutex;
+
+/// Values asked for at a time.
+const VALUES_AT_ONCE: usize = 1024;
 
 /// What a store is asked for: it is never written.
 pub trait Values: Sync {
@@ -55,6 +65,16 @@ impl<'a, V: Values> StoreSource<'a, V> {
 
     fn record<R: Record>(&self, key: &str) -> Result<Option<Result<R, RecordError>>, V::Error> {
         Ok(self.get(key)?.map(|value| open(self.audit, key, &value)))
+    }
+
+    /// All of these records; `None` where one is missing or does not open.
+    fn all<R: Record>(&self, keys: &[String]) -> Result<Option<Vec<R>>, V::Error> {
+        let mut found = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(VALUES_AT_ONCE) {
+            let values = self.values.get_many(keys)?;
+            found.extend(keys.iter().zip(values).map(|(key, value)| open(self.audit, key, &value?).ok()));
+        }
+        Ok(found.into_iter().collect())
     }
 
     fn personal_key(&self, month: Month, number: u32) -> Result<Option<PersonalKey>, V::Error> {
@@ -200,6 +220,41 @@ impl<V: Values> LogSource for StoreSource<'_, V> {
         Ok(Listed::Entries(entries))
     }
 
+    fn register(&self, application: ApplicationId) -> Result<Registered, V::Error> {
+        let head = match self.record::<RegisterHead>(&names::register(application))? {
+            None => return Ok(Registered::Absent),
+            Some(Err(_)) => return Ok(Registered::Damaged),
+            Some(Ok(head)) => head,
+        };
+        let pages = head.rows.div_ceil(ROWS);
+        let of_sums = (0..pages.div_ceil(SUMS)).map(|number| names::register_sums(application, number));
+        let of_pages = (0..pages).map(|page| names::register_page(application, page));
+        let sums: Option<Vec<RegisterSums>> = self.all(&of_sums.collect::<Vec<_>>())?;
+        let pages: Option<Vec<RegisterPage>> = self.all(&of_pages.collect::<Vec<_>>())?;
+        let Some((sums, pages)) = sums.zip(pages) else { return Ok(Registered::Damaged) };
+        let pages: Vec<Vec<Row>> = pages.into_iter().map(|page| page.rows).collect();
+        let keys: Vec<KeyId> = pages.iter().flatten().map(|row| row.key).collect();
+        let places: Vec<String> = keys.iter().map(|key| names::row_place(*key)).collect();
+        let Some(places) = self.all::<RowPlace>(&places)? else { return Ok(Registered::Damaged) };
+        let is_placed =
+            |(place, found): (u64, &RowPlace)| found.application == application && found.place == place;
+        if !(0..).zip(&places).all(is_placed) {
+            return Ok(Registered::Damaged);
+        }
+        let sums = sums.into_iter().map(|sums| sums.pages).collect();
+        Ok(Registered::Whole(Box::new(Register { head, sums, pages })))
+    }
+
+    fn register_totals(&self) -> Result<Option<Vec<(ApplicationId, Counts)>>, V::Error> {
+        let registers = match self.record::<Registers>(names::REGISTERS)? {
+            Some(Ok(registers)) => registers,
+            _ => Registers::default(),
+        };
+        let totals = (0..registers.applications.div_ceil(TOTALS)).map(names::register_totals);
+        let totals: Option<Vec<RegisterTotals>> = self.all(&totals.collect::<Vec<_>>())?;
+        Ok(Some(totals.into_iter().flatten().flat_map(|totals| totals.applications).collect()))
+    }
+
     fn inventory(&self) -> Result<Option<Inventory>, V::Error> {
         let mut inventory = Inventory::default();
         let mut checkpoints = Vec::new();
@@ -217,6 +272,9 @@ impl<V: Values> LogSource for StoreSource<'_, V> {
                     }
                 }
                 "cp" => checkpoints.extend(numbers(rest).map(|at| (at, name))),
+                "p" if names::is_of_a_register(&name) => {
+                    inventory.registers.extend(names::of_register(&name))
+                }
                 "p" if names::is_no_list(&name) => {}
                 "p" if rest.rsplit_once('.').is_some_and(|(_, page)| page.parse::<u64>().is_ok()) => {}
                 "p" => inventory.lists.push(rest.to_owned()),

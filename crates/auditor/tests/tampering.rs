@@ -17,9 +17,11 @@ use keyward_domain::application::{Application, Details, Importance, Status};
 use keyward_domain::event::{Action, Actor, ActorKind, EventId, Outcome, Source, Target};
 use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, NoSink, Rng};
+use keyward_domain::standing::{Standing, stands, stands_revoked};
 use keyward_domain::{ApplicationId, KeyId, Timestamp};
 use keyward_ledger::{Batch, Draft, KvWrite, Ledger};
 use keyward_records::projection::Head;
+use keyward_records::register::{RegisterHead, RegisterPage, RegisterSums, RegisterTotals, RowPlace, Tally};
 use keyward_records::{
     CurrentMonth, KvCount, KvRead, Record, Rings, StoreError, Tombstone, names, open, seal,
 };
@@ -216,7 +218,8 @@ impl World {
         let id = KeyId::from_bytes(self.rng.bytes());
         let mut key = Key::new(id, application, self.clock.now());
         let target = Target { application: Some(application), ..Target::key(Some(id)) };
-        let draft = self.draft(Action::KeyIssued, target, Some(previous));
+        let mut draft = self.draft(Action::KeyIssued, target, Some(previous));
+        draft.detail = vec![stands(Standing::Unclaimed, &key)];
         let committed = Self::wait(self.ledger().commit(vec![draft], |tickets, writes| {
             key.event = tickets.event(0);
             writes.new_key(&key);
@@ -226,7 +229,8 @@ impl World {
     }
 
     fn revoke(&self, key: KeyId, previous: EventId) -> EventId {
-        let draft = self.draft(Action::KeyRevoked, Target::key(Some(key)), Some(previous));
+        let mut draft = self.draft(Action::KeyRevoked, Target::key(Some(key)), Some(previous));
+        draft.detail = vec![stands_revoked()];
         let by = draft.actor.clone();
         let at = self.clock.now();
         let committed = Self::wait(self.ledger().commit(vec![draft], |tickets, writes| {
@@ -287,9 +291,13 @@ impl World {
         check(&self.store, trust)
     }
 
-    fn reseal(&self, head: &Head) {
-        let sealed = seal(&self.rings.audit, head, self.rng.bytes()).unwrap();
-        self.store.put(&head.store_key(), sealed);
+    fn reseal<T: Record>(&self, record: &T) {
+        let sealed = seal(&self.rings.audit, record, self.rng.bytes()).unwrap();
+        self.store.put(&record.store_key(), sealed);
+    }
+
+    fn opened<T: Record>(&self, name: &str) -> T {
+        open(&self.rings.audit, name, &self.store.at(name)).unwrap()
     }
 
     fn head(&self) -> Head {
@@ -629,4 +637,84 @@ fn a_pinned_key_signs_every_epoch_and_a_new_one_is_learnt_from_a_note_that_it_si
     // A note that none of the keys signed changes nothing.
     witness.pin(&rings(10).log.unwrap().sign(1, 0, &[0; 32]), &world.keys());
     assert_eq!(witness.keys, log.verifier_keys(1));
+}
+
+/// A world, an application in it, and the register that it has.
+fn registered() -> (World, ApplicationId, RegisterHead, RegisterPage) {
+    let (world, key, _) = World::used();
+    let place: RowPlace = world.opened(&names::row_place(key));
+    let head: RegisterHead = world.opened(&names::register(place.application));
+    assert_eq!(head.rows, 200);
+    let page = world.opened(&names::register_page(place.application, 1));
+    (world, place.application, head, page)
+}
+
+#[test]
+fn a_register_that_says_otherwise_than_the_log_is_named() {
+    let (world, application, ..) = registered();
+    let place = names::register(application);
+    is_clean(&world.check(&world.trust()));
+    assert_eq!(world.check(&world.trust()).registers, 3);
+    type Tamper = fn(&World, ApplicationId, RegisterHead, RegisterPage);
+    let tampers: [(&str, Tamper); 8] = [
+        ("a key that stands otherwise", |world, _, _, mut page| {
+            page.rows[0].standing = Standing::Active;
+            world.reseal(&page);
+        }),
+        (
+            "a key that stands otherwise, and counts that agree with it",
+            |world, application, mut head, mut page| {
+                page.rows[0].standing = Standing::Active;
+                let first: RegisterPage = world.opened(&names::register_page(application, 0));
+                let tallies = vec![Tally::of_rows(&first.rows, 0), Tally::of_rows(&page.rows, 0)];
+                head.sums = vec![Tally::of_tallies(&tallies, 0)];
+                let mut totals: RegisterTotals = world.opened(&names::register_totals(0));
+                let total = totals.applications.iter_mut().find(|(other, _)| *other == application);
+                total.unwrap().1 = head.counts();
+                world.reseal(&page);
+                world.reseal(&RegisterSums { application, number: 0, pages: tallies });
+                world.reseal(&head);
+                world.reseal(&totals);
+            },
+        ),
+        ("a key that is gone from the end", |world, _, _, mut page| {
+            page.rows.pop();
+            world.reseal(&page);
+        }),
+        ("two keys in each other's place", |world, _, _, mut page| {
+            page.rows.swap(0, 2);
+            world.reseal(&page);
+        }),
+        ("a generation that did not end", |world, _, mut head, _| {
+            head.ended = 1;
+            world.reseal(&head);
+        }),
+        ("a total that is another", |world, application, _, _| {
+            let mut totals: RegisterTotals = world.opened(&names::register_totals(0));
+            let total = totals.applications.iter_mut().find(|(other, _)| *other == application);
+            total.unwrap().1.add(Standing::Overdue, 1);
+            world.reseal(&totals);
+        }),
+        ("a page that is gone", |world, application, _, _| {
+            world.store.drop(&names::register_page(application, 0));
+        }),
+        ("a register that is gone", |world, application, _, _| {
+            world.store.drop(&names::register(application));
+        }),
+    ];
+    for (what, tamper) in tampers {
+        let (world, application, head, page) = registered();
+        tamper(&world, application, head, page);
+        let report = world.check(&world.trust());
+        finds(&report, Kind::Projection, &place);
+        assert_eq!(report.findings.len(), 1, "{what}: {:?}", report.findings);
+    }
+}
+
+#[test]
+fn a_register_of_nothing_is_named() {
+    let (world, ..) = registered();
+    let nobody = ApplicationId::from_bytes([7; 16]);
+    world.reseal(&RegisterHead::empty(nobody, 3));
+    finds(&world.check(&world.trust()), Kind::Projection, &names::register(nobody));
 }

@@ -38,10 +38,12 @@ pub enum Flaw {
     MonthKept,
     /// On a store that was rolled back, the event says that something is revoked again, and it is not.
     ReplayLost,
+    /// A key that stands otherwise is not taken out of its former count: the sums of a register are not written.
+    CountKept,
 }
 
 impl Flaw {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::TombstoneUnseen,
         Self::ClaimForgotten,
         Self::RevisionTwice,
@@ -55,6 +57,7 @@ impl Flaw {
         Self::NoteLost,
         Self::MonthKept,
         Self::ReplayLost,
+        Self::CountKept,
     ];
 }
 
@@ -64,6 +67,8 @@ const WRITES_OF_A_ROTATION: u32 = 3;
 const MONTHS: &str = "s:";
 /// Events of the epoch that is opened on a store that was rolled back.
 const SECOND_EPOCH: &str = "e:2.";
+/// What the names of a register's sums have in them.
+const SUMS: &str = ".s";
 /// Every so many times a flaw shows.
 const SHOWS_EVERY: u32 = 3;
 
@@ -178,6 +183,10 @@ impl KvWrite for Flawed {
                 let is_replay = keys.iter().any(|key| key.starts_with(SECOND_EPOCH));
                 let end = keys.iter().find(|key| ["k:", "x:"].iter().any(|start| key.starts_with(start)));
                 end.filter(|_| is_replay).map(|key| (*key, before(key)))
+            }
+            Some(Flaw::CountKept) => {
+                let sums = keys.iter().find(|key| names::is_of_a_register(key) && key.contains(SUMS));
+                sums.filter(|_| self.memory.shows()).map(|key| (*key, before(key)))
             }
             Some(Flaw::RevisionTwice) => None,
         };

@@ -7,12 +7,14 @@ use crate::world::{ADDRESS, Do};
 use keyward_auditor::{Finding, Kind, Part, Progress, StoreSource, Trust, Values, verify};
 use keyward_crypto::digest::leaf_hash;
 use keyward_crypto::note::VerifierKey;
+use keyward_domain::KeyId;
 use keyward_domain::announcement::{MessageId, Type};
 use keyward_domain::event::{Action, Event, EventId};
 use keyward_domain::key::Key;
 use keyward_domain::timestamp::Month;
 use keyward_domain::webhook::Targets;
-use keyward_records::{Rings, SHREDDED, names, open};
+use keyward_records::register::ROWS;
+use keyward_records::{Reader, Rings, SHREDDED, names, open};
 use keyward_verify::Verdict;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -69,8 +71,10 @@ pub async fn judge(sim: &Sim) {
     what_was_announced_was_told(sim).await;
     what_is_personal_went(sim).await;
     use_was_counted_once(sim).await;
+    keys_are_counted_as_they_stand(sim).await;
     sim.age(MONTH).await;
     everything_due_was_done(sim).await;
+    keys_are_counted_as_they_stand(sim).await;
     if let Some(limited) = sim.limited() {
         limited.judge(sim).await;
     }
@@ -232,6 +236,56 @@ async fn what_is_personal_went(sim: &Sim) {
         let is_gone = event.source.client_addr.as_deref() == Some(SHREDDED);
         assert!(!is_gone, "what is personal in {} went, and nobody asked for it", event.id);
     }
+}
+
+/// Registers say of each key what it is shown as, and counts what registers say; what time alone changed, or a lost edit, the sweep tells.
+async fn keys_are_counted_as_they_stand(sim: &Sim) {
+    let mut wrong = String::new();
+    // Clocks differ: whoever looks just then may see a key otherwise than whoever told of it.
+    for _ in 0..4 {
+        for _ in 0..3 {
+            sim.schedule().await;
+            tokio::time::advance(Duration::from_secs(61)).await;
+        }
+        match miscounted(sim).await {
+            None => return,
+            Some(found) => wrong = found,
+        }
+        tokio::time::advance(LATER).await;
+    }
+    panic!("{wrong}");
+}
+
+/// What is wrong with registers and counts, if anything is.
+async fn miscounted(sim: &Sim) -> Option<String> {
+    let instance = sim.instance();
+    let names: Vec<String> = sim.world.kv.values().into_keys().collect();
+    let mut stand: BTreeMap<String, u64> = BTreeMap::new();
+    for name in names.iter().filter_map(|name| name.strip_prefix("m:")) {
+        let key = KeyId::from_bytes(u128::from_str_radix(name, 16).expect("hex").to_be_bytes());
+        let Some(Ok(shown)) = sim.call(&Do::ReadKey(key), None).await else {
+            return Some(format!("{key} cannot be read"));
+        };
+        let (shown, reader) = (shown.at("/standing"), Reader::new(&instance.kv, &instance.rings));
+        let Some(place) = reader.row_place(key).await.expect("opens") else {
+            return Some(format!("{key} is in no register"));
+        };
+        let head = reader.register(place.application).await.expect("opens").expect("a head");
+        let page = reader.register_page(place.application, place.place / ROWS).await.expect("opens");
+        let row = page.expect("a page").rows[usize::try_from(place.place % ROWS).expect("small")];
+        let on_record = row.standing(head.ended).as_str();
+        if row.key != key || on_record != shown {
+            return Some(format!("{key} is {shown}, and {on_record} in its register"));
+        }
+        *stand.entry(shown).or_default() += 1;
+    }
+    let Some(Ok(counted)) = sim.call(&Do::Standings(None), None).await else {
+        return Some("keys cannot be counted".to_owned());
+    };
+    let counted: BTreeMap<String, u64> =
+        serde_json::from_value(counted.json()["standings"].clone()).expect("counts");
+    let counted: BTreeMap<String, u64> = counted.into_iter().filter(|(_, count)| *count > 0).collect();
+    (counted != stand).then(|| format!("keys stand as {stand:?} and are counted as {counted:?}"))
 }
 
 async fn use_was_counted_once(sim: &Sim) {

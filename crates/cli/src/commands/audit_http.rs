@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use keyward_auditor::{Content, Inventory, Listed, LogSource, Stand, Ticket, ring_version};
+use keyward_auditor::{Content, Inventory, Listed, LogSource, Registered, Stand, Ticket, ring_version};
 use keyward_crypto::Sealer;
 use keyward_crypto::digest::{leaf_hash, unhex};
 use keyward_crypto::tree::{Hash, TILE_WIDTH, TileId, TileKind, TilePath};
@@ -13,6 +13,7 @@ use keyward_domain::ApplicationId;
 use keyward_domain::error::{Blame, Code};
 use keyward_domain::event::{Event, EventId};
 use keyward_records::projection::lists;
+use keyward_records::register::Counts;
 use keyward_records::{StoredEvent, Void, names, open};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -317,6 +318,15 @@ impl LogSource for HttpSource<'_> {
             return Err(Failure::not_keyward(&answer, "it has another number of digests than was asked for"));
         }
         Ok(found.items.into_iter().map(|item| item.digest.as_deref().and_then(unhex)).collect())
+    }
+
+    fn register(&self, _: ApplicationId) -> Result<Registered> {
+        Ok(Registered::Absent)
+    }
+
+    // What the API counts and lists by how keys stand is what the server makes of them.
+    fn register_totals(&self) -> Result<Option<Vec<(ApplicationId, Counts)>>> {
+        Ok(None)
     }
 
     fn list(&self, list: &str) -> Result<Listed> {

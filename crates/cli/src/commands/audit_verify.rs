@@ -248,8 +248,8 @@ fn summary(report: &Report) -> String {
         ));
     }
     let held = format!(
-        "{} records and {} lists held against the log `{}`",
-        report.records, report.lists, report.origin
+        "{} records, {} lists and {} registers held against the log `{}`",
+        report.records, report.lists, report.registers, report.origin
     );
     let end = match (report.findings.len(), report.untold.is_empty()) {
         (0, true) => "clean".to_owned(),
