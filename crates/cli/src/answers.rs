@@ -6,6 +6,7 @@ use keyward_crypto::SecretText;
 use keyward_domain::limit::GivenLimit;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 
 /// An application.
 #[derive(Debug, Deserialize)]
@@ -343,6 +344,17 @@ pub struct ResealingWholePass {
     pub damaged: u64,
 }
 
+/// How many keys stand how.
+#[derive(Debug, Deserialize)]
+pub struct Standings {
+    /// Whether every key is in it.
+    pub is_complete: bool,
+    /// How many there are.
+    pub total: u64,
+    /// By the names of standings.
+    pub standings: BTreeMap<String, u64>,
+}
+
 /// A key.
 #[derive(Debug, Deserialize)]
 pub struct Key {
@@ -376,6 +388,8 @@ pub struct Key {
     pub due_at: Option<String>,
     /// `unclaimed`, `active`, `disabled`, `expired` or `revoked`.
     pub state: String,
+    /// The same, and what is ahead of one that passes: `rotating`, `expiring` or `overdue`.
+    pub standing: Option<String>,
     /// RFC 3339.
     pub created_at: String,
     /// RFC 3339; never where absent.

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use crate::context::Origins;
+use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use keyward_crypto::note::VerifierKey;
 use keyward_domain::announcement::{MessageId, Type};
@@ -14,6 +15,7 @@ use keyward_domain::limit::{GivenLimit, OnOutage, Period};
 use keyward_domain::policy::Preset;
 use keyward_domain::rotation::GRACE_S_MAX;
 use keyward_domain::scope::Scope;
+use keyward_domain::standing::Standing;
 use keyward_domain::{ApplicationId, KeyId, PolicyId, RoleId, Timestamp, WebhookId};
 
 /// Where Keyward is unless told.
@@ -575,8 +577,10 @@ pub enum KeyCommand {
     Claim(KeyClaim),
     /// Show a key
     Show(KeyShow),
-    /// List an application's keys
+    /// List keys
     List(KeyList),
+    /// Count keys by how they stand: what is expiring, overdue, revoked
+    Standings(KeyStandings),
     /// Change a key
     Change(KeyChange),
     /// Tell whose a token is: for a token that was found
@@ -728,15 +732,32 @@ pub struct KeyShow {
 /// `keyward key list`.
 #[derive(Debug, Args)]
 pub struct KeyList {
-    /// Whose
+    /// Whose; all that you may see where it is left out
     #[arg(long, value_name = "APP_ID")]
-    pub application: ApplicationId,
+    pub application: Option<ApplicationId>,
     /// Only those with this tag
     #[arg(long, value_name = "TAG")]
     pub tag: Option<String>,
+    /// Only those that stand so
+    #[arg(long, value_parser = PossibleValuesParser::new(Standing::ALL.map(Standing::as_str)))]
+    pub standing: Option<String>,
+    /// Only those whose name begins so
+    #[arg(long, value_name = "BEGINNING")]
+    pub name: Option<String>,
+    /// By when they were issued
+    #[arg(long, value_parser = ["newest", "oldest"])]
+    pub order: Option<String>,
     /// How many
     #[command(flatten)]
     pub paging: Paging,
+}
+
+/// `keyward key standings`.
+#[derive(Debug, Args)]
+pub struct KeyStandings {
+    /// Whose; all that you may see where it is left out
+    #[arg(long, value_name = "APP_ID")]
+    pub application: Option<ApplicationId>,
 }
 
 /// `keyward key change`.

@@ -32,9 +32,9 @@ impl Cell {
     /// A state of a key, a claim, an application, an event: green works, yellow does not yet or not now, red is over.
     pub fn state(text: impl AsRef<str>) -> Self {
         let tone = match text.as_ref() {
-            "active" | "VALID" | "yes" => Tone::Good,
-            "unclaimed" | "disabled" | "suspended" | "open" | "refused" => Tone::Warning,
-            "expired" | "revoked" | "retired" | "void" | "alarm" | "no" => Tone::Bad,
+            "active" | "rotating" | "VALID" | "yes" => Tone::Good,
+            "unclaimed" | "expiring" | "disabled" | "suspended" | "open" | "refused" => Tone::Warning,
+            "overdue" | "expired" | "revoked" | "retired" | "void" | "alarm" | "no" => Tone::Bad,
             _ => Tone::Plain,
         };
         Self::toned(text, tone)

@@ -5,6 +5,7 @@
 //! those whose register does not say how they stand.
 
 use crate::service::Service;
+use crate::standings::OnRecord;
 use keyward_domain::due::{Duty, FORGOTTEN_AFTER_S, due_at, outlook};
 use keyward_domain::error::Blame;
 use keyward_domain::event::{Action, Actor, ActorKind, Outcome, Source, Target};
@@ -179,7 +180,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     }
 
     /// A key's record, where this process can read it.
-    async fn readable_key(&self, id: KeyId) -> Result<Option<Key>> {
+    pub(crate) async fn readable_key(&self, id: KeyId) -> Result<Option<Key>> {
         match self.read().key(id).await {
             // What does not open is for `audit verify` to name; it must not stop the walk.
             Err(error) if error.code.blame() == Blame::Integrity => Ok(None),
@@ -194,7 +195,11 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let terms = self.terms_of_each(keys).await?;
         let found = keys.iter().zip(terms).map(|(key, terms)| self.duties(key, terms));
         let mut found = futures::future::try_join_all(found).await?;
-        let on_record = self.standings_on_record(keys).await?;
+        let on_record = match self.standings_on_record(keys).await {
+            // What does not open is for `audit verify` to name; it must not stop the walk.
+            Err(error) if error.code.blame() == Blame::Integrity => vec![OnRecord::Outdated; keys.len()],
+            found => found?,
+        };
         for ((key, found), on_record) in keys.iter().zip(&mut found).zip(on_record) {
             let standing = Standing::of(key, &found.terms, found.is_dead, self.clock.now());
             // Whatever else is due tells of it as well.

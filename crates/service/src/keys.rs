@@ -555,15 +555,16 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             }
             None => self.readable_applications(attempt)?,
         };
-        let unfit = |found: FieldError| Error::parameter("tag", &found.reason, &found.expected);
+        let unfit = |found: FieldError| Error::parameter(&found.field, &found.reason, &found.expected);
+        filter.name.map(|name| check_name("name", name).map_err(unfit)).transpose()?;
         let tag = filter.tag.map(|tag| tag::parse("tag", tag).map_err(unfit)).transpose()?;
         if let Some(application) = filter.application {
             self.read().application(application).await?.ok_or_else(|| Error::not_found("application"))?;
         }
         let source = self.source(filter, applications, tag.as_deref())?;
         let mut keys: Vec<Key> = Vec::new();
-        let (mut page, mut next_cursor, mut examined) = (page.of_at_most(page.limit()), None, 0);
         let limit = page.limit();
+        let (mut page, mut next_cursor, mut examined) = (page.of_at_most(limit), None, 0);
         while keys.len() < limit && examined < EXAMINED_MAX {
             page = page.of_at_most(limit - keys.len());
             let (ids, next) = self.some_of(&source, filter, &page).await?;
@@ -582,10 +583,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             }
         }
         let terms = self.terms_of_each(&keys).await?;
-        let mut items = Vec::with_capacity(keys.len());
+        let mut items: Vec<KeyView> = Vec::with_capacity(keys.len());
         for (keys, terms) in keys.chunks(VIEWS_AT_ONCE).zip(terms.chunks(VIEWS_AT_ONCE)) {
             let views = keys.iter().zip(terms).map(|(key, terms)| self.key_view(key, terms));
             items.extend(futures::future::try_join_all(views).await?);
+        }
+        if let (Some(standing), Source::List(_)) = (filter.standing, &source) {
+            items.retain(|key| key.standing == standing);
         }
         Ok(List { items, next_cursor })
     }

@@ -319,11 +319,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
 }
 
 impl OnRecord {
-    /// Whether it is to be told that the key stands so.
+    /// Whether it is to be told that the key stands so. What is on record as revoked stays so, whatever is told: a key that lives all
+    /// the same is for `audit verify` to name.
     pub(crate) fn lacks(self, standing: Standing) -> bool {
         match self {
             Self::Nothing => true,
-            Self::Stands(on_record) => on_record != standing,
+            Self::Stands(on_record) => on_record != standing && on_record != Standing::Revoked,
             Self::Outdated => false,
         }
     }

@@ -175,7 +175,7 @@ pub struct KeyView {
     due_at: Option<Timestamp>,
     state: State,
     /// The same, and what is ahead of a key that passes.
-    standing: Standing,
+    pub(crate) standing: Standing,
     disabled: bool,
     created_at: Timestamp,
     #[schema(required = true)]

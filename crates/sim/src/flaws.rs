@@ -186,7 +186,8 @@ impl KvWrite for Flawed {
             }
             Some(Flaw::CountKept) => {
                 let sums = keys.iter().find(|key| names::is_of_a_register(key) && key.contains(SUMS));
-                sums.filter(|_| self.memory.shows()).map(|key| (*key, before(key)))
+                let kept = sums.filter(|_| self.memory.shows()).map(|key| (*key, before(key)));
+                kept.filter(|(_, before)| before.is_some())
             }
             Some(Flaw::RevisionTwice) => None,
         };

@@ -1,4 +1,4 @@
-//! `keyward key create|show|list|change|lookup|revoke`; what rotates one is in `rotation`.
+//! `keyward key create|show|list|standings|change|lookup|revoke`; what rotates one is in `rotation`.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -7,13 +7,16 @@ use super::Run;
 use super::application::joined;
 use super::claim::Files;
 use super::policy::policy_chosen;
-use crate::answers::{Issued, Key, LookedUp, Revocation};
-use crate::arguments::{KeyChange, KeyCreate, KeyList, KeyLookup, KeyRevoke, KeyShow, LimitChoice};
+use crate::answers::{Issued, Key, LookedUp, Revocation, Standings};
+use crate::arguments::{
+    KeyChange, KeyCreate, KeyList, KeyLookup, KeyRevoke, KeyShow, KeyStandings, LimitChoice,
+};
 use crate::client::{Answer, Call};
 use crate::failure::{Ending, Result};
-use crate::table::{Card, Cell};
+use crate::table::{Card, Cell, Table};
 use keyward_crypto::SecretText;
 use keyward_domain::limit::{GivenLimit, OnOutage, Period};
+use keyward_domain::standing::Standing;
 
 const ROUTE: &str = "/v1/keys";
 
@@ -85,8 +88,11 @@ impl Run<'_> {
     pub(super) fn list_keys(&self, options: &KeyList) -> Result<Ending> {
         let call = || {
             Call::get(ROUTE)
-                .query("application", Some(options.application))
+                .query("application", options.application)
                 .query("tag", options.tag.as_deref())
+                .query("standing", options.standing.as_deref())
+                .query("name", options.name.as_deref())
+                .query("order", options.order.as_deref())
         };
         let page = self.client()?.list(&options.paging, call)?;
         let headings = ["KEY", "NAME", "ENVIRONMENT", "STATE", "SCOPES", "CREATED", "EXPIRES"];
@@ -96,13 +102,32 @@ impl Run<'_> {
                 Cell::new(&key.id),
                 Cell::new(&key.name),
                 Cell::new(&key.environment),
-                Cell::state(&key.state),
+                Cell::state(key.standing.as_ref().unwrap_or(&key.state)),
                 Cell::or_dash(joined(&key.scopes)),
                 Cell::new(&key.created_at),
                 Cell::or_dash(key.expires_at.as_deref()),
             ]);
             Ok(())
         })
+    }
+
+    pub(super) fn count_keys(&self, options: &KeyStandings) -> Result<Ending> {
+        let call = Call::get(format!("{ROUTE}/standings")).query("application", options.application);
+        let answer = self.client()?.call(&call)?;
+        let counted: Standings = answer.read()?;
+        self.show(&answer, || {
+            let mut table = Table::new(&["STANDING", "KEYS"]);
+            for standing in Standing::ALL.map(Standing::as_str) {
+                let count = counted.standings.get(standing).copied().unwrap_or_default();
+                table.row([Cell::state(standing), Cell::new(count.to_string())]);
+            }
+            table.row([Cell::new("all"), Cell::new(counted.total.to_string())]);
+            Ok(table.render(self.terminal.styles()))
+        })?;
+        if !counted.is_complete && !self.global.json {
+            self.terminal.note("Not all keys are counted yet: maintenance has not gone round all of them since Keyward was brought up to date.");
+        }
+        Ok(Ending::Done)
     }
 
     pub(super) fn change_key(&self, options: &KeyChange) -> Result<Ending> {
@@ -191,7 +216,7 @@ pub(super) fn card(key: &Key) -> Card {
     card = with_limits(card, &key.limits);
     card = card
         .field("networks", joined(&key.rules.network).map_or_else(|| Cell::new("any"), Cell::new))
-        .field("state", Cell::state(&key.state))
+        .field("state", Cell::state(key.standing.as_ref().unwrap_or(&key.state)))
         .field("created", Cell::new(&key.created_at))
         .field("expires", key.expires_at.as_deref().map_or_else(|| Cell::new("never"), Cell::new));
     if let Some(due_at) = &key.due_at {

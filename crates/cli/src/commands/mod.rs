@@ -77,6 +77,7 @@ pub fn run(global: &Global, command: &Command, terminal: &Terminal) -> Result<En
         Command::Key(KeyCommand::Claim(options)) => run.claim_key(options),
         Command::Key(KeyCommand::Show(options)) => run.show_key(options),
         Command::Key(KeyCommand::List(options)) => run.list_keys(options),
+        Command::Key(KeyCommand::Standings(options)) => run.count_keys(options),
         Command::Key(KeyCommand::Change(options)) => run.change_key(options),
         Command::Key(KeyCommand::Lookup(options)) => run.look_up_key(options),
         Command::Key(KeyCommand::Rotate(options)) => run.rotate_key(options),

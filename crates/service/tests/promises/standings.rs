@@ -6,6 +6,8 @@ use keyward_domain::event::{Action, Target};
 use keyward_domain::standing::Standing;
 use keyward_domain::{ApplicationId, Code, KeyId};
 use keyward_ledger::memory::Fault;
+use keyward_records::register::{ROWS, RegisterHead, RegisterSums, Row, SUMS, Tally};
+use keyward_records::{Record, seal};
 use keyward_service::{Attempt, Body, KeyFilter, Order, Page};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -301,4 +303,72 @@ async fn keys_are_found_by_the_beginning_of_their_name_in_both_orders() {
         [&ids[58], &ids[56], &ids[54], &ids[52], &ids[50]].map(Clone::clone)
     );
     assert_eq!(listed(&world, &named("K5"), 50).await, [""; 0], "to the letter");
+    let mut tagged = new_key(app, "tagged");
+    tagged["tags"] = json!(["red"]);
+    let (claimed, unclaimed) = (world.held(&tagged).await.id, world.issue(&tagged).await.0);
+    let red = |standing| KeyFilter { tag: Some("red"), standing: Some(standing), ..KeyFilter::default() };
+    assert_eq!(listed(&world, &red(Standing::Active), 50).await, [claimed.to_string()]);
+    assert_eq!(listed(&world, &red(Standing::Unclaimed), 50).await, [unclaimed.to_string()]);
+}
+
+/// A world in which the register of an application has so many rows already, all of them active; only what lies at its end is there.
+async fn long_register(rows: u64) -> (World, ApplicationId) {
+    let world = World::new(913).await;
+    let app = world.application("shop").await;
+    world.issue(&new_key(app, "first")).await;
+    integrate_all(&world, 913).await;
+    let head = world.read().register(app).await.unwrap().expect("a register");
+    let active = |count: u64| {
+        let row = Row { key: KeyId::from_bytes([0; 16]), generation: 1, standing: Standing::Active };
+        let page = Tally::of_rows(&[row; ROWS as usize], 0);
+        Tally::of_tallies(std::iter::repeat_n(&page, count.try_into().unwrap()), 0)
+    };
+    let (pages, put) = (rows / ROWS, |name: String, sealed: Vec<u8>| world.kv.tamper(&name, Some(sealed)));
+    let (whole, last) = (pages / SUMS, pages % SUMS);
+    let sums: Vec<Tally> = (0..whole).map(|_| active(SUMS)).chain((last > 0).then(|| active(last))).collect();
+    let head = RegisterHead { rows: pages * ROWS, sums, ..head };
+    let records =
+        RegisterSums { application: app, number: whole, pages: (0..last).map(|_| active(1)).collect() };
+    put(head.store_key(), seal(&world.rings.audit, &head, [0; 12]).unwrap());
+    put(records.store_key(), seal(&world.rings.audit, &records, [1; 12]).unwrap());
+    (world, app)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_register_costs_the_same_however_long_it_is() {
+    let mut costs = Vec::new();
+    for rows in [1_000, 1_000_000] {
+        let (world, app) = long_register(rows).await;
+        for n in 0..64 {
+            world.issue(&new_key(app, &format!("k{n}"))).await;
+        }
+        world.kv.take_calls();
+        let before = world.kv.values();
+        world.ledger().integrate(1).await.expect("integrates");
+        let integrating = world.kv.take_calls().len();
+        let after = world.kv.values();
+        let changed = after.iter().filter(|(name, value)| {
+            keyward_records::names::is_of_a_register(name) && before.get(*name) != Some(*value)
+        });
+        let bytes: usize = changed.map(|(name, value)| name.len() + value.len()).sum();
+        world.kv.take_calls();
+        let found = world.run(&Do::Standings(Some(app))).await.expect("counts").json();
+        let counting = world.kv.take_calls().len();
+        assert_eq!(found["standings"]["active"], rows / ROWS * ROWS);
+        assert_eq!(found["standings"]["unclaimed"], 64);
+        let unclaimed = standing(Some(app), Standing::Unclaimed);
+        let attempt = Attempt::to_read(world.caller(&world.root).await, Action::KeyRead, Target::default());
+        let page = Page::parse(Some("10"), None).expect("a page");
+        world.kv.take_calls();
+        let listed = world.service().keys(&attempt, &unclaimed, &page).await.expect("a page");
+        assert_eq!(listed.items.len(), 10);
+        let listing = world.kv.take_calls().len();
+        println!(
+            "{rows} rows: 64 events integrated with {integrating} calls, {bytes} bytes of registers; {counting} calls to count, {listing} to list ten"
+        );
+        costs.push((integrating, bytes, counting, listing));
+    }
+    let [few, many] = costs[..] else { panic!("two sizes") };
+    assert!(many.0 <= few.0 + 1 && many.2 == few.2 && many.3 <= few.3 + 1, "{costs:?}");
+    assert!(many.1 <= few.1 + 4096, "a sum more for each 16,384 keys: {costs:?}");
 }
