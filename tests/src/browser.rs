@@ -117,6 +117,28 @@ impl Browser {
         self.act("POST", &format!("/element/{element}/click"), &json!({}));
     }
 
+    /// Types into a field, in the place of what stood there.
+    pub fn fill(&self, css: &str, text: &str) {
+        let element = self.element(css);
+        self.act("POST", &format!("/element/{element}/clear"), &json!({}));
+        self.act("POST", &format!("/element/{element}/value"), &json!({ "text": text }));
+    }
+
+    /// Goes back to the page before.
+    pub fn back(&self) {
+        self.act("POST", "/back", &json!({}));
+    }
+
+    /// Loads the page anew.
+    pub fn reload(&self) {
+        self.act("POST", "/refresh", &json!({}));
+    }
+
+    /// Runs no script of a page any more, or again.
+    pub fn without_scripts(&self, is_without: bool) {
+        self.devtools("Emulation.setScriptExecutionDisabled", &json!({ "value": is_without }));
+    }
+
     /// Whether an element can be used.
     pub fn is_enabled(&self, css: &str) -> bool {
         let element = self.element(css);
@@ -126,6 +148,11 @@ impl Browser {
     /// The value of a script's `return`.
     pub fn run(&self, script: &str) -> Value {
         self.act("POST", "/execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// What a script hands to the function that is its last argument.
+    pub fn run_async(&self, script: &str) -> Value {
+        self.act("POST", "/execute/async", &json!({ "script": script, "args": [] }))
     }
 
     /// Lines of one of its logs since they were asked for last: `browser` or `performance`.

@@ -12,6 +12,7 @@
 pub mod admin;
 pub mod browser;
 pub mod control;
+pub mod dashboard;
 pub mod document;
 pub mod edge;
 pub mod figures;

@@ -40,6 +40,11 @@ pub fn installed(name: &str) -> PathBuf {
     if carried.exists() { carried } else { name.into() }
 }
 
+/// A file of a package of npm's, which `cargo xtask test --only tools` installs.
+pub fn npm_file(package: &str, file: &str) -> PathBuf {
+    target().join("node").join(package).join("node_modules").join(package).join(file)
+}
+
 /// The manifest that Keyward runs from; the host itself says which of its components is not built.
 pub fn manifest() -> PathBuf {
     std::env::var_os(MANIFEST_VARIABLE).map_or_else(|| root().join("spin.toml"), PathBuf::from)

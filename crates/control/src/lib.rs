@@ -5,13 +5,14 @@
 
 mod answer;
 mod plane;
+pub mod session;
 mod signed;
 mod store;
 mod tick;
 pub mod waiting;
 
 pub use answer::{created, fresh_or_replayed};
-pub use plane::{Plane, PlaneService};
+pub use plane::{Admitted, Plane, PlaneService};
 pub use signed::signed;
 pub use store::ControlKv;
 pub use tick::Tick;

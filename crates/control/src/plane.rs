@@ -3,16 +3,17 @@
 use crate::store::ControlKv;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use keyward_domain::event::{Action, Event, Target};
+use keyward_crypto::SecretText;
+use keyward_domain::event::{Action, Event, Source, Target};
 use keyward_domain::ports::{Clock, EventSink};
 use keyward_domain::{Code, Error, RequestId, Result, token};
-use keyward_guest::admin::{Trust, present};
+use keyward_guest::admin::{Trust, authenticate_by, present};
 use keyward_guest::refusals::{AnonymousRefusals, DUE_AFTER_MS, Noted};
 use keyward_guest::variables::{self, Control};
 use keyward_guest::{Incoming, Response, WasiClock, WasiRng, authenticate};
 use keyward_ledger::{Receipt, Witness};
 use keyward_service::{Attempt, Caller, Service};
-use keyward_verify::Verified;
+use keyward_verify::{Administrator, Verified};
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -146,18 +147,58 @@ impl Plane {
         attempt: impl FnOnce(Caller) -> Attempt,
         work: impl AsyncFnOnce(&PlaneService<'_>, &Attempt) -> Result<Response>,
     ) -> Result<Response> {
-        let trust = Trust::from(&*self.control);
-        let authentication = authenticate(incoming, &self.kv, trust, &self.clock);
-        let (admin, ()) = futures::join!(authentication, self.ask_witness());
-        let admin = match admin {
-            Ok(admin) => admin,
-            Err(error) => return Err(self.turn_away(incoming, error).await),
-        };
-        let source = incoming.source(&self.control.trusted_proxies);
+        let admitted = self.admit(incoming).await?;
         // A bad Idempotency-Key is a refusal like any other: it is told after the attempt has begun.
         let (key, fault) = split(incoming.idempotency_key());
-        let attempt = attempt(Caller::admin(&admin, source, incoming.id(), key));
-        self.run(attempt, fault, work).await
+        let (response, receipt) = self.run(attempt(admitted.caller(key)), fault, work).await?;
+        Ok(with_receipt(response, receipt))
+    }
+
+    /// Lets in whoever presents a key of `keyward`.
+    async fn admit(&self, incoming: &Incoming) -> Result<Admitted<'_>> {
+        let authentication = authenticate(incoming, &self.kv, self.trust(), &self.clock);
+        let (admin, ()) = futures::join!(authentication, self.ask_witness());
+        self.admitted(incoming, admin, || is_token(incoming)).await
+    }
+
+    /// Whoever was authenticated, or what those are told who were not.
+    async fn admitted(
+        &self,
+        incoming: &Incoming,
+        admin: Result<Administrator>,
+        presents_token: impl FnOnce() -> bool,
+    ) -> Result<Admitted<'_>> {
+        match admin {
+            Ok(administrator) => Ok(self.admit_as(incoming, administrator)),
+            Err(error) => Err(self.turn_away(incoming, error, presents_token).await),
+        }
+    }
+
+    pub(crate) fn admit_as(&self, incoming: &Incoming, administrator: Administrator) -> Admitted<'_> {
+        let source = incoming.source(&self.control.trusted_proxies);
+        Admitted { plane: self, administrator, source, request: incoming.id() }
+    }
+
+    /// Lets in whoever puts a token of a key of `keyward` into a form. A wrong one counts as on every other way in.
+    ///
+    /// # Errors
+    /// Those of authentication.
+    pub async fn admit_by(&self, incoming: &Incoming, token: &SecretText) -> Result<Admitted<'_>> {
+        let authentication = authenticate_by(token, incoming, &self.kv, self.trust(), &self.clock);
+        let (admin, ()) = futures::join!(authentication, self.ask_witness());
+        self.admitted(incoming, admin, || token::parse(token.expose()).is_ok()).await
+    }
+
+    pub(crate) fn trust(&self) -> Trust<'_> {
+        Trust::from(&*self.control)
+    }
+
+    pub(crate) const fn kv(&self) -> &ControlKv {
+        &self.kv
+    }
+
+    pub(crate) const fn rng(&self) -> &WasiRng {
+        &self.rng
     }
 
     /// Somebody acts with nothing but what the request carries: a ticket or a token.
@@ -177,7 +218,8 @@ impl Plane {
         let (key, fault) = split(incoming.idempotency_key());
         let attempt =
             Attempt::to_change(Caller::holder(source, incoming.id(), key), action, Target::default());
-        self.run(attempt, fault, work).await
+        let (response, receipt) = self.run(attempt, fault, work).await?;
+        Ok(with_receipt(response, receipt))
     }
 
     /// Whoever presents a token that passes, of whichever key.
@@ -185,15 +227,15 @@ impl Plane {
     /// # Errors
     /// [`Code::Unauthenticated`] for none or one that does not pass; where the store is silent or a ring not up to date.
     pub async fn present(&self, incoming: &Incoming) -> Result<Verified> {
-        present(incoming, &self.kv, Trust::from(&*self.control), &self.clock).await
+        present(incoming, &self.kv, self.trust(), &self.clock).await
     }
 
-    async fn run(
+    async fn run<T>(
         &self,
         attempt: Attempt,
         fault: Option<Error>,
-        work: impl AsyncFnOnce(&PlaneService<'_>, &Attempt) -> Result<Response>,
-    ) -> Result<Response> {
+        work: impl AsyncFnOnce(&PlaneService<'_>, &Attempt) -> Result<T>,
+    ) -> Result<(T, Option<Receipt>)> {
         if attempt.action().is_urgent() && self.witness.get() == Witness::Silent {
             // A witness that is down keeps no stolen key alive; should the store be behind as well, the witness says so when it is back.
             self.witness.set(Witness::None);
@@ -207,16 +249,18 @@ impl Plane {
             Some(error) => Err(error),
             None => work(&service, &attempt).await,
         };
-        let response = service.settle(&attempt, result).await?;
-        Ok(match attempt.receipt() {
-            Some(receipt) => with_receipt(response, &receipt),
-            None => response,
-        })
+        let value = service.settle(&attempt, result).await?;
+        Ok((value, attempt.receipt()))
     }
 
     /// What whoever has no valid credential is told: what is wrong with it, or to wait, where too many calls from there were refused
     /// before. It is asked only here, so that a valid credential passes whatever others present from the same place.
-    async fn turn_away(&self, incoming: &Incoming, error: Error) -> Error {
+    async fn turn_away(
+        &self,
+        incoming: &Incoming,
+        error: Error,
+        presents_token: impl FnOnce() -> bool,
+    ) -> Error {
         if !matches!(error.code, Code::Unauthenticated | Code::MisplacedCredential) {
             return error;
         }
@@ -229,7 +273,7 @@ impl Plane {
         }
         // The store is asked once for each source and minute, and never for what is no token at all.
         if is_news
-            && is_token(incoming)
+            && presents_token()
             && let Ok(written) = self.service().recorded_anonymous(&source.to_string(), minute).await
         {
             REFUSALS.with(|refusals| refusals.learn(minute, source, written));
@@ -273,9 +317,58 @@ fn is_token(incoming: &Incoming) -> bool {
 
 /// The receipt as a field of its own, an item with a parameter (RFC 9651): it covers the commit that the body's outcome lies in, so
 /// the body cannot hold it.
-fn with_receipt(response: Response, receipt: &Receipt) -> Response {
+fn with_receipt(response: Response, receipt: Option<Receipt>) -> Response {
+    let Some(receipt) = receipt else { return response };
     let leaf = STANDARD.encode(receipt.leaf);
     response.with(RECEIPT, format!("\"{}\";leaf=:{leaf}:", receipt.event))
+}
+
+/// An administrator who was let in, for as many attempts as one request makes.
+pub struct Admitted<'p> {
+    plane: &'p Plane,
+    administrator: Administrator,
+    source: Source,
+    request: RequestId,
+}
+
+impl Admitted<'_> {
+    /// Who it is, and what they may do.
+    pub const fn administrator(&self) -> &Administrator {
+        &self.administrator
+    }
+
+    fn caller(&self, idempotency_key: Option<SecretText>) -> Caller {
+        Caller::admin(&self.administrator, self.source.clone(), self.request, idempotency_key)
+    }
+
+    /// They change something; a refusal becomes an event.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub async fn change<T>(
+        &self,
+        action: Action,
+        target: Target,
+        idempotency_key: Option<SecretText>,
+        work: impl AsyncFnOnce(&PlaneService<'_>, &Attempt) -> Result<T>,
+    ) -> Result<T> {
+        let attempt = Attempt::to_change(self.caller(idempotency_key), action, target);
+        self.plane.run(attempt, None, work).await.map(|(value, _)| value)
+    }
+
+    /// They look at something; only a missing scope becomes an event.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub async fn look<T>(
+        &self,
+        action: Action,
+        target: Target,
+        work: impl AsyncFnOnce(&PlaneService<'_>, &Attempt) -> Result<T>,
+    ) -> Result<T> {
+        let attempt = Attempt::to_read(self.caller(None), action, target);
+        self.plane.run(attempt, None, work).await.map(|(value, _)| value)
+    }
 }
 
 /// The value, and the error apart from it.

@@ -4,6 +4,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
 /// SHA-256 (FIPS 180-4) of `bytes`.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -23,6 +24,11 @@ pub fn framed(label: &str, parts: &[&[u8]]) -> [u8; 32] {
         hash.update(field);
     }
     hash.finalize().into()
+}
+
+/// Whether two digests are the same; takes the same time wherever they differ.
+pub fn equal(one: &[u8; 32], other: &[u8; 32]) -> bool {
+    one.ct_eq(other).into()
 }
 
 /// The hash of a Merkle tree's leaf, RFC 6962 section 2.1: `SHA-256(0x00 || entry)`.

@@ -69,11 +69,13 @@ pub enum Domain {
     Webhook,
     /// A policy (`g:{id}`).
     Policy,
+    /// A session of the dashboard, which lies at the browser and in no store.
+    Session,
 }
 
 impl Domain {
     /// Every domain.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Tombstone,
         Self::Key,
         Self::Application,
@@ -91,6 +93,7 @@ impl Domain {
         Self::Control,
         Self::Webhook,
         Self::Policy,
+        Self::Session,
     ];
 
     /// The stable label that enters subkeys and additional data. Changing one makes every record of it unreadable.
@@ -113,6 +116,7 @@ impl Domain {
             Self::Control => "keyward/v1/control",
             Self::Webhook => "keyward/v1/webhook",
             Self::Policy => "keyward/v1/policy",
+            Self::Session => "keyward/v1/session",
         }
     }
 }
@@ -190,6 +194,7 @@ impl Version {
             control,
             webhook,
             policy,
+            session,
         ] = &self.ciphers;
         let slot = match domain {
             Domain::Tombstone => tombstone,
@@ -209,6 +214,7 @@ impl Version {
             Domain::Control => control,
             Domain::Webhook => webhook,
             Domain::Policy => policy,
+            Domain::Session => session,
         };
         slot.get_or_init(|| Box::new(self.derive_cipher(domain, None)))
     }

@@ -149,6 +149,8 @@ impl Type {
             | Action::RingResealed
             | Action::MaintenanceRun
             | Action::DeliveryRun
+            | Action::SessionOpened
+            | Action::SessionClosed
             | Action::Initialised => None,
             // In the log only where they were refused.
             Action::ApplicationRead

@@ -176,6 +176,10 @@ actions! {
     IssuingFrozen = "emergency.freeze",
     /// Issuing goes on.
     IssuingThawed = "emergency.thaw",
+    /// Somebody began to administer by the dashboard.
+    SessionOpened = "session.open",
+    /// They signed out: their session ended, wherever its cookie lies.
+    SessionClosed = "session.close",
     /// Applications were looked at; in the log only where it was refused.
     ApplicationRead = "application.read",
     /// Keys were looked at; in the log only where it was refused.

@@ -26,6 +26,7 @@ pub mod rotation;
 pub mod routing;
 mod schema;
 pub mod scope;
+pub mod session;
 pub mod standing;
 pub mod tag;
 pub mod text;

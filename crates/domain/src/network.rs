@@ -59,6 +59,11 @@ impl NetworkRule {
         self.0.iter().any(|network| network.contains(&address))
     }
 
+    /// Its networks, in the order given.
+    pub fn iter(&self) -> impl Iterator<Item = &IpNet> {
+        self.0.iter()
+    }
+
     /// Whether it restricts nothing.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

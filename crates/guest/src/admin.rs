@@ -2,12 +2,15 @@
 //! what the administrator wants; it says who they are and what they hold.
 
 use crate::request::Incoming;
+use keyward_crypto::SecretText;
 use keyward_domain::key::Environment;
 use keyward_domain::network::NetworkRule;
 use keyward_domain::ports::Clock;
+use keyward_domain::session::Session;
 use keyward_domain::{ApplicationId, Code, Error, Result};
 use keyward_records::KvRead;
 use keyward_verify::{Administrator, ApplicationCache, Demand, RefusalCode, Verdict, Verified, Verifier};
+use std::net::IpAddr;
 use std::rc::Rc;
 
 /// What is needed to verify a token, of whichever component.
@@ -60,6 +63,16 @@ pub async fn verify<K: KvRead, C: Clock>(
     Verifier::new(kv, trust.records, trust.peppers, &applications, clock).verify(token, demand).await
 }
 
+/// What a key of administration has to be good for.
+const fn demand(client_address: Option<IpAddr>) -> Demand<'static> {
+    Demand {
+        scopes: &[],
+        environment: Some(Environment::Live),
+        application: Some(ApplicationId::KEYWARD),
+        client_address,
+    }
+}
+
 /// Who presents a credential of administration.
 ///
 /// # Errors
@@ -76,13 +89,40 @@ pub async fn authenticate<K: KvRead, C: Clock>(
             "a key of the application `keyward` is needed, in `Authorization: Bearer` or `X-API-Key`",
         ));
     };
-    let demand = Demand {
-        scopes: &[],
-        environment: Some(Environment::Live),
-        application: Some(ApplicationId::KEYWARD),
-        client_address: incoming.client_address(trust.trusted_proxies),
-    };
+    authenticate_by(&token, incoming, kv, trust, clock).await
+}
+
+/// Whose token this is, wherever in the request it came.
+///
+/// # Errors
+/// [`Code::Unauthenticated`] for one that does not pass; where the store is silent or a ring not up to date.
+pub async fn authenticate_by<K: KvRead, C: Clock>(
+    token: &SecretText,
+    incoming: &Incoming,
+    kv: &K,
+    trust: Trust<'_>,
+    clock: &C,
+) -> Result<Administrator> {
+    let demand = demand(incoming.client_address(trust.trusted_proxies));
     let verified = accepted(verify(token.expose(), &demand, kv, trust, clock).await?)?;
+    Administrator::of(verified, kv, trust.records).await
+}
+
+/// Who opened a session: their key is looked at anew, all but the token that is not there.
+///
+/// # Errors
+/// As [`authenticate_by`].
+pub async fn authenticate_again<K: KvRead, C: Clock>(
+    session: &Session,
+    incoming: &Incoming,
+    kv: &K,
+    trust: Trust<'_>,
+    clock: &C,
+) -> Result<Administrator> {
+    let demand = demand(incoming.client_address(trust.trusted_proxies));
+    let applications = APPLICATIONS.with(Rc::clone);
+    let verifier = Verifier::new(kv, trust.records, trust.peppers, &applications, clock);
+    let verified = accepted(verifier.verify_again(session.key, session.version, &demand).await?)?;
     Administrator::of(verified, kv, trust.records).await
 }
 

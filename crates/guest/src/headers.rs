@@ -29,11 +29,17 @@ pub enum Field {
     ContentType,
     /// What the body is said to amount to (RFC 9530).
     ContentDigest,
+    /// What a browser keeps for us.
+    Cookie,
+    /// Whose page sent a request (RFC 6454 section 7).
+    Origin,
+    /// How that page stands to us (W3C Fetch Metadata): a page cannot forge it.
+    FetchSite,
 }
 
 impl Field {
     /// How many there are.
-    const COUNT: usize = 11;
+    const COUNT: usize = 14;
 
     /// Its name, in lowercase.
     pub const fn name(self) -> &'static str {
@@ -49,6 +55,9 @@ impl Field {
             Self::ContentLength => "content-length",
             Self::ContentType => "content-type",
             Self::ContentDigest => "content-digest",
+            Self::Cookie => "cookie",
+            Self::Origin => "origin",
+            Self::FetchSite => "sec-fetch-site",
         }
     }
 }
@@ -142,6 +151,6 @@ mod tests {
 
     #[test]
     fn each_field_has_a_place() {
-        assert_eq!(Field::ContentDigest as usize + 1, Field::COUNT);
+        assert_eq!(Field::FetchSite as usize + 1, Field::COUNT);
     }
 }

@@ -8,6 +8,7 @@ pub mod admin;
 mod body;
 pub mod clock;
 pub mod credential;
+pub mod form;
 pub mod headers;
 pub mod problem;
 pub mod query;
@@ -22,6 +23,7 @@ pub mod variables;
 
 pub use admin::authenticate;
 pub use clock::WasiClock;
+pub use form::Form;
 pub use random::WasiRng;
 pub use request::{Incoming, Method};
 pub use response::Response;

@@ -23,7 +23,7 @@ pub fn headers_alone(error: &Error, request: RequestId, presented: bool) -> Resp
 }
 
 /// One line for whoever operates Keyward, about what only they can mend. A silent store has its own lines, from whoever asked it.
-fn log(error: &Error, request: RequestId) {
+pub fn log(error: &Error, request: RequestId) {
     match error.code {
         Code::StoreUnavailable | Code::OutcomeUnknown => {}
         code if code.status() >= 500 => eprintln!("{request}: {error}"),

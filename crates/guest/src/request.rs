@@ -3,6 +3,7 @@
 
 use crate::body::{self, BODY_BYTES_MAX};
 use crate::credential;
+use crate::form::{self, Form};
 use crate::headers::{Field, Headers};
 use crate::query::Query;
 use keyward_crypto::{SecretText, Zeroizing};
@@ -138,9 +139,22 @@ impl Incoming {
         })
     }
 
+    /// The host and port that the request names. Whoever sends it chooses them: nothing is built of it.
+    fn authority(&self) -> Option<String> {
+        match &*self.body.borrow() {
+            Body::Wire(request) => request.get_authority(),
+            Body::Held(_) | Body::Taken => None,
+        }
+    }
+
     /// The path, as received: not decoded.
     pub fn path(&self) -> &str {
         self.target.get(..self.path_bytes).unwrap_or_default()
+    }
+
+    /// Path and query, as received.
+    pub fn target(&self) -> &str {
+        &self.target
     }
 
     /// The header fields.
@@ -275,6 +289,44 @@ impl Incoming {
     pub async fn json<T: DeserializeOwned>(&self) -> Result<T> {
         self.check_media_type()?;
         body::parse_json(&self.body().await?)
+    }
+
+    /// The body as a form that a page posts.
+    ///
+    /// # Errors
+    /// [`Code::UnsupportedMediaType`], those of [`Incoming::body`], and those of the form itself.
+    pub async fn form(&self) -> Result<Form> {
+        match self.headers.single(Field::ContentType) {
+            Ok(Some(value)) if form::is_form(value) => Form::parse(&self.body().await?),
+            _ => Err(Error::new(Code::UnsupportedMediaType, "the body must be a form as browsers post it")),
+        }
+    }
+
+    /// The value of the cookie of this name (RFC 6265 section 4.2); none where it is absent or stands more than once.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        let all = self.headers.texts(Field::Cookie).flat_map(|field| field.split(';'));
+        let mut named = all.filter_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='));
+        named.next().filter(|_| named.next().is_none())
+    }
+
+    /// Whether a browser says that a link of another site led here: then it left cookies out that are for our own pages alone.
+    pub fn comes_from_elsewhere(&self) -> bool {
+        matches!(self.headers.single(Field::FetchSite), Ok(Some(b"cross-site" | b"same-site")))
+    }
+
+    /// Whether a browser says that a page of another site sent this. What is no browser, or one from before 2023, is not heard of here:
+    /// a token in the form is asked for as well.
+    pub fn is_cross_site(&self) -> bool {
+        match (self.headers.single(Field::FetchSite), self.headers.single(Field::Origin)) {
+            (Ok(Some(site)), _) => !matches!(site, b"same-origin" | b"none"),
+            (Ok(None), Ok(Some(origin))) => {
+                let origin = std::str::from_utf8(origin).unwrap_or_default();
+                let host = origin.split_once("://").map(|(_, host)| host);
+                host.is_none() || host != self.authority().as_deref()
+            }
+            (Ok(None), Ok(None)) => false,
+            (Err(_), _) | (_, Err(_)) => true,
+        }
     }
 
     /// For routes that take `{}` or nothing. Where there is no body, no media type is asked for.

@@ -1,4 +1,4 @@
-//! Answers: headers alone, JSON, or the one HTML page. Every answer names its request; none is ever cached.
+//! Answers: headers alone, JSON, pages and their files. Every answer names its request; none but a page's files is ever cached.
 
 use keyward_crypto::digest;
 use keyward_domain::{Error, RequestId, Result};
@@ -45,21 +45,47 @@ impl Response {
         response
     }
 
-    /// The one page. `script` and `style` are what stands in its only `<script>` and `<style>`, to the byte: nothing else runs,
-    /// nothing comes from another origin, nobody frames it, and it tells no one where it was.
+    /// A page that stands alone. `script` and `style` are what stands in its only `<script>` and `<style>`, to the byte: nothing else
+    /// runs, nothing comes from elsewhere, and it posts nothing.
     pub fn page(html: &str, script: &str, style: &str) -> Self {
         let policy = format!(
-            "default-src 'none'; script-src '{}'; style-src '{}'; connect-src 'self'; base-uri 'none'; \
-             form-action 'none'; frame-ancestors 'none'",
+            "default-src 'none'; script-src '{}'; style-src '{}'; connect-src 'self'; form-action 'none'",
             source_hash(script),
             source_hash(style)
         );
-        Self::bytes(200, "text/html; charset=utf-8", html.as_bytes().to_vec())
-            .with("content-security-policy", policy)
+        Self::html(200, html.to_owned(), &policy)
+    }
+
+    /// A page whose script, style and pictures are files beside it: nothing inline runs, nothing comes from another origin, and what it
+    /// posts goes to its own.
+    pub fn page_with_assets(status: u16, html: String) -> Self {
+        const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; \
+                              connect-src 'self'; form-action 'self'";
+        Self::html(status, html, POLICY)
+    }
+
+    /// What every page has in common: nobody frames it or opens it as theirs, and it tells no one where it was.
+    fn html(status: u16, html: String, policy: &str) -> Self {
+        Self::bytes(status, "text/html; charset=utf-8", html.into_bytes())
+            .with("content-security-policy", format!("{policy}; base-uri 'none'; frame-ancestors 'none'"))
             .with("referrer-policy", "no-referrer")
             .with("x-frame-options", "DENY")
             .with("cross-origin-opener-policy", "same-origin")
             .with("cross-origin-resource-policy", "same-origin")
+    }
+
+    /// A file whose name changes with its content, so that it may be kept for good.
+    pub fn asset(media_type: &str, content: &'static [u8]) -> Self {
+        let mut response = Self::bytes(200, media_type, content.to_vec());
+        response.fields.retain(|(name, _)| name != "cache-control");
+        response
+            .with("cache-control", "public, max-age=31536000, immutable")
+            .with("cross-origin-resource-policy", "same-origin")
+    }
+
+    /// Sends whoever posted on to what came of it, so that going back and loading anew post nothing again (RFC 9110 section 15.4.4).
+    pub fn see_other(path: &str) -> Self {
+        Self::empty(303).with("location", path)
     }
 
     /// The same with one more header. What no header may hold reads as `?`.

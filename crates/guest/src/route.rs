@@ -113,6 +113,17 @@ pub async fn serve<'p, T: Copy>(
     incoming: &'p Incoming,
     run: impl AsyncFnOnce(T, Params<'p>) -> Result<Response>,
 ) -> Response {
+    let told = |error: &Error| problem::response(error, incoming.id(), incoming.presents_credential());
+    serve_telling(routes, incoming, run, told).await
+}
+
+/// The same with errors told in another way.
+pub async fn serve_telling<'p, T: Copy>(
+    routes: &[Route<T>],
+    incoming: &'p Incoming,
+    run: impl AsyncFnOnce(T, Params<'p>) -> Result<Response>,
+    told: impl FnOnce(&Error) -> Response,
+) -> Response {
     let answer = match find(routes, incoming.method(), incoming.path()) {
         Found::Handler(handler, params) => run(handler, params).await,
         Found::OtherMethods(allow) if incoming.method() == Method::Options => {
@@ -120,14 +131,11 @@ pub async fn serve<'p, T: Copy>(
         }
         Found::OtherMethods(allow) => {
             let error = Error::new(Code::MethodNotAllowed, format!("this route takes {allow}"));
-            let response = problem::response(&error, incoming.id(), incoming.presents_credential());
-            return without_body_for_head(incoming, response.with("allow", allow));
+            return without_body_for_head(incoming, told(&error).with("allow", allow));
         }
         Found::Nothing => Err(Error::new(Code::NotFound, "there is no such route")),
     };
-    let response = answer
-        .unwrap_or_else(|error| problem::response(&error, incoming.id(), incoming.presents_credential()));
-    without_body_for_head(incoming, response)
+    without_body_for_head(incoming, answer.unwrap_or_else(|error| told(&error)))
 }
 
 fn without_body_for_head(incoming: &Incoming, response: Response) -> Response {

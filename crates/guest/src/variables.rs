@@ -119,9 +119,17 @@ pub async fn minting() -> Result<Rc<Minting>> {
     let signing_keys = required("signing_keys").await?;
     let fresh = Minting {
         signing_keys: ring_rule(SigningKeys::parse("signing_keys", signing_keys.expose()))?,
-        public_url: parse_public_url(required("public_url").await?.expose())?,
+        public_url: public_url().await?,
     };
     Ok(hold(&MINTING, fresh))
+}
+
+/// Where the outside reaches Keyward, for a component that names links and signs nothing.
+///
+/// # Errors
+/// [`Code::Misconfigured`] names the variable and the rule.
+pub async fn public_url() -> Result<String> {
+    parse_public_url(required("public_url").await?.expose())
 }
 
 /// The variables of delivery beyond those of the control plane.

@@ -16,6 +16,7 @@ use keyward_domain::policy::Policy;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::renewal::Renewal;
 use keyward_domain::role::Role;
+use keyward_domain::session::Session;
 use keyward_domain::webhook::Webhook;
 use keyward_domain::{ApplicationId, Code, Error, KeyId, RenewalId, RequestId, Result};
 use keyward_records::projection::Head;
@@ -249,6 +250,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Writes<'_, K, C, R> {
     /// A renewal token was used. Written once; plain, since it says nothing but by which event.
     pub fn renewal_used(&mut self, renewal: RenewalId, event: EventId) {
         self.put(names::renewal_used(renewal), event.to_string().into_bytes());
+    }
+
+    /// A session of the dashboard was ended by whoever signed out. Written once; plain, since it says nothing but by which event. It
+    /// stays: the log names it, and whoever verifies the log asks for it.
+    pub fn session_closed(&mut self, session: &Session, event: EventId) {
+        self.put(names::session_closed(session.id()), event.to_string().into_bytes());
     }
 
     pub(crate) fn outcome(&mut self, store_key: String, sealed: Vec<u8>, turn: Turn) {

@@ -109,6 +109,15 @@ pub fn outcome(digest: &[u8; 32]) -> String {
 /// Whether keys are issued at all.
 pub const ISSUING: &str = "o:issuing";
 
+/// That a session of the dashboard was ended by whoever signed out: write-once, plain, says by which event. Named by a digest, since
+/// the id is a secret.
+pub fn session_closed(id: &[u8; 32]) -> String {
+    format!("o:session.{}", keyward_domain::id::hex(&digest::framed("keyward/session", &[id])))
+}
+
+/// What a session's cookie is sealed for. No key of a store: sessions lie at browsers.
+pub const SESSION_COOKIE: &str = "session";
+
 /// An audit event.
 pub fn event(event: EventId) -> String {
     format!("e:{}.{}", event.epoch, event.seq)
@@ -420,6 +429,7 @@ mod tests {
             claim(claim_id),
             renewal(RenewalId::from_bytes([255; 16])),
             renewal_used(RenewalId::from_bytes([255; 16])),
+            session_closed(&[255; 32]),
             policy(PolicyId::from_bytes([255; 16])),
             counter::renewal_refused(RenewalId::from_bytes([255; 16])),
             outcome(&[255; 32]),

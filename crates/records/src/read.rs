@@ -27,6 +27,7 @@ use keyward_domain::key::Key;
 use keyward_domain::policy::Policy;
 use keyward_domain::renewal::Renewal;
 use keyward_domain::role::Role;
+use keyward_domain::session::Session;
 use keyward_domain::timestamp::Month;
 use keyward_domain::webhook::Webhook;
 use keyward_domain::{
@@ -179,6 +180,14 @@ impl<'a, K: KvRead> Reader<'a, K> {
     /// Where the store does not answer or the record does not open.
     pub async fn issuing(&self) -> Result<Option<Issuing>> {
         self.record(&self.rings.records, names::ISSUING, "the state of issuing").await
+    }
+
+    /// Whether whoever opened a session has signed out of it.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn session_closed(&self, session: &Session) -> Result<bool> {
+        Ok(self.kv.get(&names::session_closed(session.id())).await?.is_some())
     }
 
     /// An event, as far as it is not shredded.

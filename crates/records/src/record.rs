@@ -10,6 +10,7 @@ use keyward_domain::key::Key;
 use keyward_domain::policy::Policy;
 use keyward_domain::renewal::Renewal;
 use keyward_domain::role::Role;
+use keyward_domain::session::Session;
 use keyward_domain::timestamp::millis;
 use keyward_domain::webhook::Webhook;
 use keyward_domain::{Code, Error, Timestamp};
@@ -222,6 +223,14 @@ impl Record for Issuing {
     const DOMAIN: Domain = Domain::Control;
     fn store_key(&self) -> String {
         names::ISSUING.to_owned()
+    }
+}
+
+impl Record for Session {
+    const DOMAIN: Domain = Domain::Session;
+    const CODEC: Codec = Codec::Binary;
+    fn store_key(&self) -> String {
+        names::SESSION_COOKIE.to_owned()
     }
 }
 

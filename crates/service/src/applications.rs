@@ -58,7 +58,7 @@ pub struct NewApplication {
 }
 
 /// What changes; what is absent stays.
-#[derive(Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(min_properties = 1)]
 pub struct ApplicationChange {

@@ -40,143 +40,162 @@ pub struct ComplianceQuery {
 #[schema(as = Compliance)]
 pub struct ComplianceView {
     /// As of when.
-    at: Timestamp,
+    pub at: Timestamp,
     /// The last event that is in the lists which the report was made from.
-    through: EventId,
+    pub through: EventId,
     /// From when on rotations and revocations count.
     #[schema(required = true)]
-    since: Option<Timestamp>,
+    pub since: Option<Timestamp>,
     /// Within how long a key is to be rotated on average, in seconds.
-    target_s: i64,
+    pub target_s: i64,
     /// Keys looked at.
-    examined: usize,
+    pub examined: usize,
     /// Of these, keys whose record does not open; `keyward audit verify` names them.
-    damaged: usize,
+    pub damaged: usize,
     /// All of the page.
-    totals: Figures,
+    pub totals: Figures,
     /// The same, by application.
-    applications: Vec<ApplicationFigures>,
+    pub applications: Vec<ApplicationFigures>,
     /// Keys that break their policy.
-    overdue: Vec<OverdueKey>,
+    pub overdue: Vec<OverdueKey>,
     /// Where the next call goes on; none after the last.
     #[schema(required = true)]
-    next_cursor: Option<String>,
+    pub next_cursor: Option<String>,
 }
 
 /// The figures of one application.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ApplicationCompliance)]
-struct ApplicationFigures {
-    application: Owner,
-    figures: Figures,
+pub struct ApplicationFigures {
+    /// Which application.
+    pub application: Owner,
+    /// Its figures.
+    pub figures: Figures,
 }
 
 /// An application, and whom to reach about its keys.
 #[derive(Clone, Serialize, ToSchema)]
 #[schema(as = KeyOwner)]
-struct Owner {
-    id: ApplicationId,
-    name: String,
-    contacts: Vec<String>,
+pub struct Owner {
+    /// Its id.
+    pub id: ApplicationId,
+    /// What people call it.
+    pub name: String,
+    /// Whom to reach.
+    pub contacts: Vec<String>,
 }
 
 /// A key that breaks its policy.
 #[derive(Serialize, ToSchema)]
-struct OverdueKey {
-    id: KeyId,
-    name: String,
-    application: Owner,
+pub struct OverdueKey {
+    /// Its id.
+    pub id: KeyId,
+    /// What people call it.
+    pub name: String,
+    /// Whose it is, and whom to reach.
+    pub application: Owner,
     /// Its own policy; null where that of its application holds, or none.
     #[schema(required = true)]
-    policy: Option<PolicyId>,
+    pub policy: Option<PolicyId>,
     /// When its next version was due; null where it is too old for its policy, and nothing else.
     #[schema(required = true)]
-    due_at: Option<Timestamp>,
+    pub due_at: Option<Timestamp>,
     /// Since when it breaks its policy: a grace after it was due, or when it had lived for as long as it may.
-    overdue_since: Timestamp,
+    pub overdue_since: Timestamp,
     /// For how long by now, in seconds.
-    overdue_s: i64,
+    pub overdue_s: i64,
     /// Whether a successor is offered, and nobody claimed it.
-    offered: bool,
+    pub offered: bool,
 }
 
 /// What is counted.
 #[derive(Clone, Copy, Default, Serialize, ToSchema)]
 #[schema(as = ComplianceFigures)]
-struct Figures {
-    keys: KeyCounts,
-    rotations: RotationFigures,
+pub struct Figures {
+    /// Its keys, by their age.
+    pub keys: KeyCounts,
+    /// How fast they are rotated.
+    pub rotations: RotationFigures,
     /// From the decision to revoke a key to the sealing of its event for the batch that ends it: the ticket's way to the store and back.
     /// The way of the request before, and of the batch after, is in no event.
-    revocations: Latencies,
-    audit: OnRecord,
+    pub revocations: Latencies,
+    /// Whether changes are on record.
+    pub audit: OnRecord,
 }
 
 /// Keys by their age against their policy.
 #[derive(Clone, Copy, Default, Serialize, ToSchema)]
-struct KeyCounts {
+pub struct KeyCounts {
     /// The next version is not due yet.
-    fresh: u64,
+    pub fresh: u64,
     /// It is due, and its grace is not over.
-    due: u64,
+    pub due: u64,
     /// It was not rotated a grace after it was due, or has lived for longer than its policy allows.
-    overdue: u64,
+    pub overdue: u64,
     /// Its policy never asks for another version.
-    never_due: u64,
+    pub never_due: u64,
     /// Nobody has claimed it yet.
-    unclaimed: u64,
+    pub unclaimed: u64,
     /// Revoked or expired.
-    ended: u64,
+    pub ended: u64,
 }
 
 /// How fast keys are rotated: from a claim or a renewal to the next. Of each key its last 64 events are looked at.
 #[derive(Clone, Copy, Default, Serialize, ToSchema)]
-struct RotationFigures {
+pub struct RotationFigures {
     /// From one version's claim to the next one's.
-    between: Spans,
+    pub between: Spans,
     /// From when a version was due, by the interval that holds for its key now, to its claim. Those that came before they were due are
     /// not in it.
-    due_to_rotated: Spans,
+    pub due_to_rotated: Spans,
     /// Versions that were claimed before they were due.
-    before_due: u64,
+    pub before_due: u64,
     /// From when a key was flagged (a successor was offered, on schedule, by an admin or in an incident; or its renewal token came a
     /// second time) to the claim of the successor.
-    flagged_to_rotated: Spans,
+    pub flagged_to_rotated: Spans,
     /// Keys that are due and not rotated yet, and for how long.
-    waiting_since_due: Spans,
+    pub waiting_since_due: Spans,
     /// Keys that are flagged and not rotated yet, and for how long.
-    waiting_since_flagged: Spans,
+    pub waiting_since_flagged: Spans,
 }
 
 /// Spans of time.
 #[derive(Clone, Copy, Default, Serialize, ToSchema)]
-struct Spans {
-    count: u64,
-    sum_s: i64,
-    max_s: i64,
+pub struct Spans {
+    /// How many.
+    pub count: u64,
+    /// Their sum, in seconds.
+    pub sum_s: i64,
+    /// The longest, in seconds.
+    pub max_s: i64,
+    /// Their mean, in seconds; null where there is none.
     #[schema(required = true)]
-    mean_s: Option<i64>,
+    pub mean_s: Option<i64>,
 }
 
 /// Short spans of time.
 #[derive(Clone, Copy, Default, Serialize, ToSchema)]
-struct Latencies {
-    count: u64,
-    sum_ms: i64,
-    max_ms: i64,
+pub struct Latencies {
+    /// How many.
+    pub count: u64,
+    /// Their sum, in milliseconds.
+    pub sum_ms: i64,
+    /// The longest, in milliseconds.
+    pub max_ms: i64,
+    /// Their mean, in milliseconds; null where there is none.
     #[schema(required = true)]
-    mean_ms: Option<i64>,
+    pub mean_ms: Option<i64>,
 }
 
 /// Whether what was looked at is on record: the last change of each key's record, and each revocation. `keyward audit verify` looks at
 /// every record, and at what lies in it.
 #[derive(Clone, Copy, Default, Serialize, ToSchema)]
 #[schema(as = AuditCoverage)]
-struct OnRecord {
+pub struct OnRecord {
     /// Changes looked at.
-    changes: u64,
+    pub changes: u64,
     /// Of these, changes whose event is in the log and names the record that it wrote.
-    on_record: u64,
+    pub on_record: u64,
 }
 
 fn mean(count: u64, sum: i64) -> Option<i64> {

@@ -62,32 +62,38 @@ pub struct DropRequest {
 #[schema(as = DeadLetter)]
 pub struct DeadLetterView {
     /// `webhook-id` of each attempt.
-    message: MessageId,
-    webhook: WebhookId,
-    event: EventId,
+    pub message: MessageId,
+    /// The webhook.
+    pub webhook: WebhookId,
+    /// The event that was announced.
+    pub event: EventId,
+    /// What was announced.
     #[serde(rename = "type")]
-    kind: Type,
+    pub kind: Type,
+    /// Whom it is about.
     #[schema(required = true)]
-    application: Option<ApplicationId>,
+    pub application: Option<ApplicationId>,
+    /// The key that it is about.
     #[schema(required = true)]
-    key: Option<KeyId>,
+    pub key: Option<KeyId>,
     /// How much hangs on it, from 0 to 100: it grows with the three that follow.
     #[schema(maximum = 100)]
-    impact: u32,
+    pub impact: u32,
     /// How many requests the key carried in a day when this was announced, on average; 0 where it had not been used for a week.
-    requests_per_day: u64,
+    pub requests_per_day: u64,
     /// When the key ends, as it was known then.
     #[schema(required = true)]
-    key_ends_at: Option<Timestamp>,
+    pub key_ends_at: Option<Timestamp>,
     /// How important the application was then.
-    importance: Importance,
+    pub importance: Importance,
     /// Attempts that were made.
-    attempts: u32,
+    pub attempts: u32,
     /// When it was announced, or tried anew.
-    announced_at: Timestamp,
+    pub announced_at: Timestamp,
     /// When it was given up.
-    died_at: Timestamp,
-    why: DeathCause,
+    pub died_at: Timestamp,
+    /// Why it was given up.
+    pub why: DeathCause,
 }
 
 /// What became of a webhook's dead letters.

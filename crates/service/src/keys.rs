@@ -128,7 +128,7 @@ pub struct NewKey {
 }
 
 /// What changes; what is absent stays.
-#[derive(Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(min_properties = 1)]
 pub struct KeyChange {

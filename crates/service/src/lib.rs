@@ -39,6 +39,7 @@ mod roles;
 mod rotations;
 mod routing;
 mod service;
+mod sessions;
 mod standings;
 mod terms;
 mod turns;
@@ -56,21 +57,24 @@ pub use audit::{EventFilter, ShredRequest, ShredView};
 pub use bulk_revocation::BulkRevocation;
 pub use caller::Caller;
 pub use claims::{Presented, TakeClaim};
-pub use compliance::{ComplianceQuery, ComplianceView};
+pub use compliance::{
+    ApplicationFigures, ComplianceQuery, ComplianceView, Figures, KeyCounts, Latencies, OnRecord, OverdueKey,
+    Owner, RotationFigures, Spans,
+};
 pub use dead_letters::{DeadLetterFilter, DeadLetterView, DeadLettersView, DropRequest, ReplayRequest};
 pub use delivery::{Answered, DeliveryView, Message, Sender, WebhookTestView};
 pub use due::DueView;
 pub use epochs::{Behind, EpochView, Exported};
 pub use fresh_claim::{IssuedKey, IssuedKeyBody};
 pub use health::{Alive, Ready};
-pub use keys::{KeyChange, KeyFilter, NewKey};
+pub use keys::{KeyChange, KeyFilter, NewKey, NewRules};
 pub use list::{List, Order, Page};
 pub use maintenance::MaintenanceView;
 pub use metrics::METRICS_MEDIA_TYPE;
 pub use mint::{ClaimedKey, ClaimedKeyBody};
 pub use policies::{NewPolicy, PolicyChange};
 pub use proof::{HeadView, ProofView, STATE_RECORDS_MAX, StateDigest, StateDigests, StateQuery};
-pub use refusals::{RefusalFilter, RefusalsView};
+pub use refusals::{RefusalFilter, RefusalView, RefusalsView};
 pub use renewals::RenewKey;
 pub use revocations::Reason;
 pub use rings::{ResealRequest, ResealingView, RingsView};
@@ -78,10 +82,17 @@ pub use roles::{NewRole, RoleChange};
 pub use rotations::RotateKey;
 pub use service::Service;
 pub use standings::StandingsView;
-pub use use_report::{BucketLength, RequestsBucketView, RequestsView, UsageQuery, UsageView};
+pub use use_report::{
+    BucketLength, RequestsBucketView, RequestsView, UsageBucketView, UsageQuery, UsageView, VersionCountsView, VersionUsageView,
+};
 pub use view::{
-    ApplicationView, BulkRevocationView, ClaimView, EmergencyView, GenerationRevocation, KeyRevocation,
-    KeyView, LookupView, PolicyView, PresetView, RevocationView, RoleView, RoutingTableView, SelfView,
+    ApplicationView, BulkRevocationView, ClaimView, EmergencyView, GenerationRevocation, IssuingView,
+    KeyRevocation, KeyView, LookupView, OpenClaimView, PolicyView, PresetView, RevocationView, RevokedKey,
+    RevokedView, RoleView, RotationView, RoutingTableView, SelfView, SkippedKey, SlotView, VersionState,
+    VersionView,
 };
 pub use waiting::WAIT_S_MAX;
-pub use webhooks::{NewWebhook, WebhookChange, WebhookView, WebhookWithSecret, WebhookWithSecretBody};
+pub use webhooks::{
+    FailureView, NewWebhook, QueueView, WebhookChange, WebhookState, WebhookView, WebhookWithSecret,
+    WebhookWithSecretBody,
+};

@@ -178,6 +178,15 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         Ok(void?.or(event?).unwrap_or_default())
     }
 
+    /// What the tree has as the leaf of an event, sealed: what its proof begins with.
+    ///
+    /// # Errors
+    /// A missing scope; where the store does not answer.
+    pub async fn audit_entry(&self, attempt: &Attempt, event: EventId) -> Result<Vec<u8>> {
+        attempt.caller.require(scope::AUDIT_READ)?;
+        self.sealed_entry(event).await
+    }
+
     /// Proof that an event is in the log.
     ///
     /// # Errors

@@ -35,25 +35,29 @@ pub struct RefusalFilter {
 pub struct RefusalsView {
     /// Newest first.
     #[schema(max_items = 256)]
-    items: Vec<RefusalView>,
+    pub items: Vec<RefusalView>,
 }
 
 /// Refusals of a minute that are alike.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Refusal)]
-struct RefusalView {
+pub struct RefusalView {
     /// In which minute: its beginning.
-    at: Timestamp,
-    application: ApplicationId,
-    key: KeyId,
-    version: u16,
-    code: RefusalCode,
+    pub at: Timestamp,
+    /// Whose key.
+    pub application: ApplicationId,
+    /// Which key.
+    pub key: KeyId,
+    /// Which of its versions.
+    pub version: u16,
+    /// Why.
+    pub code: RefusalCode,
     /// The first scope that was asked for and that the key lacks.
     #[schema(required = true, value_type = Option<Scope>)]
-    missing_scope: Option<String>,
+    pub missing_scope: Option<String>,
     /// How many there were.
     #[schema(minimum = 1)]
-    count: u64,
+    pub count: u64,
 }
 
 impl RefusalView {

@@ -67,66 +67,76 @@ pub struct UsageQuery {
 #[derive(Serialize, ToSchema)]
 #[schema(as = KeyUsage)]
 pub struct UsageView {
-    key: KeyId,
-    application: ApplicationId,
-    by: BucketLength,
+    /// Which key.
+    pub key: KeyId,
+    /// Whose.
+    pub application: ApplicationId,
+    /// How long a bucket is.
+    pub by: BucketLength,
     /// When the first bucket begins: as asked for, as far as that is kept.
-    from: Timestamp,
+    pub from: Timestamp,
     /// When the last bucket ends.
-    to: Timestamp,
+    pub to: Timestamp,
     /// Up to when all is in it that was kept; use that came later is in it in part, or not yet. Null where none was ever folded.
     #[schema(required = true)]
-    as_of: Option<Timestamp>,
+    pub as_of: Option<Timestamp>,
     /// When the key was used last, to the hour: the hour's beginning. Null where no use is known.
     #[schema(required = true)]
-    last_used_at: Option<Timestamp>,
+    pub last_used_at: Option<Timestamp>,
     /// Requests with a right secret in all buckets, by what they came to.
     #[serde(serialize_with = "named")]
     #[schema(schema_with = counts)]
-    outcomes: Outcomes,
+    pub outcomes: Outcomes,
     /// From about how many addresses they came, with a standard error of 6.5 %; a /64 of IPv6 is one.
-    addresses: u64,
+    pub addresses: u64,
     /// The same by version.
-    versions: Vec<VersionUsageView>,
+    pub versions: Vec<VersionUsageView>,
     /// Every bucket, oldest first.
     #[schema(max_items = 168)]
-    buckets: Vec<UsageBucketView>,
+    pub buckets: Vec<UsageBucketView>,
 }
 
 /// The use of one version.
 #[derive(Serialize, ToSchema)]
 #[schema(as = KeyVersionUsage)]
-struct VersionUsageView {
-    version: u16,
+pub struct VersionUsageView {
+    /// Which version.
+    pub version: u16,
+    /// Requests with a right secret, by what they came to.
     #[serde(serialize_with = "named")]
     #[schema(schema_with = counts)]
-    outcomes: Outcomes,
+    pub outcomes: Outcomes,
     /// When it was used last, to the hour: the hour's beginning.
     #[schema(required = true)]
-    last_used_at: Option<Timestamp>,
+    pub last_used_at: Option<Timestamp>,
 }
 
 /// The use in an hour or a day.
 #[derive(Serialize, ToSchema)]
 #[schema(as = UsageBucket)]
-struct UsageBucketView {
+pub struct UsageBucketView {
     /// When it begins.
-    at: Timestamp,
+    pub at: Timestamp,
+    /// Requests with a right secret, by what they came to.
     #[serde(serialize_with = "named")]
     #[schema(schema_with = counts)]
-    outcomes: Outcomes,
-    addresses: u64,
-    versions: Vec<VersionCountsView>,
+    pub outcomes: Outcomes,
+    /// From about how many addresses they came.
+    pub addresses: u64,
+    /// The same by version.
+    pub versions: Vec<VersionCountsView>,
 }
 
 /// The use of one version in an hour or a day.
 #[derive(Serialize, ToSchema)]
 #[schema(as = UsageBucketVersion)]
-struct VersionCountsView {
-    version: u16,
+pub struct VersionCountsView {
+    /// Which version.
+    pub version: u16,
+    /// Requests with a right secret, by what they came to.
     #[serde(serialize_with = "named")]
     #[schema(schema_with = counts)]
-    outcomes: Outcomes,
+    pub outcomes: Outcomes,
 }
 
 /// Those outcomes that there were, by their names.

@@ -20,27 +20,35 @@ use utoipa::ToSchema;
 #[derive(Serialize, ToSchema)]
 #[schema(as = Application)]
 pub struct ApplicationView {
-    id: ApplicationId,
-    name: String,
-    prefix: String,
-    contacts: Vec<String>,
+    /// Its id.
+    pub id: ApplicationId,
+    /// What people call it.
+    pub name: String,
+    /// What its tokens start with.
+    pub prefix: String,
+    /// Whom to reach.
+    pub contacts: Vec<String>,
     /// How much hangs on its keys.
-    importance: Importance,
+    pub importance: Importance,
     /// The policy of its keys that have none of their own; null where nobody chose one.
     #[schema(required = true)]
-    policy: Option<PolicyId>,
+    pub policy: Option<PolicyId>,
     /// How much all of its keys together may use in a window of time.
     #[schema(max_items = 8)]
-    limits: Vec<GivenLimit>,
-    status: Status,
-    generation: u32,
+    pub limits: Vec<GivenLimit>,
+    /// Whether its keys pass.
+    pub status: Status,
+    /// The generation that its keys are issued in.
+    pub generation: u32,
     /// Which of its keys serves which slot, by the slots' names.
     #[schema(max_items = 64)]
-    routes: Vec<SlotView>,
-    created_at: Timestamp,
+    pub routes: Vec<SlotView>,
+    /// When it came to be.
+    pub created_at: Timestamp,
     /// Also its ETag.
     pub revision: u64,
-    event: EventId,
+    /// The event that wrote it.
+    pub event: EventId,
 }
 
 impl ApplicationView {
@@ -71,16 +79,23 @@ impl ApplicationView {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Role)]
 pub struct RoleView {
-    id: RoleId,
-    name: String,
-    description: String,
-    scopes: ScopeSet,
-    created_at: Timestamp,
+    /// Its id.
+    pub id: RoleId,
+    /// What people call it.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// What it allows.
+    pub scopes: ScopeSet,
+    /// When it came to be.
+    pub created_at: Timestamp,
+    /// Since when it is given up; null while it is not.
     #[schema(required = true)]
-    retired_at: Option<Timestamp>,
+    pub retired_at: Option<Timestamp>,
     /// Also its ETag.
     pub revision: u64,
-    event: EventId,
+    /// The event that wrote it.
+    pub event: EventId,
 }
 
 impl RoleView {
@@ -102,18 +117,24 @@ impl RoleView {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Policy)]
 pub struct PolicyView {
-    id: PolicyId,
-    name: String,
-    description: String,
+    /// Its id.
+    pub id: PolicyId,
+    /// What people call it.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// Its terms.
     #[serde(flatten)]
-    terms: Terms,
-    created_at: Timestamp,
+    pub terms: Terms,
+    /// When it came to be.
+    pub created_at: Timestamp,
     /// Since when nobody is given it any more; whoever has it keeps its terms.
     #[schema(required = true)]
-    retired_at: Option<Timestamp>,
+    pub retired_at: Option<Timestamp>,
     /// Also its ETag.
     pub revision: u64,
-    event: EventId,
+    /// The event that wrote it.
+    pub event: EventId,
 }
 
 impl PolicyView {
@@ -135,11 +156,13 @@ impl PolicyView {
 #[derive(Serialize, ToSchema)]
 #[schema(as = PolicyPreset)]
 pub struct PresetView {
-    preset: Preset,
+    /// Its name.
+    pub preset: Preset,
     /// What it sets, and why. Having it makes nobody compliant with anything.
-    why: &'static str,
+    pub why: &'static str,
+    /// Its terms.
     #[serde(flatten)]
-    terms: Terms,
+    pub terms: Terms,
 }
 
 impl PresetView {
@@ -152,51 +175,71 @@ impl PresetView {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Key)]
 pub struct KeyView {
-    id: KeyId,
-    application: ApplicationId,
-    name: String,
-    environment: Environment,
-    prefix: String,
+    /// Its id.
+    pub id: KeyId,
+    /// Whose it is.
+    pub application: ApplicationId,
+    /// What people call it.
+    pub name: String,
+    /// Live or test.
+    pub environment: Environment,
+    /// What its tokens start with.
+    pub prefix: String,
+    /// The person or workload that events name; for keys of `keyward` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    principal: Option<String>,
-    scopes: ScopeSet,
-    roles: Vec<RoleId>,
-    tags: Vec<String>,
-    rules: Rules,
+    pub principal: Option<String>,
+    /// What it may do.
+    pub scopes: ScopeSet,
+    /// Roles whose scopes it holds as well.
+    pub roles: Vec<RoleId>,
+    /// Words by which it is found together with others.
+    pub tags: Vec<String>,
+    /// What restricts it beyond scopes.
+    pub rules: Rules,
     /// How much it may use in a window of time.
     #[schema(max_items = 8)]
-    limits: Vec<GivenLimit>,
+    pub limits: Vec<GivenLimit>,
     /// Its own policy; null where that of its application holds, or none.
     #[schema(required = true)]
-    policy: Option<PolicyId>,
+    pub policy: Option<PolicyId>,
     /// When the next version is due by the terms that hold for it; null where never, or before the first was claimed.
     #[schema(required = true)]
-    due_at: Option<Timestamp>,
-    state: State,
+    pub due_at: Option<Timestamp>,
+    /// How it stands.
+    pub state: State,
     /// The same, and what is ahead of a key that passes.
-    pub(crate) standing: Standing,
-    disabled: bool,
-    created_at: Timestamp,
+    pub standing: Standing,
+    /// Whether it is switched off.
+    pub disabled: bool,
+    /// When it came to be.
+    pub created_at: Timestamp,
+    /// When it ends; null for never.
     #[schema(required = true)]
-    expires_at: Option<Timestamp>,
-    versions: Vec<VersionView>,
-    rotation: RotationView,
+    pub expires_at: Option<Timestamp>,
+    /// Its versions, oldest first.
+    pub versions: Vec<VersionView>,
+    /// Where it stands in its rotation.
+    pub rotation: RotationView,
+    /// The claim that can be taken; null where there is none.
     #[schema(required = true)]
-    claim: Option<OpenClaimView>,
+    pub claim: Option<OpenClaimView>,
+    /// How it was revoked; null where it was not.
     #[schema(required = true)]
-    revoked: Option<RevokedView>,
-    generation: u32,
+    pub revoked: Option<RevokedView>,
+    /// The generation of its application that it was issued in.
+    pub generation: u32,
     /// Also its ETag.
     pub revision: u64,
-    event: EventId,
+    /// The event that wrote it.
+    pub event: EventId,
 }
 
 /// Whether a version still passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = KeyVersionState)]
-enum VersionState {
+pub enum VersionState {
     /// It does, as far as its key does.
     Live,
     /// It does until its grace is over.
@@ -207,23 +250,27 @@ enum VersionState {
     Revoked,
 }
 
+/// A version of a key.
 #[derive(Serialize, ToSchema)]
 #[schema(as = KeyVersion)]
-struct VersionView {
-    version: u16,
-    state: VersionState,
-    claimed_at: Timestamp,
+pub struct VersionView {
+    /// The number of the version.
+    pub version: u16,
+    /// Whether it passes.
+    pub state: VersionState,
+    /// When it was claimed.
+    pub claimed_at: Timestamp,
     /// When it stops although its key goes on; none for the newest.
     #[schema(required = true)]
-    ends_at: Option<Timestamp>,
+    pub ends_at: Option<Timestamp>,
     /// When it was used last, to the hour: the hour's beginning. Absent where no use is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    last_used_at: Option<Timestamp>,
+    pub last_used_at: Option<Timestamp>,
     /// Kept under a pepper that is not the active one any more: to be rotated. Absent where it is not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
-    pepper_outdated: bool,
+    pub pepper_outdated: bool,
 }
 
 impl VersionView {
@@ -280,34 +327,37 @@ impl RouteView {
 /// A slot of an application and the key that serves it.
 #[derive(Serialize, ToSchema)]
 #[schema(as = SlotAssignment)]
-struct SlotView {
+pub struct SlotView {
+    /// The name of the slot.
     #[schema(value_type = Slot)]
-    slot: String,
-    key: KeyId,
+    pub slot: String,
+    /// The key.
+    pub key: KeyId,
 }
 
 /// Where a key stands in its rotation.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Rotation)]
-struct RotationView {
-    state: Phase,
+pub struct RotationView {
+    /// How it stands.
+    pub state: Phase,
     /// The version that is offered, or that was claimed last while the one before it goes on; none where the key is stable.
     #[schema(required = true)]
-    successor: Option<u16>,
+    pub successor: Option<u16>,
     /// Why it is offered; none once it was claimed.
     #[schema(required = true)]
-    mode: Option<Mode>,
+    pub mode: Option<Mode>,
     /// Since when it is offered; none once it was claimed.
     #[schema(required = true)]
-    offered_at: Option<Timestamp>,
+    pub offered_at: Option<Timestamp>,
     /// For how long, from its claim on, the version before it goes on, in seconds; none once it was claimed.
     #[schema(required = true)]
-    grace_s: Option<u32>,
+    pub grace_s: Option<u32>,
     /// When the overlap ends; none where there is none.
     #[schema(required = true)]
-    ends_at: Option<Timestamp>,
+    pub ends_at: Option<Timestamp>,
     /// Whether its holder can renew it by itself.
-    self_renewal: bool,
+    pub self_renewal: bool,
 }
 
 impl RotationView {
@@ -328,22 +378,30 @@ impl RotationView {
     }
 }
 
+/// A claim that can be taken.
 #[derive(Serialize, ToSchema)]
 #[schema(as = OpenClaim)]
-struct OpenClaimView {
-    id: ClaimId,
-    version: u16,
-    expires_at: Timestamp,
+pub struct OpenClaimView {
+    /// Its id.
+    pub id: ClaimId,
+    /// The version that it mints.
+    pub version: u16,
+    /// Until when it can be taken.
+    pub expires_at: Timestamp,
 }
 
 /// What is left of a revoked key.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Revoked)]
-struct RevokedView {
-    at: Timestamp,
-    by: Actor,
-    reason: String,
-    event: EventId,
+pub struct RevokedView {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: Actor,
+    /// Why, in their words.
+    pub reason: String,
+    /// The event that says so.
+    pub event: EventId,
 }
 
 /// What belongs to the picture of a key and does not stand in its record: of what it is dead, as far as it is, and its use.
@@ -540,61 +598,74 @@ impl RevocationView {
 #[derive(Serialize, ToSchema)]
 #[schema(as = BulkRevocation)]
 pub struct BulkRevocationView {
-    pub(crate) dry_run: bool,
+    /// Whether nothing was done.
+    pub dry_run: bool,
     /// Those that died; with `dry_run`, those that would have.
-    pub(crate) revoked: Vec<RevokedKey>,
+    pub revoked: Vec<RevokedKey>,
     /// Of those meant, how many were dead before.
-    pub(crate) already_dead: usize,
+    pub already_dead: usize,
     /// Those that are meant and live on.
-    pub(crate) skipped: Vec<SkippedKey>,
+    pub skipped: Vec<SkippedKey>,
     /// Keys looked at.
-    pub(crate) examined: usize,
+    pub examined: usize,
     /// Where the next call goes on; none after the last.
     #[schema(required = true)]
-    pub(crate) next_cursor: Option<String>,
+    pub next_cursor: Option<String>,
 }
 
 /// One of many that died.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct RevokedKey {
-    pub(crate) id: KeyId,
-    pub(crate) application: ApplicationId,
+pub struct RevokedKey {
+    /// Its id.
+    pub id: KeyId,
+    /// Whose it was.
+    pub application: ApplicationId,
     /// The event of its death; none with `dry_run`.
     #[schema(required = true)]
-    pub(crate) event: Option<EventId>,
+    pub event: Option<EventId>,
 }
 
 /// One of many that the caller may not revoke, and why not, as a problem says it.
 #[derive(Clone, Serialize, ToSchema)]
-pub(crate) struct SkippedKey {
-    pub(crate) id: KeyId,
-    pub(crate) code: &'static str,
-    pub(crate) detail: String,
+pub struct SkippedKey {
+    /// Its id.
+    pub id: KeyId,
+    /// The code of the problem.
+    pub code: &'static str,
+    /// Why not, in words.
+    pub detail: String,
+    /// The scope that is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub(crate) missing_scope: Option<Scope>,
+    pub missing_scope: Option<Scope>,
 }
 
 /// How what an emergency can stop stands.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Emergency)]
 pub struct EmergencyView {
-    issuing: IssuingView,
+    /// Whether keys are issued.
+    pub issuing: IssuingView,
 }
 
 /// Whether keys are issued; where nobody ever stopped it, nothing is told but that.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Issuing)]
-struct IssuingView {
-    state: issuing::State,
+pub struct IssuingView {
+    /// Open or frozen.
+    pub state: issuing::State,
+    /// Since when.
     #[schema(required = true)]
-    at: Option<Timestamp>,
+    pub at: Option<Timestamp>,
+    /// Who.
     #[schema(required = true)]
-    by: Option<Actor>,
+    pub by: Option<Actor>,
+    /// Why, in their words.
     #[schema(required = true)]
-    reason: Option<String>,
+    pub reason: Option<String>,
+    /// The event that says so.
     #[schema(required = true)]
-    event: Option<EventId>,
+    pub event: Option<EventId>,
 }
 
 impl EmergencyView {

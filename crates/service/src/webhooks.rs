@@ -47,7 +47,7 @@ pub struct NewWebhook {
 }
 
 /// What changes; what is absent stays.
-#[derive(Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(min_properties = 1)]
 pub struct WebhookChange {
@@ -126,9 +126,12 @@ impl WebhookChange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = WebhookState)]
-enum State {
+pub enum WebhookState {
+    /// It is told.
     Active,
+    /// It was switched off: what it would be told is lost to it.
     Disabled,
+    /// It was given up, for good.
     Retired,
 }
 
@@ -136,60 +139,73 @@ enum State {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Webhook)]
 pub struct WebhookView {
-    id: WebhookId,
-    application: ApplicationId,
-    url: String,
-    description: String,
-    events: Filter,
-    state: State,
-    created_at: Timestamp,
+    /// Its id.
+    pub id: WebhookId,
+    /// The application that it belongs to.
+    pub application: ApplicationId,
+    /// Where it leads.
+    pub url: String,
+    /// What it is for.
+    pub description: String,
+    /// What it listens for.
+    pub events: Filter,
+    /// Whether it is told anything.
+    pub state: WebhookState,
+    /// When it came to be.
+    pub created_at: Timestamp,
+    /// Since when it is given up; null while it is not.
     #[schema(required = true)]
-    retired_at: Option<Timestamp>,
+    pub retired_at: Option<Timestamp>,
     /// Until when the secret that was replaced signs as well.
     #[schema(required = true)]
-    old_secret_until: Option<Timestamp>,
-    delivery: QueueView,
+    pub old_secret_until: Option<Timestamp>,
+    /// How delivery to it goes.
+    pub delivery: QueueView,
     /// Also its ETag.
     pub revision: u64,
-    event: EventId,
+    /// The event that wrote it.
+    pub event: EventId,
 }
 
 /// How delivery to a webhook goes.
 #[derive(Serialize, ToSchema)]
 #[schema(as = WebhookDelivery)]
-struct QueueView {
+pub struct QueueView {
     /// Whether attempts are let through: all (`closed`), none (`open`), or one to see whether it is delivered (`half-open`).
-    circuit: Circuit,
+    pub circuit: Circuit,
     /// Attempts that failed in a row.
-    failures: u32,
+    pub failures: u32,
     /// Announcements that are to be delivered.
-    pending: usize,
+    pub pending: usize,
     /// When the next attempt is due.
     #[schema(required = true)]
-    next_attempt_at: Option<Timestamp>,
+    pub next_attempt_at: Option<Timestamp>,
     /// Announcements delivered.
-    delivered: u64,
+    pub delivered: u64,
+    /// When something was delivered last.
     #[schema(required = true)]
-    last_success_at: Option<Timestamp>,
+    pub last_success_at: Option<Timestamp>,
+    /// The last attempt that failed.
     #[schema(required = true)]
-    last_failure: Option<FailureView>,
+    pub last_failure: Option<FailureView>,
     /// Announcements that could not be delivered.
-    dead_letters: usize,
+    pub dead_letters: usize,
     /// Of these, what is too long ago to be kept: the log still has the events.
-    forgotten: u64,
+    pub forgotten: u64,
 }
 
 /// An attempt that failed.
 #[derive(Serialize, ToSchema)]
 #[schema(as = WebhookFailure)]
-struct FailureView {
-    at: Timestamp,
+pub struct FailureView {
+    /// When.
+    pub at: Timestamp,
     /// `status`, `timeout`, `connection`, `name-unknown`, `tls`, `private-target` or `protocol`.
-    fault: &'static str,
+    pub fault: &'static str,
     /// The answer's status, where there was an answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    status: Option<u16>,
+    pub status: Option<u16>,
 }
 
 impl From<&Failure> for FailureView {
@@ -207,9 +223,9 @@ impl WebhookView {
             description: webhook.description.clone(),
             events: webhook.events.clone(),
             state: match webhook.retired_at {
-                Some(_) => State::Retired,
-                None if webhook.disabled => State::Disabled,
-                None => State::Active,
+                Some(_) => WebhookState::Retired,
+                None if webhook.disabled => WebhookState::Disabled,
+                None => WebhookState::Active,
             },
             created_at: webhook.created_at,
             retired_at: webhook.retired_at,

@@ -12,6 +12,7 @@ use keyward_records::{KvRead, names, open};
 /// An administrator. Only [`Administrator::of`] makes one.
 pub struct Administrator {
     key: Box<Key>,
+    version: u16,
     scopes: ScopeSet,
 }
 
@@ -22,7 +23,7 @@ impl Administrator {
     /// [`Code::Unauthenticated`] where the key is another application's or a test key; where the store is silent or a ring is
     /// not up to date.
     pub async fn of<K: KvRead>(verified: Verified, kv: &K, records: &Sealer) -> Result<Self> {
-        let Presented { key, .. } = verified.presented;
+        let Presented { key, version, .. } = verified.presented;
         if !key.is_administrative() || key.environment != Environment::Live {
             return Err(Error::new(
                 Code::Unauthenticated,
@@ -34,12 +35,17 @@ impl Administrator {
         for role in &key.roles {
             scopes = scopes.union(&allowed(kv, records, *role).await?);
         }
-        Ok(Self { key, scopes })
+        Ok(Self { key, version, scopes })
     }
 
     /// The key, as it was read for this request.
     pub const fn key(&self) -> &Key {
         &self.key
+    }
+
+    /// Which of its versions was presented.
+    pub const fn version(&self) -> u16 {
+        self.version
     }
 
     /// What it may do: its own scopes and those of its roles.

@@ -46,15 +46,34 @@ impl<'a, K: KvRead, C: Clock> Verifier<'a, K, C> {
             return Ok(Verdict::Refused(Refusal::NOT_FOUND));
         };
         // 2. and 3., 4.
-        let Some(found) = self.find(&parsed).await? else {
-            return Ok(Verdict::Refused(Refusal::NOT_FOUND));
-        };
+        match self.find(&parsed).await? {
+            Some(found) => self.decide(found, parsed.version, demand).await,
+            None => Ok(Verdict::Refused(Refusal::NOT_FOUND)),
+        }
+    }
+
+    /// Whether a version of a key passes with this demand whose token was presented before: for whoever holds proof of that, such as a
+    /// session of the dashboard. All is looked at again but the token.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub async fn verify_again(&self, id: KeyId, version: u16, demand: &Demand<'_>) -> Result<Verdict> {
+        let (key, life) = self.read(id, version).await?;
+        // A version that its key has forgotten is long dead.
+        let known = key.filter(|key| key.version(version).is_some());
+        match Found::of(known, life) {
+            Some(found) => self.decide(found, version, demand).await,
+            None => Ok(Verdict::Refused(Refusal::NOT_FOUND)),
+        }
+    }
+
+    async fn decide(&self, found: Found, version: u16, demand: &Demand<'_>) -> Result<Verdict> {
         // The secret was right: from here on the caller learns why.
         let standing = match found.dead {
             true => None,
             false => Some(self.standing(&found.key).await?),
         };
-        let presented = Presented { key: Box::new(found.key), version: parsed.version, at: self.clock.now() };
+        let presented = Presented { key: Box::new(found.key), version, at: self.clock.now() };
         let decided = standing
             .map_or(Err((RefusalCode::Revoked, None)), |standing| decide(standing, &presented, demand));
         Ok(match decided {
@@ -67,9 +86,21 @@ impl<'a, K: KvRead, C: Clock> Verifier<'a, K, C> {
 
     /// The key whose secret `parsed` is, alive or dead; `None` for every other token, after the same steps.
     async fn find(&self, parsed: &Parsed<'_>) -> Result<Option<Found>> {
-        let id = KeyId::from_bytes(parsed.id);
+        let (key, life) = self.read(KeyId::from_bytes(parsed.id), parsed.version).await?;
+        let version = key.as_ref().and_then(|key| key.version(parsed.version));
+        let right = match version {
+            Some(version) => {
+                self.peppers.verify(version.pepper, parsed.text, &version.mac).map_err(unknown_pepper)?
+            }
+            None => self.peppers.verify_dummy(parsed.text),
+        };
+        Ok(Found::of(key.filter(|_| right), life))
+    }
+
+    /// The key, where there is one that opens, and whether it or this version of it lives; the same work where there is none.
+    async fn read(&self, id: KeyId, version: u16) -> Result<(Option<Key>, Life)> {
         let (flag_key, record_key, kill_key) =
-            (names::flag(id), names::key(id), names::version_kill(id, parsed.version));
+            (names::flag(id), names::key(id), names::version_kill(id, version));
         let (flag, record, kill) =
             futures::join!(self.kv.get(&flag_key), self.kv.get(&record_key), self.kv.get(&kill_key));
         let (flag, record, kill) = (flag?, record?, kill?);
@@ -85,20 +116,12 @@ impl<'a, K: KvRead, C: Clock> Verifier<'a, K, C> {
                 None
             }
         };
-        let version = key.as_ref().and_then(|key| key.version(parsed.version));
-        let right = match version {
-            Some(version) => {
-                self.peppers.verify(version.pepper, parsed.text, &version.mac).map_err(unknown_pepper)?
-            }
-            None => self.peppers.verify_dummy(parsed.text),
+        let life = match Flag::of(flag.as_deref()) {
+            Flag::Live if kill.is_none() => Life::Alive,
+            Flag::Live | Flag::Dead(_) => Life::Dead,
+            Flag::Absent => Life::Unborn,
         };
-        let dead = match Flag::of(flag.as_deref()) {
-            Flag::Live => kill.is_some(),
-            Flag::Dead(_) => true,
-            // Without a flag the key was never born.
-            Flag::Absent => return Ok(None),
-        };
-        Ok(key.filter(|_| right).map(|key| Found { key, dead }))
+        Ok((key, life))
     }
 
     /// The work of opening a record that is not there.
@@ -151,6 +174,23 @@ type Decided = std::result::Result<Rc<[Limit]>, (RefusalCode, Option<Scope>)>;
 struct Found {
     key: Key,
     dead: bool,
+}
+
+impl Found {
+    fn of(key: Option<Key>, life: Life) -> Option<Self> {
+        match life {
+            // Without a flag the key was never born.
+            Life::Unborn => None,
+            Life::Alive | Life::Dead => key.map(|key| Self { key, dead: matches!(life, Life::Dead) }),
+        }
+    }
+}
+
+/// Whether a key and one version of it live.
+enum Life {
+    Unborn,
+    Alive,
+    Dead,
 }
 
 fn unknown_pepper(error: UnknownPepper) -> Error {

@@ -27,7 +27,8 @@ const WITNESS_STORE: &str = "witness_store";
 /// What the witness in a file is called.
 const WITNESS_LABEL: &str = "witness";
 /// The components that write: each asks the witness before.
-const WITNESSED: [&str; 6] = ["issuance", "revocation", "rotation", "audit", "delivery", "scheduler"];
+const WITNESSED: [&str; 7] =
+    ["issuance", "revocation", "rotation", "audit", "delivery", "dashboard", "scheduler"];
 
 /// The variable that allows webhooks to lead to private addresses.
 const PRIVATE_TARGETS: &str = "webhook_private_targets";
@@ -246,11 +247,15 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 
 fn announce(global: &Global, running: &Running, state: &StateDir, terminal: &Terminal) -> Result<()> {
     let (url, root_key) = (running.url(), state.root_key().display().to_string());
+    let dashboard = format!("{url}/dashboard");
     if global.json {
-        let json = serde_json::json!({ "listening": url, "root_key": root_key });
+        let json = serde_json::json!({ "listening": url, "dashboard": dashboard, "root_key": root_key });
         return terminal.print(&crate::escape::shown_json(&json.to_string()));
     }
-    let card = Card::new().field("Keyward", Cell::new(url)).field("root key", Cell::new(root_key));
+    let card = Card::new()
+        .field("Keyward", Cell::new(url))
+        .field("dashboard", Cell::new(dashboard))
+        .field("root key", Cell::new(root_key));
     terminal.print(&card.render(terminal.styles()))
 }
 

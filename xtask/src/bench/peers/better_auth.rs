@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Stdio;
 use std::rc::Rc;
 
 use anyhow::Context;
@@ -20,8 +19,8 @@ use crate::{programs, steps};
 const FOLDER: &str = "better-auth";
 const PACKAGES: [&str; 2] = ["better-auth", "@better-auth/api-key"];
 
-/// Files that the server is made of.
-const FILES: [&str; 3] = ["package.json", "package-lock.json", "server.mjs"];
+/// What is run there.
+const SERVER: &str = "server.mjs";
 
 /// Processes on PostgreSQL: one for each of two cores. With one alone it was no faster.
 const PROCESSES: &str = "2";
@@ -84,22 +83,10 @@ impl Peer for BetterAuth {
     }
 
     fn install(&self) -> anyhow::Result<Vec<Version>> {
-        programs::need(&[("node", "nodejs"), ("npm", "npm")])?;
         let folder = installed(FOLDER);
-        std::fs::create_dir_all(&folder)?;
-        let lock = |at: &Path| std::fs::read_to_string(at.join("package-lock.json")).ok();
-        // npm writes that file last.
-        let is_whole = folder.join("node_modules/.package-lock.json").exists();
-        let is_there = is_whole && lock(&folder) == lock(&sources(FOLDER));
-        for file in FILES {
-            std::fs::copy(sources(FOLDER).join(file), folder.join(file))
-                .with_context(|| format!("cannot copy {file} to {}", folder.display()))?;
-        }
-        if !is_there {
-            let mut npm = steps::command("npm");
-            npm.current_dir(&folder).args(["ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"]);
-            steps::must(npm.stdin(Stdio::null())).context("no packages from npm")?;
-        }
+        programs::npm_packages(&sources(FOLDER), &folder)?;
+        std::fs::copy(sources(FOLDER).join(SERVER), folder.join(SERVER))
+            .with_context(|| format!("cannot copy {SERVER} to {}", folder.display()))?;
         let mut versions = vec![("Node", version_of(steps::command("node").arg("--version"))?)];
         for package in PACKAGES {
             let path = folder.join("node_modules").join(package).join("package.json");
@@ -118,7 +105,7 @@ impl Peer for BetterAuth {
         Box::pin(async move {
             let address = free_address()?;
             let mut command = steps::command("node");
-            command.current_dir(installed(FOLDER)).arg("server.mjs");
+            command.current_dir(installed(FOLDER)).arg(SERVER);
             command.env("NODE_ENV", "production").env("STORE", self.0.word());
             command.env("PORT", address.port().to_string());
             let database =

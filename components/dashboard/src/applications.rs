@@ -1,0 +1,437 @@
+//! Applications: a table, a page for each, and what can be done with one and with all of its keys.
+
+use crate::events;
+use crate::fields::{self, Line, choice, lines, listed};
+use crate::keys;
+use crate::page::{self, Page};
+use crate::parts::{self, Shape, Tone, badge, copied, empty, name, needs, pager, when_in_full};
+use crate::visit::Visit;
+use keyward_domain::application::{Importance, Status};
+use keyward_domain::error::Blame;
+use keyward_domain::event::{Action, Target};
+use keyward_domain::scope::administration as scope;
+use keyward_domain::{ApplicationId, Code, Error, Result};
+use keyward_guest::{Form, Response};
+use keyward_service::{
+    Answer, ApplicationChange, ApplicationView, EventFilter, NewApplication, Page as ListPage,
+};
+use maud::{Markup, html};
+
+pub(crate) const PATH: &str = "/dashboard/applications";
+const NEW: &str = "/dashboard/applications/new";
+const PER_PAGE: &str = "50";
+/// Applications to choose from.
+const CHOICES: &str = "100";
+const EVENTS_SHOWN: &str = "10";
+/// The levels of importance, as forms name them.
+const LEVELS: [(&str, &str); 4] = [
+    ("low", "Low: nobody would be called out of bed"),
+    ("normal", "Normal: somebody waits for it"),
+    ("high", "High: business stops"),
+    ("critical", "Critical: everything stops"),
+];
+
+/// Those whose keys can be looked at, to choose from; none where the visitor may not see applications.
+pub(crate) async fn all(visit: &Visit<'_>) -> Result<Vec<ApplicationView>> {
+    if !visit.may(scope::APPS_READ) {
+        return Ok(Vec::new());
+    }
+    let page = ListPage::parse(Some(CHOICES), None)?;
+    let found = visit
+        .look(Action::ApplicationRead, Target::default(), async |service, attempt| {
+            service.applications(attempt, &page).await
+        })
+        .await?;
+    Ok(found.items)
+}
+
+/// The table.
+pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
+    let query = visit.incoming.query()?;
+    query.only(&["cursor"])?;
+    let cursor = query.one("cursor")?;
+    let page = ListPage::parse(Some(PER_PAGE), cursor)?;
+    let found = visit
+        .look(Action::ApplicationRead, Target::default(), async |service, attempt| {
+            service.applications(attempt, &page).await
+        })
+        .await?;
+    let body = html! {
+        @if found.items.is_empty() {
+            (empty("No application yet", html! { "An application is whoever keys are issued for: a partner, a service, a channel." }))
+        } @else {
+            div class="table" { table {
+                thead { tr {
+                    th scope="col" { "Application" } th scope="col" { "State" } th scope="col" { "Importance" }
+                    th scope="col" { "Contacts" } th scope="col" { "Tokens start with" } th scope="col" { "Keys" }
+                } }
+                tbody { @for application in &found.items { (row(application)) } }
+            } }
+        }
+        (pager(PATH, &[], cursor.is_none(), found.next_cursor.as_deref()))
+    };
+    let new = html! { @if visit.may_everywhere(scope::APPS_WRITE) { a class="button" href=(NEW) { "New application" } } };
+    Ok(Page::new(PATH, "Applications", body).beside(new).show(visit))
+}
+
+fn row(application: &ApplicationView) -> Markup {
+    html! {
+        tr {
+            th scope="row" data-label="Application" { a href=(format!("{PATH}/{}", application.id)) { (name(&application.name)) } }
+            td data-label="State" { (standing(application.status)) }
+            td data-label="Importance" { (importance(application.importance)) }
+            td data-label="Contacts" { (contacts(&application.contacts)) }
+            td data-label="Tokens" { (parts::code(format!("{}_", application.prefix))) }
+            td data-label="Keys" { a href=(parts::target(keys::PATH, &[("application", &application.id.to_string())])) { "Its keys" } }
+        }
+    }
+}
+
+fn standing(status: Status) -> Markup {
+    match status {
+        Status::Active => badge(Tone::Good, Shape::Disc, "Active"),
+        Status::Suspended => badge(Tone::Warn, Shape::Square, "Suspended"),
+    }
+}
+
+const fn importance(importance: Importance) -> &'static str {
+    match importance {
+        Importance::Low => "low",
+        Importance::Normal => "normal",
+        Importance::High => "high",
+        Importance::Critical => "critical",
+    }
+}
+
+fn contacts(contacts: &[String]) -> Markup {
+    html! {
+        @if contacts.is_empty() { span class="soft" { "nobody" } }
+        ul class="inline" { @for contact in contacts { li { (name(contact)) } } }
+    }
+}
+
+async fn find(visit: &Visit<'_>, id: ApplicationId) -> Result<ApplicationView> {
+    visit
+        .look(Action::ApplicationRead, Target::application(Some(id)), async |service, attempt| {
+            service.application(attempt, id).await
+        })
+        .await
+}
+
+/// One application.
+pub(crate) async fn show(visit: &Visit<'_>, id: ApplicationId) -> Result<Response> {
+    let done = Deed::done(visit.incoming.query()?.one("done")?);
+    let application = find(visit, id).await?;
+    let keys_path = parts::target(keys::PATH, &[("application", &id.to_string())]);
+    let fitting = Deed::ALL.iter().filter(|deed| deed.fits(&application) && visit.may_at(deed.scope(), id));
+    let body = html! {
+        @if let Some(done) = done { p class="notice" role="status" { (done) } }
+        ul class="deeds" {
+            li { a class="button" href=(keys_path) { "Its keys" } }
+            @if visit.may_at(scope::KEYS_WRITE, id) {
+                li { a class="button" href=(parts::target("/dashboard/keys/new", &[("application", &id.to_string())])) { "New key" } }
+            }
+            @for deed in fitting {
+                li { a class={ "button " (if deed.is_dangerous() { "danger" } else { "" }) } href=(format!("{PATH}/{id}/{}", deed.path())) { (deed.label()) } }
+            }
+        }
+        section aria-labelledby="facts" {
+            h2 id="facts" { "Facts" }
+            dl class="facts" {
+                dt { "Id" } dd { (copied(id)) }
+                dt { "Importance" } dd { (importance(application.importance)) }
+                dt { "Contacts" } dd { (contacts(&application.contacts)) }
+                dt { "Tokens start with" } dd { (parts::code(format!("{}_", application.prefix))) }
+                dt { "Policy" } dd {
+                    @match application.policy { Some(policy) => (parts::code(policy)), None => span class="soft" { "none chosen: rotation every 90 days, 7 days of grace" } }
+                }
+                @if !application.routes.is_empty() {
+                    dt { "Slots" } dd { ul class="inline" { @for route in &application.routes { li { (name(&route.slot)) " " (keys::link(route.key)) } } } }
+                }
+                dt { "Generation of its keys" } dd { (application.generation) }
+                dt { "Created" } dd { (when_in_full(application.created_at, visit.now)) }
+            }
+        }
+        section aria-labelledby="timeline" {
+            h2 id="timeline" { "Latest events" }
+            (latest(visit, id).await?)
+        }
+    };
+    let page = Page::new(PATH, application.name.clone(), body)
+        .below("Applications", PATH)
+        .beside(html! { div { (standing(application.status)) } });
+    Ok(page.show(visit))
+}
+
+async fn latest(visit: &Visit<'_>, id: ApplicationId) -> Result<Markup> {
+    if !visit.may_at(scope::AUDIT_READ, id) {
+        return Ok(needs(scope::AUDIT_READ));
+    }
+    let filter = EventFilter { application: Some(id), ..EventFilter::default() };
+    let page = ListPage::parse(Some(EVENTS_SHOWN), None)?;
+    let found = visit
+        .look(Action::AuditRead, Target::application(Some(id)), async |service, attempt| {
+            service.audit_events(attempt, &filter, &page).await
+        })
+        .await?;
+    Ok(html! {
+        (events::timeline(visit, &found.items).await?)
+        @if found.next_cursor.is_some() {
+            p { a href=(parts::target(events::PATH, &[("application", &id.to_string())])) { "All events of this application" } }
+        }
+    })
+}
+
+/// The form for a new one.
+pub(crate) fn new(visit: &Visit<'_>) -> Result<Response> {
+    Ok(new_form(visit, &Form::default(), None))
+}
+
+fn new_form(visit: &Visit<'_>, form: &Form, error: Option<&Error>) -> Response {
+    let body = html! {
+        @if let Some(error) = error { (page::problem(error)) }
+        div class="confirm" {
+            (visit.form_to(NEW, &html! {
+                (Line { name: "name", label: "Name", value: form.text("name"), hint: "Whoever its keys are for. No other application has it.", is_needed: true }.show())
+                (lines("contacts", "Contacts", form.text("contacts"), "Whom to reach about its keys; one in a line."))
+                (choice("importance", "Importance", &levels(), form.given("importance").unwrap_or("normal")))
+                (Line { name: "prefix", label: "Tokens start with", value: form.text("prefix"), hint: "2 to 12 of a-z and 0-9; kw, if you leave it empty.", is_needed: false }.show())
+                p class="actions" { button { "Create the application" } " " a href=(PATH) { "Create none" } }
+            }))
+        }
+    };
+    let status = error.map_or(200, |error| error.code.status());
+    Page::new(PATH, "New application", body).below("Applications", PATH).show_as(visit, status)
+}
+
+fn levels() -> Vec<(String, String)> {
+    LEVELS.iter().map(|(level, told)| ((*level).to_owned(), (*told).to_owned())).collect()
+}
+
+fn level(text: &str) -> Result<Importance> {
+    Importance::parse(text)
+        .ok_or_else(|| Error::field("importance", "is not known", "`low`, `normal`, `high` or `critical`"))
+}
+
+/// Creates one.
+pub(crate) async fn create(visit: &Visit<'_>) -> Result<Response> {
+    let form = visit.form();
+    let created = visit
+        .change(Action::ApplicationCreated, Target::default(), async |service, attempt| {
+            let new = NewApplication {
+                name: form.text("name").to_owned(),
+                prefix: form.given("prefix").map(str::to_owned),
+                contacts: listed(form.text("contacts")),
+                importance: level(form.text("importance"))?,
+                policy: None,
+                limits: Vec::new(),
+            };
+            service.create_application(attempt, new).await
+        })
+        .await;
+    match created {
+        Ok(answer) => Ok(Response::see_other(&format!("{PATH}/{}?done=create", id_of(&answer)?))),
+        Err(error) if is_about_the_form(&error) => Ok(new_form(visit, form, Some(&error))),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a refusal is about what was written in a form, so that it belongs beside it.
+pub(crate) fn is_about_the_form(error: &Error) -> bool {
+    error.code == Code::NameTaken || (error.code.blame() == Blame::Caller && !error.fields.is_empty())
+}
+
+fn id_of(answer: &Answer<ApplicationView>) -> Result<ApplicationId> {
+    #[derive(serde::Deserialize)]
+    struct Created {
+        id: ApplicationId,
+    }
+    match answer {
+        Answer::Fresh(view) => Ok(view.id),
+        Answer::Replayed(text) => serde_json::from_str::<Created>(text.expose())
+            .map(|created| created.id)
+            .map_err(|_| Error::internal("an application's answer cannot be read")),
+    }
+}
+
+/// What can be done with an application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    Edit,
+    Suspend,
+    Resume,
+    Revoke,
+}
+
+impl Deed {
+    const ALL: [Self; 4] = [Self::Edit, Self::Suspend, Self::Resume, Self::Revoke];
+
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Edit => "edit",
+            Self::Suspend => "suspend",
+            Self::Resume => "resume",
+            Self::Revoke => "revoke",
+        }
+    }
+
+    fn of(path: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|deed| deed.path() == path)
+            .ok_or_else(|| Error::new(Code::NotFound, "there is no such page"))
+    }
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Edit => "Edit",
+            Self::Suspend => "Suspend",
+            Self::Resume => "Resume",
+            Self::Revoke => "Revoke all its keys",
+        }
+    }
+
+    const fn button(self) -> &'static str {
+        match self {
+            Self::Edit => "Keep these",
+            Self::Suspend => "Suspend the application",
+            Self::Resume => "Resume the application",
+            Self::Revoke => "Revoke all its keys for good",
+        }
+    }
+
+    const fn is_dangerous(self) -> bool {
+        matches!(self, Self::Revoke)
+    }
+
+    const fn scope(self) -> &'static str {
+        match self {
+            Self::Edit | Self::Suspend | Self::Resume => scope::APPS_WRITE,
+            Self::Revoke => scope::KEYS_REVOKE,
+        }
+    }
+
+    const fn action(self) -> Action {
+        match self {
+            Self::Edit | Self::Suspend | Self::Resume => Action::ApplicationChanged,
+            Self::Revoke => Action::ApplicationRevoked,
+        }
+    }
+
+    fn fits(self, application: &ApplicationView) -> bool {
+        let is_built_in = application.id == ApplicationId::KEYWARD;
+        match self {
+            Self::Edit => true,
+            Self::Suspend => !is_built_in && application.status == Status::Active,
+            Self::Resume => application.status == Status::Suspended,
+            Self::Revoke => !is_built_in,
+        }
+    }
+
+    fn done(path: Option<&str>) -> Option<&'static str> {
+        if path == Some("create") {
+            return Some("The application is there. It has no key yet.");
+        }
+        Some(match Self::of(path?).ok()? {
+            Self::Edit => "The application is changed.",
+            Self::Suspend => "The application is suspended: its keys are refused until it is resumed.",
+            Self::Resume => "The application is resumed: its keys pass again.",
+            Self::Revoke => "All keys that it had are revoked, for good. Keys issued from now on live.",
+        })
+    }
+}
+
+/// Says what a deed will do, and asks.
+pub(crate) async fn ask(visit: &Visit<'_>, id: ApplicationId, path: &str) -> Result<Response> {
+    let deed = Deed::of(path)?;
+    let application = find(visit, id).await?;
+    Ok(form_of(visit, deed, &application, &Form::default(), None))
+}
+
+fn form_of(
+    visit: &Visit<'_>,
+    deed: Deed,
+    application: &ApplicationView,
+    form: &Form,
+    error: Option<&Error>,
+) -> Response {
+    let here = format!("{PATH}/{}", application.id);
+    let written =
+        |name, known: &str| if form.has(name) { form.text(name).to_owned() } else { known.to_owned() };
+    let body = html! {
+        @if let Some(error) = error { (page::problem(error)) }
+        div class="confirm" {
+            ul class="consequences" {
+                @match deed {
+                    Deed::Edit => {}
+                    Deed::Suspend => {
+                        li { "Every request with any of its keys is refused, within a quarter of a second, until somebody resumes it." }
+                        li { "Nothing is lost: keys, claims and rotations stay as they are." }
+                    }
+                    Deed::Resume => { li { "Its keys pass again within a quarter of a second." } }
+                    Deed::Revoke => {
+                        li { strong { "Every key that was issued for it so far ends, for good" } ", within a quarter of a second. This cannot be undone." }
+                        li { "Keys that are issued afterwards live. The application itself stays." }
+                        li { a href=(parts::target(keys::PATH, &[("application", &application.id.to_string())])) { "Look at its keys" } " first, if there is time." }
+                    }
+                }
+            }
+            (visit.form_to(&format!("{here}/{}", deed.path()), &html! {
+                @match deed {
+                    Deed::Edit => {
+                        (Line { name: "name", label: "Name", value: &written("name", &application.name), hint: "", is_needed: true }.show())
+                        (lines("contacts", "Contacts", &written("contacts", &application.contacts.join("\n")), "Whom to reach about its keys; one in a line."))
+                        (choice("importance", "Importance", &levels(), &written("importance", importance(application.importance))))
+                    }
+                    Deed::Suspend | Deed::Resume => (fields::reason(form.text("reason"))),
+                    Deed::Revoke => (fields::reason(form.given("reason").unwrap_or("revoked from the dashboard"))),
+                }
+                p class="actions" {
+                    button class=[deed.is_dangerous().then_some("danger")] { (deed.button()) }
+                    " " a href=(here) { "Leave it as it is" }
+                }
+            }))
+        }
+    };
+    let status = error.map_or(200, |error| error.code.status());
+    Page::new(PATH, format!("{}: {}", deed.label(), application.name), body)
+        .below("Applications", PATH)
+        .below(application.name.clone(), here)
+        .show_as(visit, status)
+}
+
+/// Does it.
+pub(crate) async fn act(visit: &Visit<'_>, id: ApplicationId, path: &str) -> Result<Response> {
+    let deed = Deed::of(path)?;
+    let form = visit.form();
+    let done = visit
+        .change(deed.action(), Target::application(Some(id)), async |service, attempt| {
+            let change = match deed {
+                Deed::Revoke => {
+                    return service.revoke_application(attempt, id, form.text("reason")).await.map(drop);
+                }
+                Deed::Edit => ApplicationChange {
+                    name: Some(form.text("name").to_owned()),
+                    contacts: Some(listed(form.text("contacts"))),
+                    importance: Some(level(form.text("importance"))?),
+                    ..ApplicationChange::default()
+                },
+                Deed::Suspend => status(Status::Suspended, form),
+                Deed::Resume => status(Status::Active, form),
+            };
+            service.change_application(attempt, id, change, None).await.map(drop)
+        })
+        .await;
+    match done {
+        Ok(()) => Ok(Response::see_other(&format!("{PATH}/{id}?done={path}"))),
+        Err(error) if is_about_the_form(&error) => {
+            Ok(form_of(visit, deed, &find(visit, id).await?, form, Some(&error)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn status(status: Status, form: &Form) -> ApplicationChange {
+    let reason = form.given("reason").map(str::to_owned);
+    ApplicationChange { status: Some(status), reason, ..ApplicationChange::default() }
+}

@@ -1,0 +1,261 @@
+//! The first page: is anything wrong, and what just happened. What is wrong stands first, each with the way to the place where it is
+//! dealt with.
+
+use crate::emergency;
+use crate::events;
+use crate::keys;
+use crate::page::Page;
+use crate::parts::{self, Shape, Tone, badge, code, name, needs, when};
+use crate::visit::Visit;
+use crate::webhooks;
+use crate::words;
+use keyward_domain::event::{Action, Event, Outcome, Target};
+use keyward_domain::issuing;
+use keyward_domain::scope::administration as scope;
+use keyward_domain::{KeyId, Result, Timestamp};
+use keyward_guest::Response;
+use keyward_service::{EventFilter, HeadView, Page as ListPage, RefusalFilter, WebhookState};
+use maud::{Markup, html};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+const PATH: &str = "/dashboard";
+/// Events that it shows.
+const EVENTS_SHOWN: &str = "12";
+/// Alarms of one kind that it looks for.
+const ALARMS_SHOWN: &str = "3";
+/// Keys with refusals that it shows.
+const REFUSED_SHOWN: usize = 6;
+/// Webhooks that it looks at.
+const WEBHOOKS_LOOKED_AT: &str = "100";
+/// How far back it looks for alarms, in seconds.
+const ALARMS_S: i64 = 24 * 3600;
+/// How far back it looks for refusals, in seconds.
+const REFUSALS_S: i64 = 3600;
+
+/// What somebody is to look at soon after it happened.
+const ALARMS: [Action; 8] = [
+    Action::ClaimReplayed,
+    Action::RenewalReplayed,
+    Action::KeyReported,
+    Action::AnonymousLockedOut,
+    Action::EventLate,
+    Action::EpochOpened,
+    Action::RootRecovered,
+    Action::PolicyBroken,
+];
+
+/// The page.
+pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
+    let wrong = [issuing(visit).await?, alarms(visit).await?, unhealthy(visit).await?].concat();
+    let standings = standings(visit).await?;
+    let refused = refused(visit).await?;
+    let latest = latest(visit).await?;
+    let log = log(visit).await?;
+    let body = html! {
+        @if wrong.is_empty() {
+            p class="callout good" { (badge(Tone::Good, Shape::Disc, "Nothing is wrong")) " as far as this key may see." }
+        } @else {
+            section class="callout bad" aria-labelledby="wrong" {
+                h2 id="wrong" { "To be looked at" }
+                ul class="concerns" { @for concern in &wrong { li { (concern) } } }
+            }
+        }
+        section aria-labelledby="keys" { h2 id="keys" { "Keys" } (standings) }
+        div class="grid two" {
+            div class="grid" {
+                section aria-labelledby="latest" {
+                    h2 id="latest" { "Latest events" }
+                    div data-live="/dashboard/live" { (latest) }
+                }
+            }
+            div class="grid" {
+                section aria-labelledby="refused" {
+                    h2 id="refused" { "Requests refused in the last hour" }
+                    (refused)
+                }
+                section aria-labelledby="log" { h2 id="log" { "The log" } (log) }
+            }
+        }
+    };
+    Ok(Page::new(PATH, "Overview", body).show(visit))
+}
+
+/// The part of it that a script asks for again and again.
+pub(crate) async fn live(visit: &Visit<'_>) -> Result<Response> {
+    Ok(Response::page_with_assets(200, latest(visit).await?.into_string()))
+}
+
+/// That issuing is frozen, where it is.
+async fn issuing(visit: &Visit<'_>) -> Result<Vec<Markup>> {
+    if !visit.may_everywhere(scope::EMERGENCY_READ) {
+        return Ok(Vec::new());
+    }
+    let emergency = visit
+        .look(Action::IssuingRead, Target::default(), async |service, attempt| {
+            service.emergency(attempt).await
+        })
+        .await?;
+    let state = emergency.issuing;
+    if state.state == issuing::State::Open {
+        return Ok(Vec::new());
+    }
+    Ok(vec![html! {
+        (badge(Tone::Bad, Shape::Square, "Frozen")) " " a href=(emergency::PATH) { "Issuing is frozen" }
+        @if let Some(at) = state.at { ", " (when(at, visit.now)) }
+        @if let Some(by) = &state.by { ", by " (name(words::actor(by))) }
+        @if let Some(reason) = &state.reason { ": " (name(reason)) }
+    }])
+}
+
+/// The latest alarms of each kind.
+async fn alarms(visit: &Visit<'_>) -> Result<Vec<Markup>> {
+    if !visit.may_everywhere(scope::AUDIT_READ) {
+        return Ok(Vec::new());
+    }
+    let since = Some(visit.now.plus_s(-ALARMS_S));
+    let page = ListPage::parse(Some(ALARMS_SHOWN), None)?;
+    let mut found = visit
+        .look(Action::AuditRead, Target::default(), async |service, attempt| {
+            let mut found: Vec<Event> = Vec::new();
+            for action in ALARMS {
+                let filter = EventFilter { action: Some(action), since, ..EventFilter::default() };
+                found.extend(service.audit_events(attempt, &filter, &page).await?.items);
+            }
+            Ok(found)
+        })
+        .await?;
+    found.retain(|event| event.outcome != Outcome::Refused);
+    found.sort_by_key(|event| Reverse(event.id));
+    let targets = found.iter().filter_map(|event| Some((event.target.application?, event.target.key?)));
+    let names = keys::Names::of(visit, targets).await?;
+    Ok(found.iter().map(|event| alarm(event, &names, visit)).collect())
+}
+
+fn alarm(event: &Event, names: &keys::Names, visit: &Visit<'_>) -> Markup {
+    let revocable = event.target.key.filter(|_| visit.may(scope::KEYS_REVOKE));
+    html! {
+        (events::outcome(Outcome::Alarm)) " "
+        a href=(format!("{}/{}", events::PATH, event.id)) { (words::action(event.action)) } ", " (when(event.at, visit.now))
+        @if let Some(address) = &event.source.client_addr { ", from " (code(address)) }
+        @if let Some(key) = event.target.key { ", key " (names.link(key)) }
+        @if let Some(key) = revocable { " " a class="button small danger" href=(format!("{}/{key}/revoke", keys::PATH)) { "Revoke" span class="unseen" { " " (key) } } }
+    }
+}
+
+/// How many keys stand how.
+async fn standings(visit: &Visit<'_>) -> Result<Markup> {
+    if !visit.may(scope::KEYS_READ) {
+        return Ok(needs(scope::KEYS_READ));
+    }
+    let view = visit
+        .look(Action::KeyRead, Target::default(), async |service, attempt| {
+            service.standings(attempt, None).await
+        })
+        .await?;
+    Ok(keys::standings(&view, "", None))
+}
+
+/// The webhooks that are not told what they should be.
+async fn unhealthy(visit: &Visit<'_>) -> Result<Vec<Markup>> {
+    if !visit.may(scope::WEBHOOKS_READ) {
+        return Ok(Vec::new());
+    }
+    let page = ListPage::parse(Some(WEBHOOKS_LOOKED_AT), None)?;
+    let found = visit
+        .look(Action::WebhookRead, Target::default(), async |service, attempt| {
+            service.webhooks(attempt, None, &page).await
+        })
+        .await?;
+    let ailing = found
+        .items
+        .iter()
+        .filter(|webhook| webhook.state != WebhookState::Retired && webhooks::ails(webhook));
+    Ok(ailing
+        .map(|webhook| {
+            let dead = u64::try_from(webhook.delivery.dead_letters).unwrap_or(u64::MAX);
+            html! {
+                (webhooks::health(webhook)) " " a href=(format!("{}/{}", webhooks::PATH, webhook.id)) { (name(&webhook.url)) }
+                @if dead > 0 { ": " (words::counted(dead, "dead letter")) }
+            }
+        })
+        .collect())
+}
+
+/// The keys whose requests were refused most.
+async fn refused(visit: &Visit<'_>) -> Result<Markup> {
+    if !visit.may(scope::KEYS_READ) {
+        return Ok(needs(scope::KEYS_READ));
+    }
+    let filter = RefusalFilter { application: None, since: Some(visit.now.plus_s(-REFUSALS_S)) };
+    let usage = visit.plane.usage_store();
+    let found = visit
+        .look(Action::KeyRead, Target::default(), async |service, attempt| {
+            service.refusals(attempt, &filter, &usage, None, 0).await
+        })
+        .await?;
+    let mut sums: BTreeMap<(KeyId, &'static str), (u64, Timestamp)> = BTreeMap::new();
+    let mut owners = BTreeMap::new();
+    for refusal in found.iter().flat_map(|(view, _)| &view.items) {
+        let sum = sums.entry((refusal.key, refusal.code.as_str())).or_insert((0, refusal.at));
+        *sum = (sum.0.saturating_add(refusal.count), sum.1.max(refusal.at));
+        owners.insert(refusal.key, refusal.application);
+    }
+    let mut sums: Vec<_> = sums.into_iter().collect();
+    sums.sort_by_key(|(_, (count, _))| Reverse(*count));
+    sums.truncate(REFUSED_SHOWN);
+    let shown = sums.iter().filter_map(|((key, _), _)| Some((*owners.get(key)?, *key)));
+    let names = keys::Names::of(visit, shown).await?;
+    if sums.is_empty() {
+        return Ok(parts::empty("None", html! { "No request with a right secret was refused." }));
+    }
+    Ok(html! {
+        div class="table" { table {
+            thead { tr { th scope="col" { "Key" } th scope="col" { "Why" } th scope="col" class="number" { "Requests" } } }
+            tbody { @for ((key, why), (count, at)) in &sums {
+                tr {
+                    th scope="row" data-label="Key" { (names.link(*key)) }
+                    td data-label="Why" { (code(why)) " " span class="soft small" { (when(*at, visit.now)) } }
+                    td data-label="Requests" class="number" { (words::grouped(*count)) }
+                }
+            } }
+        } }
+    })
+}
+
+/// How far the log's tree is.
+async fn log(visit: &Visit<'_>) -> Result<Markup> {
+    if !visit.may_everywhere(scope::AUDIT_READ) {
+        return Ok(needs(scope::AUDIT_READ));
+    }
+    let HeadView { epoch, size, root, taken, .. } = visit
+        .look(Action::AuditRead, Target::default(), async |service, attempt| {
+            service.audit_head(attempt, None).await
+        })
+        .await?;
+    let waiting = taken.saturating_sub(size);
+    Ok(html! {
+        dl class="facts" {
+            dt { "Entries in the tree" } dd { (words::grouped(size)) @if epoch > 1 { ", epoch " (epoch) } }
+            dt { "Waiting" } dd { @if waiting == 0 { "none" } @else { (words::counted(waiting, "event")) } }
+            dt { "Root" } dd { (code(root)) }
+            dt { "Checked" } dd { "by whoever runs " (code("keyward audit verify")) ", or a witness: not by this page" }
+        }
+    })
+}
+
+async fn latest(visit: &Visit<'_>) -> Result<Markup> {
+    if !visit.may_everywhere(scope::AUDIT_READ) {
+        return Ok(needs(scope::AUDIT_READ));
+    }
+    let page = ListPage::parse(Some(EVENTS_SHOWN), None)?;
+    let found = visit
+        .look(Action::AuditRead, Target::default(), async |service, attempt| {
+            service.audit_events(attempt, &EventFilter::default(), &page).await
+        })
+        .await?;
+    Ok(html! {
+        (events::timeline(visit, &found.items).await?)
+        @if found.next_cursor.is_some() { p { a href=(events::PATH) { "All events" } } }
+    })
+}

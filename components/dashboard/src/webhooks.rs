@@ -1,0 +1,323 @@
+//! Webhooks and what could not be delivered to them: how each does, and dead letters tried anew or given up.
+
+use crate::applications;
+use crate::events;
+use crate::fields;
+use crate::keys;
+use crate::page::Page;
+use crate::parts::{Shape, Tone, badge, code, copied, empty, name, pager, when, when_in_full};
+use crate::visit::Visit;
+use crate::words;
+use keyward_domain::announcement::MessageId;
+use keyward_domain::delivery::{Circuit, DeathCause};
+use keyward_domain::event::{Action, Target};
+use keyward_domain::scope::administration as scope;
+use keyward_domain::{Code, Error, Result, WebhookId};
+use keyward_guest::Response;
+use keyward_service::{
+    DeadLetterFilter, DeadLetterView, DropRequest, Page as ListPage, ReplayRequest, WebhookChange,
+    WebhookState, WebhookView,
+};
+use maud::{Markup, html};
+
+pub(crate) const PATH: &str = "/dashboard/webhooks";
+const PER_PAGE: &str = "50";
+
+/// Whether something is wrong with delivery to it.
+pub(crate) const fn ails(webhook: &WebhookView) -> bool {
+    webhook.delivery.dead_letters > 0 || !matches!(webhook.delivery.circuit, Circuit::Closed)
+}
+
+/// How delivery to a webhook goes.
+pub(crate) fn health(webhook: &WebhookView) -> Markup {
+    match (webhook.state, webhook.delivery.circuit) {
+        (WebhookState::Retired, _) => badge(Tone::Quiet, Shape::Cross, "Retired"),
+        (WebhookState::Disabled, _) => badge(Tone::Warn, Shape::Square, "Disabled"),
+        (WebhookState::Active, Circuit::Open) => badge(Tone::Bad, Shape::Triangle, "Not reached"),
+        (WebhookState::Active, Circuit::HalfOpen) => badge(Tone::Warn, Shape::Half, "Tried again"),
+        (WebhookState::Active, Circuit::Closed) if webhook.delivery.dead_letters > 0 => {
+            badge(Tone::Warn, Shape::Triangle, "Dead letters")
+        }
+        (WebhookState::Active, Circuit::Closed) => badge(Tone::Good, Shape::Disc, "Delivering"),
+    }
+}
+
+/// The table.
+pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
+    let query = visit.incoming.query()?;
+    query.only(&["cursor"])?;
+    let cursor = query.one("cursor")?;
+    let page = ListPage::parse(Some(PER_PAGE), cursor)?;
+    let found = visit
+        .look(Action::WebhookRead, Target::default(), async |service, attempt| {
+            service.webhooks(attempt, None, &page).await
+        })
+        .await?;
+    let body = html! {
+        @if found.items.is_empty() {
+            (empty("No webhook", html! { "A webhook tells a system of yours what happens here: " (code("keyward webhook create")) " makes one." }))
+        } @else {
+            div class="table" { table {
+                thead { tr {
+                    th scope="col" { "Webhook" } th scope="col" { "Delivery" } th scope="col" { "Last delivered" }
+                    th scope="col" class="number" { "Delivered" } th scope="col" class="number" { "Pending" } th scope="col" class="number" { "Dead letters" }
+                } }
+                tbody { @for webhook in &found.items { (row(visit, webhook)) } }
+            } }
+        }
+        (pager(PATH, &[], cursor.is_none(), found.next_cursor.as_deref()))
+    };
+    Ok(Page::new(PATH, "Webhooks", body).show(visit))
+}
+
+fn row(visit: &Visit<'_>, webhook: &WebhookView) -> Markup {
+    let delivery = &webhook.delivery;
+    html! {
+        tr {
+            th scope="row" data-label="Webhook" {
+                a href=(format!("{PATH}/{}", webhook.id)) { (name(&webhook.url)) }
+                @if !webhook.description.is_empty() { div class="soft small" { (name(&webhook.description)) } }
+            }
+            td data-label="Delivery" { (health(webhook)) }
+            td data-label="Last delivered" {
+                @match delivery.last_success_at { Some(at) => (when(at, visit.now)), None => span class="soft" { "never" } }
+            }
+            td data-label="Delivered" class="number" { (words::grouped(delivery.delivered)) }
+            td data-label="Pending" class="number" { (delivery.pending) }
+            td data-label="Dead letters" class="number" { (delivery.dead_letters) }
+        }
+    }
+}
+
+async fn find(visit: &Visit<'_>, id: WebhookId) -> Result<WebhookView> {
+    visit
+        .look(Action::WebhookRead, Target::webhook(Some(id)), async |service, attempt| {
+            service.webhook(attempt, id).await
+        })
+        .await
+}
+
+/// One webhook and its dead letters.
+pub(crate) async fn show(visit: &Visit<'_>, id: WebhookId) -> Result<Response> {
+    let query = visit.incoming.query()?;
+    query.only(&["cursor", "done"])?;
+    let (done, cursor) = (Deed::done(query.one("done")?), query.one("cursor")?);
+    let webhook = find(visit, id).await?;
+    let page = ListPage::parse(Some(PER_PAGE), cursor)?;
+    let filter = DeadLetterFilter { webhook: Some(id), application: None };
+    let letters = visit
+        .look(Action::WebhookRead, Target::webhook(Some(id)), async |service, attempt| {
+            service.dead_letters(attempt, &filter, &page).await
+        })
+        .await?;
+    let may_write = visit.may_at(scope::WEBHOOKS_WRITE, webhook.application);
+    let fitting = Deed::ALL.iter().filter(|deed| may_write && deed.fits(&webhook));
+    let body = html! {
+        @if let Some(done) = done { p class="notice" role="status" { (done) } }
+        ul class="deeds" {
+            @for deed in fitting {
+                li { a class={ "button " (if deed.is_dangerous() { "danger" } else { "" }) } href=(format!("{PATH}/{id}/{}", deed.path())) { (deed.label()) } }
+            }
+        }
+        section aria-labelledby="facts" { h2 id="facts" { "Facts" } (facts(visit, &webhook)) }
+        section aria-labelledby="dead" {
+            h2 id="dead" { "Dead letters" }
+            @if letters.items.is_empty() {
+                (empty("None", html! { "Everything that was announced was delivered, or still is on its way." }))
+            } @else {
+                p class="soft" { "What most hangs on stands first." }
+                div class="table" { table {
+                    thead { tr {
+                        th scope="col" { "What" } th scope="col" { "About" } th scope="col" { "Why it died" } th scope="col" class="number" { "Attempts" } th scope="col" class="number" { "Impact" }
+                    } }
+                    tbody { @for letter in &letters.items { (letter_row(visit, letter)) } }
+                } }
+            }
+        }
+        (pager(&format!("{PATH}/{id}"), &[], cursor.is_none(), letters.next_cursor.as_deref()))
+    };
+    let page = Page::new(PATH, webhook.url.clone(), body)
+        .below("Webhooks", PATH)
+        .beside(html! { div { (health(&webhook)) } });
+    Ok(page.show(visit))
+}
+
+fn facts(visit: &Visit<'_>, webhook: &WebhookView) -> Markup {
+    let delivery = &webhook.delivery;
+    html! {
+        dl class="facts" {
+            dt { "Id" } dd { (copied(webhook.id)) }
+            dt { "Application" } dd { a href=(format!("{}/{}", applications::PATH, webhook.application)) { (code(webhook.application)) } }
+            @if !webhook.description.is_empty() { dt { "Description" } dd { (name(&webhook.description)) } }
+            dt { "Delivered" } dd { (words::grouped(delivery.delivered)) ", " (delivery.pending) " pending" }
+            dt { "Last delivered" } dd { @match delivery.last_success_at { Some(at) => (when_in_full(at, visit.now)), None => span class="soft" { "never" } } }
+            @if let Some(failure) = &delivery.last_failure {
+                dt { "Last failure" } dd { (code(failure.fault)) @if let Some(status) = failure.status { " " (status) } ", " (when_in_full(failure.at, visit.now)) ", " (words::counted(u64::from(delivery.failures), "attempt")) " failed in a row" }
+            }
+            @if let Some(next) = delivery.next_attempt_at { dt { "Next attempt" } dd { (when_in_full(next, visit.now)) } }
+            @if let Some(until) = webhook.old_secret_until { dt { "Old secret" } dd { "signs as well until " (when_in_full(until, visit.now)) } }
+            @if delivery.forgotten > 0 { dt { "Forgotten" } dd { (words::counted(delivery.forgotten, "older dead letter")) "; the log has their events" } }
+            dt { "Created" } dd { (when_in_full(webhook.created_at, visit.now)) }
+        }
+    }
+}
+
+fn letter_row(visit: &Visit<'_>, letter: &DeadLetterView) -> Markup {
+    html! {
+        tr {
+            th scope="row" data-label="What" {
+                a href=(format!("{}/{}", events::PATH, letter.event)) { (letter.kind.as_str()) }
+                div class="soft small" { "announced " (when(letter.announced_at, visit.now)) }
+            }
+            td data-label="About" { @match letter.key { Some(key) => (keys::link(key)), None => span class="soft" { "no key" } } }
+            td data-label="Why it died" { (cause(letter.why)) ", " (when(letter.died_at, visit.now)) }
+            td data-label="Attempts" class="number" { (letter.attempts) }
+            td data-label="Impact" class="number" { (letter.impact) }
+        }
+    }
+}
+
+const fn cause(why: DeathCause) -> &'static str {
+    match why {
+        DeathCause::Exhausted => "every attempt failed",
+        DeathCause::Overflow => "the queue was full",
+        DeathCause::Closed => "the webhook was switched off",
+        DeathCause::EventUnreadable => "its event cannot be read",
+    }
+}
+
+/// What can be done with a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    Replay,
+    Disable,
+    Enable,
+    Drop,
+    Retire,
+}
+
+impl Deed {
+    const ALL: [Self; 5] = [Self::Replay, Self::Disable, Self::Enable, Self::Drop, Self::Retire];
+
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Replay => "replay",
+            Self::Disable => "disable",
+            Self::Enable => "enable",
+            Self::Drop => "drop",
+            Self::Retire => "retire",
+        }
+    }
+
+    fn of(path: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|deed| deed.path() == path)
+            .ok_or_else(|| Error::new(Code::NotFound, "there is no such page"))
+    }
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Replay => "Try dead letters anew",
+            Self::Disable => "Disable",
+            Self::Enable => "Enable",
+            Self::Drop => "Drop dead letters",
+            Self::Retire => "Retire",
+        }
+    }
+
+    const fn is_dangerous(self) -> bool {
+        matches!(self, Self::Drop | Self::Retire)
+    }
+
+    const fn takes_reason(self) -> bool {
+        matches!(self, Self::Drop | Self::Retire)
+    }
+
+    const fn action(self) -> Action {
+        match self {
+            Self::Replay => Action::WebhookReplayed,
+            Self::Disable | Self::Enable => Action::WebhookChanged,
+            Self::Drop => Action::WebhookDropped,
+            Self::Retire => Action::WebhookRetired,
+        }
+    }
+
+    fn fits(self, webhook: &WebhookView) -> bool {
+        let has_dead = webhook.delivery.dead_letters > 0;
+        match self {
+            Self::Replay => has_dead && webhook.state == WebhookState::Active,
+            Self::Drop => has_dead,
+            Self::Disable => webhook.state == WebhookState::Active,
+            Self::Enable => webhook.state == WebhookState::Disabled,
+            Self::Retire => webhook.state != WebhookState::Retired,
+        }
+    }
+
+    fn done(path: Option<&str>) -> Option<&'static str> {
+        Some(match Self::of(path?).ok()? {
+            Self::Replay => "The dead letters are on their way again.",
+            Self::Disable => "The webhook is disabled: it is told nothing until it is enabled.",
+            Self::Enable => "The webhook is enabled.",
+            Self::Drop => "The dead letters are dropped. The log has their events.",
+            Self::Retire => "The webhook is retired, for good.",
+        })
+    }
+}
+
+/// Says what a deed will do, and asks.
+pub(crate) async fn ask(visit: &Visit<'_>, id: WebhookId, path: &str) -> Result<Response> {
+    let deed = Deed::of(path)?;
+    let webhook = find(visit, id).await?;
+    let here = format!("{PATH}/{id}");
+    let dead =
+        words::counted(u64::try_from(webhook.delivery.dead_letters).unwrap_or(u64::MAX), "dead letter");
+    let body = html! {
+        div class="confirm" {
+            ul class="consequences" {
+                @match deed {
+                    Deed::Replay => { li { "As many of " (dead) " as the queue has room for are tried anew, as if they were new. Whoever listens may be told twice of what it had before: each has the " (code("webhook-id")) " that it had." } }
+                    Deed::Disable => { li { "It is told nothing until it is enabled. What is pending becomes dead letters; what happens meanwhile is not announced to it later." } }
+                    Deed::Enable => { li { "It is told what happens from now on." } }
+                    Deed::Drop => { li { strong { (dead) " are given up, for good." } " The log keeps their events." } }
+                    Deed::Retire => { li { strong { "It is told nothing any more, for good." } " Its secret signs nothing again." } }
+                }
+            }
+            (visit.form_to(&format!("{here}/{path}"), &html! {
+                @if deed.takes_reason() { (fields::reason("")) }
+                p class="actions" { button class=[deed.is_dangerous().then_some("danger")] { (deed.label()) } " " a href=(here) { "Leave it as it is" } }
+            }))
+        }
+    };
+    let page = Page::new(PATH, format!("{}: {}", deed.label(), webhook.url), body)
+        .below("Webhooks", PATH)
+        .below(webhook.url.clone(), here);
+    Ok(page.show(visit))
+}
+
+/// Does it.
+pub(crate) async fn act(visit: &Visit<'_>, id: WebhookId, path: &str) -> Result<Response> {
+    let deed = Deed::of(path)?;
+    let form = visit.form();
+    let message: Option<MessageId> = None;
+    visit
+        .change(deed.action(), Target::webhook(Some(id)), async |service, attempt| match deed {
+            Deed::Replay => {
+                service.replay_dead_letters(attempt, id, &ReplayRequest { message }).await.map(drop)
+            }
+            Deed::Drop => {
+                let asked = DropRequest { message, reason: form.text("reason").to_owned() };
+                service.drop_dead_letters(attempt, id, &asked).await.map(drop)
+            }
+            Deed::Retire => service.retire_webhook(attempt, id, form.text("reason")).await.map(drop),
+            Deed::Disable | Deed::Enable => {
+                let change =
+                    WebhookChange { disabled: Some(deed == Deed::Disable), ..WebhookChange::default() };
+                // No target is named, so which ones are allowed is not asked.
+                let targets = keyward_domain::webhook::Targets::Public;
+                service.change_webhook(attempt, id, change, None, targets).await.map(drop)
+            }
+        })
+        .await?;
+    Ok(Response::see_other(&format!("{PATH}/{id}?done={path}")))
+}
