@@ -57,14 +57,18 @@ impl Browser {
         browser
     }
 
-    fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+    fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let mut request = Request::new(method, path);
         if method == "POST" {
             request = request.json(body);
         }
         let reply = Connection::open(self.address).exchange(&request);
-        let value = reply.json()["value"].clone();
-        assert_eq!(reply.status, 200, "{method} {path}: {value}");
+        (reply.status, reply.json()["value"].clone())
+    }
+
+    fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        let (status, value) = self.ask(method, path, body);
+        assert_eq!(status, 200, "{method} {path}: {value}");
         value
     }
 
@@ -109,6 +113,15 @@ impl Browser {
     pub fn text(&self, css: &str) -> String {
         let element = self.element(css);
         self.act("GET", &format!("/element/{element}/text"), &json!({})).as_str().unwrap().to_owned()
+    }
+
+    /// The text that an element shows, where it is there: between two pages it may not be.
+    pub fn text_now(&self, css: &str) -> Option<String> {
+        let path = |path: &str| format!("/session/{}/element{path}", self.session);
+        let (status, found) = self.ask("POST", &path(""), &json!({ "using": "css selector", "value": css }));
+        let element = found[ELEMENT].as_str().filter(|_| status == 200)?;
+        let (status, text) = self.ask("GET", &path(&format!("/{element}/text")), &json!({}));
+        text.as_str().filter(|_| status == 200).map(str::to_owned)
     }
 
     /// Clicks an element.

@@ -82,7 +82,7 @@ fn row(application: &ApplicationView) -> Markup {
             td data-label="Importance" { (importance(application.importance)) }
             td data-label="Contacts" { (contacts(&application.contacts)) }
             td data-label="Tokens" { (parts::code(format!("{}_", application.prefix))) }
-            td data-label="Keys" { a href=(parts::target(keys::PATH, &[("application", &application.id.to_string())])) { "Its keys" } }
+            td data-label="Keys" class="nowrap" { a href=(parts::target(keys::PATH, &[("application", &application.id.to_string())])) { "Its keys" } }
         }
     }
 }

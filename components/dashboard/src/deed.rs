@@ -5,7 +5,7 @@ use crate::fields::{self, HOUR_S, Line, span_s};
 use crate::key::{find, use_of};
 use crate::keys::{PATH, passes};
 use crate::page::Page;
-use crate::parts::when;
+use crate::parts::when_by_the_hour;
 use crate::visit::Visit;
 use crate::words;
 use keyward_domain::event::{Action, Target};
@@ -192,7 +192,7 @@ fn consequences(deed: Deed, key: &KeyView, used: &UsageView, now: Timestamp) -> 
     let last = key.versions.iter().filter_map(|version| version.last_used_at).max();
     let in_use = html! {
         @match last {
-            Some(at) => { "It was last used " (when(at, now)) ", by " (words::counted(requests, "request")) " in the last 24 hours." }
+            Some(at) => { "It was last used " (when_by_the_hour(at, now)) ", and carried " (words::counted(requests, "request")) " in the last 24 hours." }
             None => "No use of it is known.",
         }
     };

@@ -4,7 +4,9 @@ use crate::deed::Deed;
 use crate::events;
 use crate::keys::{self, PATH, age, last_used};
 use crate::page::Page;
-use crate::parts::{self, copied, name, needs, standing, version_standing, when, when_in_full};
+use crate::parts::{
+    self, copied, name, needs, standing, version_standing, when, when_by_the_hour, when_in_full,
+};
 use crate::visit::Visit;
 use crate::words;
 use keyward_domain::event::{Action, Target};
@@ -133,7 +135,7 @@ fn version_row(
     let passes = key.state == State::Active;
     html! {
         tr {
-            th scope="row" data-label="Version" { "Version " (version.version) }
+            th scope="row" class="nowrap" data-label="Version" { "Version " (version.version) }
             td data-label="State" {
                 @if passes || !keys::passes(version.state) { (version_standing(version.state)) }
                 @else { (parts::badge(parts::Tone::Quiet, parts::Shape::Cross, "Refused with its key")) }
@@ -147,7 +149,7 @@ fn version_row(
                 }
             }
             td data-label="Last used" {
-                @match version.last_used_at { Some(at) => (when(at, now)), None => span class="soft" { "never" } }
+                @match version.last_used_at { Some(at) => (when_by_the_hour(at, now)), None => span class="soft" { "never" } }
             }
             td data-label="Requests, 24 h" class="number" {
                 (words::grouped(counted.map_or(0, |counted| counted.outcomes.accepted().saturating_add(counted.outcomes.refused()))))

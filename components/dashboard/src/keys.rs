@@ -3,7 +3,7 @@
 use crate::applications;
 use crate::fields::{Line, choice};
 use crate::page::Page;
-use crate::parts::{self, bar, empty, name, pager, standing, standing_badge, target, when};
+use crate::parts::{self, bar, empty, name, pager, standing, standing_badge, target, when_by_the_hour};
 use crate::visit::Visit;
 use crate::words;
 use keyward_domain::error::Blame;
@@ -54,7 +54,7 @@ pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
                 @else { "Nobody has issued a key that fits." }
             }))
         } @else {
-            (table(&keys.items, visit.now))
+            (table(visit, &keys.items))
         }
         (pager(PATH, &query, cursor.is_none(), keys.next_cursor.as_deref()))
     };
@@ -159,21 +159,24 @@ pub(crate) fn standings(view: &StandingsView, application: &str, chosen: Option<
 }
 
 /// Keys as rows.
-pub(crate) fn table(keys: &[KeyView], now: Timestamp) -> Markup {
+fn table(visit: &Visit<'_>, keys: &[KeyView]) -> Markup {
+    let may_revoke = keys.iter().any(|key| is_revocable(visit, key));
     html! {
         div class="table" {
             table {
                 thead { tr {
                     th scope="col" { "Key" } th scope="col" { "State" } th scope="col" { "Age against its policy" }
                     th scope="col" { "Last used" } th scope="col" { "Passing versions" }
+                        @if may_revoke { th scope="col" { span class="unseen" { "Act" } } }
                 } }
-                tbody { @for key in keys { (row(key, now)) } }
+                tbody { @for key in keys { (row(visit, key, may_revoke)) } }
             }
         }
     }
 }
 
-fn row(key: &KeyView, now: Timestamp) -> Markup {
+fn row(visit: &Visit<'_>, key: &KeyView, may_revoke: bool) -> Markup {
+    let now = visit.now;
     let passing = key.versions.iter().filter(|version| passes(version.state));
     html! {
         tr {
@@ -190,8 +193,20 @@ fn row(key: &KeyView, now: Timestamp) -> Markup {
             td data-label="Versions" {
                 @if key.state == State::Active { (versions(passing.map(|version| version.version))) } @else { span class="soft" { "none" } }
             }
+            @if may_revoke {
+                td data-label="" class="act" { @if is_revocable(visit, key) { (revoke(key.id, &key.name)) } }
+            }
         }
     }
+}
+
+fn is_revocable(visit: &Visit<'_>, key: &KeyView) -> bool {
+    !matches!(key.state, State::Revoked | State::Expired) && visit.may_at(scope::KEYS_REVOKE, key.application)
+}
+
+/// The way to a key's end, from wherever it is told of: one press here, one on the page that says what it does.
+pub(crate) fn revoke(id: KeyId, called: &str) -> Markup {
+    html! { a class="button small danger" href=(format!("{PATH}/{id}/revoke")) { "Revoke" span class="unseen" { " " (name(called)) } } }
 }
 
 fn versions(numbers: impl Iterator<Item = u16>) -> Markup {
@@ -223,7 +238,7 @@ pub(crate) fn age(key: &KeyView, now: Timestamp) -> Markup {
 /// When any version of it was used last.
 pub(crate) fn last_used(key: &KeyView, now: Timestamp) -> Markup {
     match key.versions.iter().filter_map(|version| version.last_used_at).max() {
-        Some(at) => html! { (when(at, now)) },
+        Some(at) => when_by_the_hour(at, now),
         None => html! { span class="soft" { "never" } },
     }
 }

@@ -12,9 +12,10 @@ use crate::words;
 use keyward_domain::event::{Action, Event, Outcome, Target};
 use keyward_domain::issuing;
 use keyward_domain::scope::administration as scope;
+use keyward_domain::standing::Standing;
 use keyward_domain::{KeyId, Result, Timestamp};
 use keyward_guest::Response;
-use keyward_service::{EventFilter, HeadView, Page as ListPage, RefusalFilter, WebhookState};
+use keyward_service::{EventFilter, HeadView, Page as ListPage, RefusalFilter, StandingsView, WebhookState};
 use maud::{Markup, html};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -47,8 +48,9 @@ const ALARMS: [Action; 8] = [
 
 /// The page.
 pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
-    let wrong = [issuing(visit).await?, alarms(visit).await?, unhealthy(visit).await?].concat();
     let standings = standings(visit).await?;
+    let overdue = overdue(standings.as_ref());
+    let wrong = [issuing(visit).await?, alarms(visit).await?, overdue, unhealthy(visit).await?].concat();
     let refused = refused(visit).await?;
     let latest = latest(visit).await?;
     let log = log(visit).await?;
@@ -61,7 +63,7 @@ pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
                 ul class="concerns" { @for concern in &wrong { li { (concern) } } }
             }
         }
-        section aria-labelledby="keys" { h2 id="keys" { "Keys" } (standings) }
+        section aria-labelledby="keys" { h2 id="keys" { "Keys" } @match &standings { Some(view) => (keys::standings(view, "", None)), None => (needs(scope::KEYS_READ)) } }
         div class="grid two" {
             div class="grid" {
                 section aria-labelledby="latest" {
@@ -139,21 +141,34 @@ fn alarm(event: &Event, names: &keys::Names, visit: &Visit<'_>) -> Markup {
         a href=(format!("{}/{}", events::PATH, event.id)) { (words::action(event.action)) } ", " (when(event.at, visit.now))
         @if let Some(address) = &event.source.client_addr { ", from " (code(address)) }
         @if let Some(key) = event.target.key { ", key " (names.link(key)) }
-        @if let Some(key) = revocable { " " a class="button small danger" href=(format!("{}/{key}/revoke", keys::PATH)) { "Revoke" span class="unseen" { " " (key) } } }
+        @if let Some(key) = revocable { " " (keys::revoke(key, &key.to_string())) }
     }
 }
 
-/// How many keys stand how.
-async fn standings(visit: &Visit<'_>) -> Result<Markup> {
+/// How many keys stand how; none where this visitor may not see.
+async fn standings(visit: &Visit<'_>) -> Result<Option<StandingsView>> {
     if !visit.may(scope::KEYS_READ) {
-        return Ok(needs(scope::KEYS_READ));
+        return Ok(None);
     }
-    let view = visit
+    let looked = visit
         .look(Action::KeyRead, Target::default(), async |service, attempt| {
             service.standings(attempt, None).await
         })
-        .await?;
-    Ok(keys::standings(&view, "", None))
+        .await;
+    looked.map(Some)
+}
+
+/// The keys that break their policy, where there are some.
+fn overdue(standings: Option<&StandingsView>) -> Vec<Markup> {
+    let count = standings.map_or(0, |view| view.standings.of(Standing::Overdue));
+    if count == 0 {
+        return Vec::new();
+    }
+    let path = parts::target(keys::PATH, &[("standing", Standing::Overdue.as_str())]);
+    vec![html! {
+        (parts::standing_badge(Standing::Overdue)) " "
+        a href=(path) { (words::counted(count, "key")) } " " (if count == 1 { "breaks its" } else { "break their" }) " policy"
+    }]
 }
 
 /// The webhooks that are not told what they should be.
@@ -209,14 +224,16 @@ async fn refused(visit: &Visit<'_>) -> Result<Markup> {
     if sums.is_empty() {
         return Ok(parts::empty("None", html! { "No request with a right secret was refused." }));
     }
+    let may_revoke = visit.may(scope::KEYS_REVOKE);
     Ok(html! {
         div class="table" { table {
-            thead { tr { th scope="col" { "Key" } th scope="col" { "Why" } th scope="col" class="number" { "Requests" } } }
+            thead { tr { th scope="col" { "Key" } th scope="col" { "Why" } th scope="col" class="number" { "Requests" } @if may_revoke { th scope="col" { span class="unseen" { "Act" } } } } }
             tbody { @for ((key, why), (count, at)) in &sums {
                 tr {
                     th scope="row" data-label="Key" { (names.link(*key)) }
                     td data-label="Why" { (code(why)) " " span class="soft small" { (when(*at, visit.now)) } }
                     td data-label="Requests" class="number" { (words::grouped(*count)) }
+                    @if may_revoke { td data-label="" class="act" { (keys::revoke(*key, &key.to_string())) } }
                 }
             } }
         } }

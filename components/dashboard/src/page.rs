@@ -17,13 +17,13 @@ use maud::{DOCTYPE, Markup, html};
 const SECTIONS: &[(&str, &str, Option<&str>)] = &[
     ("Overview", "/dashboard", None),
     ("Keys", "/dashboard/keys", Some(scope::KEYS_READ)),
+    ("Emergency", "/dashboard/emergency", None),
     ("Applications", "/dashboard/applications", Some(scope::APPS_READ)),
     ("Events", "/dashboard/events", Some(scope::AUDIT_READ)),
     ("Webhooks", "/dashboard/webhooks", Some(scope::WEBHOOKS_READ)),
     ("Policies", "/dashboard/policies", Some(scope::POLICIES_READ)),
     ("Roles", "/dashboard/roles", Some(scope::ROLES_READ)),
     ("Report", "/dashboard/report", Some(scope::AUDIT_READ)),
-    ("Emergency", "/dashboard/emergency", None),
 ];
 
 /// A page.

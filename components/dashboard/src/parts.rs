@@ -77,6 +77,12 @@ pub(crate) fn when(at: Timestamp, now: Timestamp) -> Markup {
     html! { time datetime=(at) title=(words::utc(at)) { (words::relative(at, now)) } }
 }
 
+/// An hour as seen from now, which is all that is known of when a key was used last.
+pub(crate) fn when_by_the_hour(hour: Timestamp, now: Timestamp) -> Markup {
+    let told = if now < hour.plus_s(3600) { "this hour".to_owned() } else { words::relative(hour, now) };
+    html! { time datetime=(hour) title={ "in the hour from " (words::utc(hour)) } { (told) } }
+}
+
 /// The same with all of it to be read.
 pub(crate) fn when_in_full(at: Timestamp, now: Timestamp) -> Markup {
     html! { time datetime=(at) { (words::utc(at)) } " " span class="soft" { "(" (words::relative(at, now)) ")" } }

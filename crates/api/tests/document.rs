@@ -52,6 +52,8 @@ fn its_routes_are_those_of_the_components() {
             served.extend(routes_in(&std::fs::read_to_string(&path).expect("a source")));
         }
     }
+    // Pages are for people: nobody is promised their routes.
+    served.retain(|route| !route.contains(" /dashboard"));
     assert!(served.len() > 20, "the tables were found: {served:?}");
     let described: Vec<String> = keyward_api::endpoints().iter().map(keyward_api::Endpoint::line).collect();
     let distinct: BTreeSet<String> = described.iter().cloned().collect();

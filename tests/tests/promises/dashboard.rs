@@ -34,7 +34,7 @@ impl Person<'_> {
     /// Presses what leads to an answer at the very same place.
     fn presses_for(&self, css: &str, heading: &str) {
         self.browser.click(css);
-        eventually(heading, || self.browser.text("h1") == heading);
+        eventually(heading, || self.browser.text_now("h1").as_deref() == Some(heading));
     }
 
     /// Takes the claim that the page shows, as whoever it is for does.
@@ -65,7 +65,9 @@ fn a_person_does_without_scripts_what_there_is_to_do() {
     person.open("/dashboard/sign-in");
     browser.fill("#key", "kw_live_nobody");
     browser.click("form button");
-    eventually("the refusal", || browser.text("body").contains("This key does not open the dashboard"));
+    eventually("the refusal", || {
+        browser.text_now("body").is_some_and(|text| text.contains("This key does not open the dashboard"))
+    });
     browser.fill("#key", keyward.root());
     person.presses("form button", "/dashboard");
     person.sees("Nothing is wrong");
@@ -86,7 +88,7 @@ fn a_person_does_without_scripts_what_there_is_to_do() {
     let page = format!("/dashboard/keys/{key}");
     // Loading the answer anew sends the form again, and is given the same answer.
     browser.reload();
-    eventually("the answer", || browser.text("h1") == "The key is ready to be claimed");
+    eventually("the answer", || browser.text_now("h1").as_deref() == Some("The key is ready to be claimed"));
     assert_eq!(keyward.list(&format!("/v1/keys?application={application}&limit=100")).len(), 1, "one key");
     person.open(&page);
     person.sees("Active");
