@@ -3,6 +3,7 @@
 
 use crate::emergency;
 use crate::events;
+use crate::key;
 use crate::keys;
 use crate::page::Page;
 use crate::parts::{self, Shape, Tone, badge, code, name, needs, when};
@@ -51,6 +52,7 @@ pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
     let standings = standings(visit).await?;
     let overdue = overdue(standings.as_ref());
     let wrong = [issuing(visit).await?, alarms(visit).await?, overdue, unhealthy(visit).await?].concat();
+    let requests = requests(visit).await?;
     let refused = refused(visit).await?;
     let latest = latest(visit).await?;
     let log = log(visit).await?;
@@ -64,6 +66,9 @@ pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
             }
         }
         section aria-labelledby="keys" { h2 id="keys" { "Keys" } @match &standings { Some(view) => (keys::standings(view, "", None)), None => (needs(scope::KEYS_READ)) } }
+        @if let Some(requests) = requests {
+            section aria-labelledby="requests" { h2 id="requests" { "Requests in the last 24 hours" } (requests) }
+        }
         div class="grid two" {
             div class="grid" {
                 section aria-labelledby="latest" {
@@ -156,6 +161,33 @@ async fn standings(visit: &Visit<'_>) -> Result<Option<StandingsView>> {
         })
         .await;
     looked.map(Some)
+}
+
+/// What became of the requests of the last day, hour by hour.
+async fn requests(visit: &Visit<'_>) -> Result<Option<Markup>> {
+    if !visit.may(scope::KEYS_READ) {
+        return Ok(None);
+    }
+    let usage = visit.plane.usage_store();
+    let view = visit
+        .look(Action::KeyRead, Target::default(), async |service, attempt| {
+            service.requests(attempt, None, None, None, &usage).await
+        })
+        .await?;
+    let hours: Vec<_> =
+        view.buckets.iter().map(|hour| (hour.outcomes.accepted(), hour.outcomes.refused())).collect();
+    let (passed, refused) = (view.outcomes.accepted(), view.outcomes.refused());
+    Ok(Some(html! {
+        @if passed.saturating_add(refused) == 0 {
+            (parts::empty("No request", html! { "No token of any key was presented." }))
+        } @else {
+            (key::columns(&hours))
+            ul class="outcomes" {
+                li { strong { (words::grouped(passed)) } " passed" }
+                li { strong { (words::grouped(refused)) } " refused" }
+            }
+        }
+    }))
 }
 
 /// The keys that break their policy, where there are some.

@@ -83,7 +83,8 @@ pub use rotations::RotateKey;
 pub use service::Service;
 pub use standings::StandingsView;
 pub use use_report::{
-    BucketLength, RequestsBucketView, RequestsView, UsageBucketView, UsageQuery, UsageView, VersionCountsView, VersionUsageView,
+    BucketLength, RequestsBucketView, RequestsView, UsageBucketView, UsageQuery, UsageView,
+    VersionCountsView, VersionUsageView,
 };
 pub use view::{
     ApplicationView, BulkRevocationView, ClaimView, EmergencyView, GenerationRevocation, IssuingView,
