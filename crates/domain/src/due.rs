@@ -217,6 +217,10 @@ mod tests {
         key.succeed(minted(2, 0));
         let often = Terms { rotate_every_s: Some(300), grace_s: 7200, ..POLICY };
         assert_eq!(Duty::next(&key, &often, NOW), Some(NOW.plus_s(3600)));
+        // Nothing is to be done then, but it stands otherwise.
+        let over = NOW.plus_s(3600);
+        assert_eq!(Duty::next(&key, &POLICY, NOW), Some(over));
+        assert_eq!(Duty::next(&key, &POLICY, over), Some(days(100)), "the end of an overlap that is over");
     }
 
     #[test]

@@ -397,6 +397,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_batch_of_requests_counts_once_and_an_hour_is_one() {
+        let count = |hour| {
+            let (mut outcomes, key) = (Outcomes::default(), KeyId::from_bytes([1; 16]));
+            outcomes.note(None);
+            UsageCount { key, version: 1, hour, outcomes, addresses: Distinct::default() }
+        };
+        let (early, late) = (count(48), count(50));
+        let mut requests = Requests::empty(None, 2);
+        for _ in 0..2 {
+            requests.add([(1, &late), (2, &early), (2, &late)].into_iter());
+        }
+        let hours: Vec<_> =
+            requests.hours.iter().map(|(hour, outcomes)| (*hour, outcomes.accepted())).collect();
+        assert_eq!((hours, requests.through), (vec![(48, 1), (50, 2)], 2));
+        requests.add([(3, &early)].into_iter());
+        assert_eq!(requests.hours[0].1.accepted(), 2);
+    }
+
+    #[test]
     fn a_week_of_hours_and_ninety_days_never_share_a_place() {
         let key = KeyId::from_bytes([1; 16]);
         for resolution in Resolution::ALL {

@@ -124,6 +124,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let _ = self.ledger.integrate(INTEGRATE_ROUNDS).await;
         let reader = self.read();
         let head = reader.head().await?;
+        // Before the registers are: what is integrated meanwhile makes them look no less complete.
+        let lists = match &applications {
+            None => vec![lists::KEYS.to_owned()],
+            Some(applications) => applications.iter().copied().map(lists::keys_of).collect(),
+        };
+        let issued = futures::future::try_join_all(lists.iter().map(|list| reader.list_head(list))).await?;
+        let issued = issued.iter().flatten().fold(0_u64, |sum, head| sum.saturating_add(head.count));
         let mut standings = Counts::default();
         match &applications {
             None => {
@@ -141,12 +148,6 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 heads.iter().for_each(|head| standings.merge(&head.counts()));
             }
         }
-        let issued = match applications {
-            None => vec![lists::KEYS.to_owned()],
-            Some(applications) => applications.into_iter().map(lists::keys_of).collect(),
-        };
-        let issued = futures::future::try_join_all(issued.iter().map(|list| reader.list_head(list))).await?;
-        let issued = issued.iter().flatten().fold(0_u64, |sum, head| sum.saturating_add(head.count));
         Ok(StandingsView {
             application,
             through: EventId { epoch: head.epoch, seq: head.size },

@@ -311,6 +311,31 @@ async fn keys_are_found_by_the_beginning_of_their_name_in_both_orders() {
     assert_eq!(listed(&world, &red(Standing::Unclaimed), 50).await, [unclaimed.to_string()]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_comes_late_takes_no_number_of_a_register_back() {
+    let world = World::new(914).await;
+    integrate_all(&world, 914).await;
+    let before = world.kv.values();
+    let first = world.application("first").await;
+    world.issue(&new_key(first, "k")).await;
+    integrate_all(&world, 914).await;
+    let mut batch = world.kv.values();
+    batch.retain(|key, value| key.starts_with("p:") && before.get(key) != Some(value));
+    let second = world.application("second").await;
+    let held = world.held(&new_key(second, "k")).await;
+    world.run(&Do::RevokeApplication(second, "x")).await.expect("revoked");
+    world.issue(&new_key(first, "l")).await;
+    integrate_all(&world, 914).await;
+    // It takes the head back, and with it the registers that it wrote; the second's stays ahead.
+    batch.into_iter().for_each(|(key, value)| world.kv.tamper(&key, Some(value)));
+    let third = world.application("third").await;
+    world.issue(&new_key(third, "k")).await;
+    integrate_all(&world, 914).await;
+    check_projections(&world, 914).await;
+    assert_eq!(counts(&world, Some(second)).await, stand([("revoked", 1)]));
+    assert_eq!(world.run(&Do::ReadKey(held.id)).await.unwrap().at("/standing"), "revoked");
+}
+
 /// A world in which the register of an application has so many rows already, all of them active; only what lies at its end is there.
 async fn long_register(rows: u64) -> (World, ApplicationId) {
     let world = World::new(913).await;
