@@ -12,9 +12,7 @@ use keyward_domain::event::{Action, Target};
 use keyward_domain::scope::administration as scope;
 use keyward_domain::{ApplicationId, Code, Error, Result};
 use keyward_guest::{Form, Response};
-use keyward_service::{
-    Answer, ApplicationChange, ApplicationView, EventFilter, NewApplication, Page as ListPage,
-};
+use keyward_service::{ApplicationChange, ApplicationView, EventFilter, NewApplication, Page as ListPage};
 use maud::{Markup, html};
 
 pub(crate) const PATH: &str = "/dashboard/applications";
@@ -230,7 +228,10 @@ pub(crate) async fn create(visit: &Visit<'_>) -> Result<Response> {
         })
         .await;
     match created {
-        Ok(answer) => Ok(Response::see_other(&format!("{PATH}/{}?done=create", id_of(&answer)?))),
+        Ok(answer) => Ok(Response::see_other(&format!(
+            "{PATH}/{}?done=create",
+            fields::created_id::<ApplicationId>(&answer.to_json())?
+        ))),
         Err(error) if is_about_the_form(&error) => Ok(new_form(visit, form, Some(&error))),
         Err(error) => Err(error),
     }
@@ -239,19 +240,6 @@ pub(crate) async fn create(visit: &Visit<'_>) -> Result<Response> {
 /// Whether a refusal is about what was written in a form, so that it belongs beside it.
 pub(crate) fn is_about_the_form(error: &Error) -> bool {
     error.code == Code::NameTaken || (error.code.blame() == Blame::Caller && !error.fields.is_empty())
-}
-
-fn id_of(answer: &Answer<ApplicationView>) -> Result<ApplicationId> {
-    #[derive(serde::Deserialize)]
-    struct Created {
-        id: ApplicationId,
-    }
-    match answer {
-        Answer::Fresh(view) => Ok(view.id),
-        Answer::Replayed(text) => serde_json::from_str::<Created>(text.expose())
-            .map(|created| created.id)
-            .map_err(|_| Error::internal("an application's answer cannot be read")),
-    }
 }
 
 /// What can be done with an application.

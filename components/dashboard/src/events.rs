@@ -67,30 +67,26 @@ pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
     let cursor = query.one("cursor")?;
     let page = ListPage::parse(Some(PER_PAGE), cursor)?;
     let form = form(visit, query).await?;
+    if filter.application.is_none() && !visit.may_everywhere(scope::AUDIT_READ) {
+        let choose = empty(
+            "Choose an application",
+            html! { "This key sees the events of some applications: choose one of them." },
+        );
+        return Ok(Page::new(PATH, "Events", html! { (form) (choose) }).show(visit));
+    }
     let found = visit
         .look(Action::AuditRead, Target::default(), async |service, attempt| {
             service.audit_events(attempt, &filter, &page).await
         })
-        .await;
-    let list = match found {
-        Ok(found) => {
-            let text = |name| query.one(name).ok().flatten().unwrap_or_default();
-            let asked =
-                ["application", "key", "actor", "action", "since", "until"].map(|name| (name, text(name)));
-            html! {
-                section aria-labelledby="found" {
-                    h2 id="found" { "Events, newest first" }
-                    (timeline(visit, &found.items).await?)
-                }
-                (pager(PATH, &asked, cursor.is_none(), found.next_cursor.as_deref()))
-            }
+        .await?;
+    let text = |name| query.one(name).ok().flatten().unwrap_or_default();
+    let asked = ["application", "key", "actor", "action", "since", "until"].map(|name| (name, text(name)));
+    let list = html! {
+        section aria-labelledby="found" {
+            h2 id="found" { "Events, newest first" }
+            (timeline(visit, &found.items).await?)
         }
-        // Whoever may see some applications' events names one of them.
-        Err(error) if error.code == Code::InsufficientScope && visit.may(scope::AUDIT_READ) => empty(
-            "Choose an application",
-            html! { "This key sees the events of some applications: choose one of them." },
-        ),
-        Err(error) => return Err(error),
+        (pager(PATH, &asked, cursor.is_none(), found.next_cursor.as_deref()))
     };
     Ok(Page::new(PATH, "Events", html! { (form) (list) }).show(visit))
 }

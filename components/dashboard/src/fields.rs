@@ -1,8 +1,11 @@
 //! Fields of forms, each with its label and what is to be put there, and how what somebody wrote becomes what the API takes. Nothing is
 //! judged here: bounds are the API's.
 
+use keyward_crypto::SecretText;
 use keyward_domain::{Error, FieldError, Result, Timestamp};
 use maud::{Markup, html};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 /// Seconds in what people count in.
 pub(crate) const HOUR_S: i64 = 3600;
@@ -101,6 +104,17 @@ pub(crate) fn moment(field: &str, text: &str) -> Result<Option<Timestamp>> {
     let whole = [text.to_owned(), format!("{text}Z"), format!("{text}:00Z"), format!("{text}T00:00:00Z")];
     let parsed = whole.iter().find_map(|text| Timestamp::parse(text));
     parsed.map(Some).ok_or_else(|| Error::parameter(field, "is no time", "a time such as `2026-01-31T08:00`"))
+}
+
+/// The id of what a form created, out of the answer, which may be one of before.
+pub(crate) fn created_id<T: DeserializeOwned>(answer: &SecretText) -> Result<T> {
+    #[derive(Deserialize)]
+    struct Created<T> {
+        id: T,
+    }
+    serde_json::from_str::<Created<T>>(answer.expose())
+        .map(|created| created.id)
+        .map_err(|_| Error::internal("an answer names no id"))
 }
 
 #[cfg(test)]

@@ -140,7 +140,9 @@ async fn alarms(visit: &Visit<'_>) -> Result<Vec<Markup>> {
 }
 
 fn alarm(event: &Event, names: &keys::Names, visit: &Visit<'_>) -> Markup {
-    let revocable = event.target.key.filter(|_| visit.may(scope::KEYS_REVOKE));
+    // What its holder has ended needs no ending.
+    let is_ended = event.action == Action::KeyReported;
+    let revocable = event.target.key.filter(|_| !is_ended && visit.may(scope::KEYS_REVOKE));
     html! {
         (events::outcome(Outcome::Alarm)) " "
         a href=(format!("{}/{}", events::PATH, event.id)) { (words::action(event.action)) } ", " (when(event.at, visit.now))

@@ -11,7 +11,7 @@ use keyward_domain::policy::{OnBreach, OnRenewalReuse, Preset, Terms};
 use keyward_domain::scope::administration as scope;
 use keyward_domain::{Code, Error, PolicyId, Result};
 use keyward_guest::{Form, Response};
-use keyward_service::{Answer, NewPolicy, Page as ListPage, PolicyChange, PolicyView};
+use keyward_service::{NewPolicy, Page as ListPage, PolicyChange, PolicyView};
 use maud::{Markup, html};
 
 pub(crate) const PATH: &str = "/dashboard/policies";
@@ -286,20 +286,13 @@ pub(crate) async fn create(visit: &Visit<'_>) -> Result<Response> {
         })
         .await;
     match created {
-        Ok(answer) => Ok(Response::see_other(&format!("{PATH}/{}?done=create", id_of(&answer)?))),
+        Ok(answer) => Ok(Response::see_other(&format!(
+            "{PATH}/{}?done=create",
+            fields::created_id::<PolicyId>(&answer.to_json())?
+        ))),
         Err(error) if is_about_the_form(&error) => Ok(form_of(visit, None, form, Some(&error))),
         Err(error) => Err(error),
     }
-}
-
-fn id_of(answer: &Answer<PolicyView>) -> Result<PolicyId> {
-    #[derive(serde::Deserialize)]
-    struct Created {
-        id: PolicyId,
-    }
-    serde_json::from_str::<Created>(answer.to_json().expose())
-        .map(|created| created.id)
-        .map_err(|_| Error::internal("a policy's answer cannot be read"))
 }
 
 /// Changes one.

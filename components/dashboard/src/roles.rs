@@ -9,7 +9,7 @@ use keyward_domain::event::{Action, Target};
 use keyward_domain::scope::administration as scope;
 use keyward_domain::{Code, Error, Result, RoleId};
 use keyward_guest::{Form, Response};
-use keyward_service::{Answer, NewRole, Page as ListPage, RoleChange, RoleView};
+use keyward_service::{NewRole, Page as ListPage, RoleChange, RoleView};
 use maud::{Markup, html};
 
 pub(crate) const PATH: &str = "/dashboard/roles";
@@ -161,20 +161,13 @@ pub(crate) async fn create(visit: &Visit<'_>) -> Result<Response> {
         })
         .await;
     match created {
-        Ok(answer) => Ok(Response::see_other(&format!("{PATH}/{}?done=create", id_of(&answer)?))),
+        Ok(answer) => Ok(Response::see_other(&format!(
+            "{PATH}/{}?done=create",
+            fields::created_id::<RoleId>(&answer.to_json())?
+        ))),
         Err(error) if is_about_the_form(&error) => Ok(form_of(visit, None, form, Some(&error))),
         Err(error) => Err(error),
     }
-}
-
-fn id_of(answer: &Answer<RoleView>) -> Result<RoleId> {
-    #[derive(serde::Deserialize)]
-    struct Created {
-        id: RoleId,
-    }
-    serde_json::from_str::<Created>(answer.to_json().expose())
-        .map(|created| created.id)
-        .map_err(|_| Error::internal("a role's answer cannot be read"))
 }
 
 /// Changes one.

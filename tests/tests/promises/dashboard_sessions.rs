@@ -21,6 +21,7 @@ fn a_session_is_whose_key_opened_it_and_ends_with_it() {
     no_key_stands_anywhere(keyward);
     revoking_the_key_ends_its_sessions(keyward);
     idle_and_absolute_time_end_it(keyward);
+    whoever_guesses_is_told_to_wait(keyward);
 }
 
 fn a_wrong_key_opens_nothing_and_says_so(keyward: &Keyward) {
@@ -213,4 +214,19 @@ fn idle_and_absolute_time_end_it(keyward: &Keyward) {
         keyward.advance_ms(14 * MINUTE_MS);
     }
     assert!(busy.get("/dashboard").expect(401).text().contains("8 hours at most"));
+}
+
+fn whoever_guesses_is_told_to_wait(keyward: &Keyward) {
+    let mut guesser = Visitor::new(keyward);
+    let page = guesser.get("/dashboard/sign-in").expect(200);
+    // Twice the bound and more, since a minute may end in between.
+    let replies: Vec<_> =
+        (0..50).map(|_| guesser.send(&page, "/dashboard/sign-in", &[("key", "a guess")])).collect();
+    let told = replies.iter().find(|reply| reply.status == 429).expect("somebody is told to wait");
+    assert!(
+        told.field("retry-after").is_some() && told.text().contains("a good one passes at any time"),
+        "{}",
+        told.text()
+    );
+    guesser.send(&page, "/dashboard/sign-in", &[("key", keyward.root())]).expect(303);
 }
