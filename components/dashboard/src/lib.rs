@@ -19,6 +19,7 @@ mod page;
 mod parts;
 mod policies;
 mod report;
+mod retirement;
 mod roles;
 mod sign_in;
 mod visit;

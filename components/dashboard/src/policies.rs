@@ -4,12 +4,13 @@ use crate::applications::is_about_the_form;
 use crate::fields::{self, DAY_S, Line, choice, span_s};
 use crate::page::{self, Page};
 use crate::parts::{Shape, Tone, badge, copied, empty, name, pager, when_in_full};
+use crate::retirement;
 use crate::visit::Visit;
 use crate::words;
 use keyward_domain::event::{Action, Target};
 use keyward_domain::policy::{OnBreach, OnRenewalReuse, Preset, Terms};
 use keyward_domain::scope::administration as scope;
-use keyward_domain::{Code, Error, PolicyId, Result};
+use keyward_domain::{Error, PolicyId, Result};
 use keyward_guest::{Form, Response};
 use keyward_service::{NewPolicy, Page as ListPage, PolicyChange, PolicyView};
 use maud::{Markup, html};
@@ -326,20 +327,12 @@ pub(crate) async fn change(visit: &Visit<'_>, id: PolicyId) -> Result<Response> 
 /// Says what retiring one does, and asks.
 pub(crate) async fn ask_to_retire(visit: &Visit<'_>, id: PolicyId) -> Result<Response> {
     let policy = find(visit, id).await?;
-    let here = format!("{PATH}/{id}");
-    let body = html! {
-        div class="confirm" {
-            ul class="consequences" { li { strong { "Nobody is given this policy any more, for good." } " Keys and applications that have it keep its terms: nobody's rhythm changes." } }
-            (visit.form_to(&format!("{here}/retire"), &html! {
-                (fields::reason(""))
-                p class="actions" { button class="danger" { "Retire the policy" } " " a href=(here) { "Leave it as it is" } }
-            }))
-        }
-    };
-    let page = Page::new(PATH, format!("Retire: {}", policy.name), body)
-        .below("Policies", PATH)
-        .below(policy.name.clone(), here);
-    Ok(page.show(visit))
+    let means = html! { li { strong { "Nobody is given this policy any more, for good." } " Keys and applications that have it keep its terms: nobody's rhythm changes." } };
+    Ok(retirement::ask(
+        visit,
+        &retirement::Retiring { what: "policy", list: ("Policies", PATH), id: &id, name: &policy.name },
+        &means,
+    ))
 }
 
 /// Retires one.
@@ -349,14 +342,8 @@ pub(crate) async fn retire(visit: &Visit<'_>, id: PolicyId) -> Result<Response> 
             service.retire_policy(attempt, id, visit.form().text("reason")).await
         })
         .await;
-    match retired {
-        Ok(_) => Ok(Response::see_other(&format!("{PATH}/{id}?done=retire"))),
-        // Pressed twice: what was asked for is so already.
-        Err(error) if error.code == Code::StateConflict && find(visit, id).await?.retired_at.is_some() => {
-            Ok(Response::see_other(&format!("{PATH}/{id}?done=retire")))
-        }
-        Err(error) => Err(error),
-    }
+    let is_so = async || Ok(find(visit, id).await?.retired_at.is_some());
+    retirement::ended(retired.map(drop), &format!("{PATH}/{id}"), is_so).await
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@ use crate::applications::is_about_the_form;
 use crate::fields::{self, Line, lines, words as scopes_in};
 use crate::page::{self, Page};
 use crate::parts::{Shape, Tone, badge, code, copied, empty, name, pager, when_in_full};
+use crate::retirement;
 use crate::visit::Visit;
 use keyward_domain::event::{Action, Target};
 use keyward_domain::scope::administration as scope;
-use keyward_domain::{Code, Error, Result, RoleId};
+use keyward_domain::{Error, Result, RoleId};
 use keyward_guest::{Form, Response};
 use keyward_service::{NewRole, Page as ListPage, RoleChange, RoleView};
 use maud::{Markup, html};
@@ -195,22 +196,12 @@ pub(crate) async fn change(visit: &Visit<'_>, id: RoleId) -> Result<Response> {
 /// Says what retiring one does, and asks.
 pub(crate) async fn ask_to_retire(visit: &Visit<'_>, id: RoleId) -> Result<Response> {
     let role = find(visit, id).await?;
-    let here = format!("{PATH}/{id}");
-    let body = html! {
-        div class="confirm" {
-            ul class="consequences" {
-                li { strong { "The role allows nothing any more, for good." } " It is refused while a key still holds it, so that nobody loses powers by a deed that does not say so." }
-            }
-            (visit.form_to(&format!("{here}/retire"), &html! {
-                (fields::reason(""))
-                p class="actions" { button class="danger" { "Retire the role" } " " a href=(here) { "Leave it as it is" } }
-            }))
-        }
-    };
-    let page = Page::new(PATH, format!("Retire: {}", role.name), body)
-        .below("Roles", PATH)
-        .below(role.name.clone(), here);
-    Ok(page.show(visit))
+    let means = html! { li { strong { "The role allows nothing any more, for good." } " It is refused while a key still holds it, so that nobody loses powers by a deed that does not say so." } };
+    Ok(retirement::ask(
+        visit,
+        &retirement::Retiring { what: "role", list: ("Roles", PATH), id: &id, name: &role.name },
+        &means,
+    ))
 }
 
 /// Retires one.
@@ -220,12 +211,6 @@ pub(crate) async fn retire(visit: &Visit<'_>, id: RoleId) -> Result<Response> {
             service.retire_role(attempt, id, visit.form().text("reason")).await
         })
         .await;
-    match retired {
-        Ok(_) => Ok(Response::see_other(&format!("{PATH}/{id}?done=retire"))),
-        // Pressed twice: what was asked for is so already.
-        Err(error) if error.code == Code::StateConflict && find(visit, id).await?.retired_at.is_some() => {
-            Ok(Response::see_other(&format!("{PATH}/{id}?done=retire")))
-        }
-        Err(error) => Err(error),
-    }
+    let is_so = async || Ok(find(visit, id).await?.retired_at.is_some());
+    retirement::ended(retired.map(drop), &format!("{PATH}/{id}"), is_so).await
 }
