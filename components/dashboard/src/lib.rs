@@ -6,6 +6,7 @@
 
 mod applications;
 mod assets;
+mod bulk;
 mod claim;
 mod deed;
 mod emergency;
@@ -194,8 +195,8 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
         Op::Emergency => emergency::page(visit).await,
         Op::Freeze => emergency::set(visit, State::Frozen).await,
         Op::Thaw => emergency::set(visit, State::Open).await,
-        Op::RevokeMany => emergency::revoke(visit).await,
-        Op::SelectMany => emergency::selection(visit).await,
+        Op::RevokeMany => bulk::revoke(visit).await,
+        Op::SelectMany => bulk::selection(visit).await,
         Op::Asset | Op::SignInPage | Op::SignIn => assets::serve(incoming.path()),
     })
     .await
