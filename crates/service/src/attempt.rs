@@ -151,6 +151,21 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         }
     }
 
+    /// The result of an idempotent attempt that ended before; begins none.
+    pub(crate) async fn replayed(
+        &self,
+        attempt: &Attempt,
+        route: &'static str,
+        body: &impl serde::Serialize,
+        lifetime_s: i64,
+    ) -> Result<Option<SecretText>> {
+        let Some(request) = idempotent_request(&attempt.caller, route, body, lifetime_s) else {
+            return Ok(None);
+        };
+        let replay = self.ledger.peek(&request).await?;
+        Ok(replay.map(|replay| attempt.replay(replay)))
+    }
+
     /// Looks after the reservation of an idempotent attempt that waited for another turn: the result where somebody else
     /// was faster meanwhile.
     pub(crate) async fn begin_again(&self, attempt: &Attempt) -> Result<Option<SecretText>> {
@@ -214,7 +229,7 @@ pub(crate) fn keep_outcome<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
 }
 
 /// The request under the caller's Idempotency-Key, if it came with one.
-pub(crate) fn idempotent_request(
+fn idempotent_request(
     caller: &Caller,
     route: &'static str,
     body: &impl serde::Serialize,

@@ -38,6 +38,7 @@ mod rings;
 mod roles;
 mod rotations;
 mod routing;
+mod selection;
 mod service;
 mod sessions;
 mod standings;
