@@ -1,4 +1,4 @@
-//! Rotation: how a successor takes the place of a key's version, by an admin's hand or by its holder's, and what a holder sees of its
+//! Rotation: how a successor takes the place of a key's version, by an admin's hand for one key or for many, or by its holder's, and what a holder sees of its
 //! own key.
 //!
 //! A route, the use case behind it, its answer: nothing is decided here.
@@ -8,13 +8,14 @@ use keyward_domain::event::{Action, Target};
 use keyward_domain::{ApplicationId, KeyId, Result};
 use keyward_guest::variables::{self, Minting};
 use keyward_guest::{Incoming, Params, Response, Route, route};
-use keyward_service::{Reason, RotateKey};
+use keyward_service::{BulkRotation, Reason, RotateKey};
 
 keyward_guest::serve!(handle);
 
 #[derive(Clone, Copy)]
 enum Op {
     Rotate,
+    RotateMany,
     Finish,
     Cancel,
     ShowSelf,
@@ -24,6 +25,7 @@ enum Op {
 
 const ROUTES: &[Route<Op>] = &[
     Route::post("/v1/keys/{id}/rotate", Op::Rotate),
+    Route::post("/v1/rotations/bulk", Op::RotateMany),
     Route::post("/v1/keys/{id}/rotation/finish", Op::Finish),
     Route::post("/v1/keys/{id}/rotation/cancel", Op::Cancel),
     Route::get("/v1/self", Op::ShowSelf),
@@ -40,6 +42,7 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
     let plane = Plane::open().await?.at(&minting.public_url);
     match op {
         Op::Rotate => rotate(&plane, incoming, params.id(0, "key")).await,
+        Op::RotateMany => rotate_many(&plane, incoming).await,
         Op::Finish => finish(&plane, incoming, params.id(0, "key")).await,
         Op::Cancel => cancel(&plane, incoming, params.id(0, "key")).await,
         Op::ShowSelf => show_self(&plane, incoming).await,
@@ -54,6 +57,15 @@ async fn rotate(plane: &Plane, incoming: &Incoming, id: Result<KeyId>) -> Result
             let id = id?;
             let asked: RotateKey = incoming.json().await?;
             Ok(created(&service.rotate_key(attempt, id, &asked).await?))
+        })
+        .await
+}
+
+async fn rotate_many(plane: &Plane, incoming: &Incoming) -> Result<Response> {
+    plane
+        .change(incoming, Action::KeyRotated, Target::default(), async |service, attempt| {
+            let asked: BulkRotation = incoming.json().await?;
+            Ok(fresh_or_replayed(200, &service.rotate_many(attempt, &asked).await?))
         })
         .await
 }

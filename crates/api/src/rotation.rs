@@ -5,7 +5,8 @@ use crate::problems::OF_CREDENTIALS;
 use keyward_domain::scope::administration as scope;
 use keyward_domain::{ApplicationId, Code, KeyId};
 use keyward_service::{
-    ClaimedKeyBody, IssuedKeyBody, KeyView, Reason, RenewKey, RotateKey, RoutingTableView, SelfView,
+    BulkRotation, BulkRotationBody, ClaimedKeyBody, IssuedKeyBody, KeyView, Reason, RenewKey, RotateKey,
+    RoutingTableView, SelfView,
 };
 
 const SUBJECT: &str = "Rotation";
@@ -20,6 +21,20 @@ pub fn endpoints() -> Vec<Endpoint> {
             .answers::<IssuedKeyBody<'_>>(201, "The key, and the successor's claim to be taken.")
             .creates()
             .refuses(&[Code::StateConflict, Code::Revoked, Code::LastRoot, Code::IssuingFrozen]),
+        Endpoint::post(SUBJECT, "/v1/rotations/bulk", "rotateKeys", "Offer successors of many keys at once, each with a claim")
+            .says(
+                "Names at least one of `application`, `tag`, `standing`, `actor`, `issued_since`, `issued_until`, `claimed_until`; all \
+                 that is given must hold of a key. One call rotates at most 32 keys, in one commit with an event for each; \
+                 `next_cursor`, as `cursor` of the next call, leads to the others. A page may have none. A successor that is offered \
+                 already gets a claim where it has none that is open; else its key is `skipped`, as is one that is in an overlap. \
+                 `incident`: every version so far of these keys dies first, at once; with `claimed_until` what is claimed meanwhile \
+                 lives on. Whoever holds `keys:rotate` for some applications names one of them.",
+            )
+            .scope(scope::KEYS_ROTATE)
+            .takes::<BulkRotation>()
+            .answers::<BulkRotationBody<'_>>(200, "The keys of this call with their claims; with `dry_run`, those that it would have rotated.")
+            .creates()
+            .refuses(&[Code::NotFound, Code::IssuingFrozen]),
         Endpoint::post(SUBJECT, "/v1/keys/{id}/rotation/finish", "finishRotation", "End an overlap: every version but the newest dies")
             .scope(scope::KEYS_ROTATE)
             .id::<KeyId>("id")

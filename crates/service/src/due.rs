@@ -6,6 +6,7 @@
 
 use crate::service::Service;
 use crate::standings::OnRecord;
+use crate::turns::KEYS_AT_ONCE;
 use keyward_domain::due::{Duty, FORGOTTEN_AFTER_S, due_at, outlook};
 use keyward_domain::error::Blame;
 use keyward_domain::event::{Action, Actor, ActorKind, Outcome, Source, Target};
@@ -29,8 +30,6 @@ const KEYS_MAX: usize = 512;
 const LISTS_MAX: usize = 2880;
 /// Keys that the sweep looks at in one run.
 const SWEEP_KEYS: usize = 128;
-/// Keys seen to in one commit.
-const AT_ONCE: usize = 32;
 
 /// What a run did of what was due.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
@@ -90,7 +89,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 continue;
             }
             let ids = self.listed(&lists::due(walk.minute), walk.at, left).await?;
-            for ids in ids.chunks(AT_ONCE) {
+            for ids in ids.chunks(KEYS_AT_ONCE) {
                 self.see_to(ids, &mut done).await?;
             }
             left -= ids.len();
@@ -102,7 +101,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             }
         }
         let ids = self.listed(lists::KEYS, walk.sweep, SWEEP_KEYS).await?;
-        for ids in ids.chunks(AT_ONCE) {
+        for ids in ids.chunks(KEYS_AT_ONCE) {
             self.see_to(ids, &mut done).await?;
         }
         walk.sweep = match ids.len() {
@@ -135,11 +134,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         if due.is_empty() {
             return Ok(());
         }
-        let take = async |id: &KeyId, old| match old {
-            None => self.ledger.turn_at::<Key>(*id).await.map(Some),
-            Some(old) => self.ledger.turn_at_again(*id, old).await.map(Some),
-        };
-        let (taken, mut failed) = self.turns(due, take).await;
+        let (taken, mut failed) = self.turns_at_keys(due).await;
         let (turns, keys): (Vec<Turn>, Vec<Key>) = taken.into_iter().unzip();
         let in_turn = turns.into_iter().zip(keys.iter().cloned());
         let seen = match self.duties_of_each(&keys).await {

@@ -24,13 +24,18 @@ pub(crate) struct FreshClaim {
     ticket: SecretText,
 }
 
+/// A claim as it is handed to whoever asked for it.
+pub(crate) struct HandedClaim {
+    id: ClaimId,
+    ticket: SecretText,
+    url: SecretText,
+    expires_at: Timestamp,
+}
+
 /// A key with the claim for its version.
 pub struct IssuedKey {
     key: KeyView,
-    claim: ClaimId,
-    expires_at: Timestamp,
-    ticket: SecretText,
-    public_url: String,
+    claim: HandedClaim,
     event: EventId,
 }
 
@@ -46,7 +51,7 @@ pub struct IssuedKeyBody<'a> {
 /// The claim that whoever the key is for takes, once.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ClaimTicket)]
-struct TicketBody<'a> {
+pub(crate) struct TicketBody<'a> {
     id: ClaimId,
     /// What the claim is taken with: a secret until then.
     #[schema(pattern = "^kwc_(live|test)_[0-9A-Za-z]{73}$")]
@@ -57,13 +62,17 @@ struct TicketBody<'a> {
     expires_at: Timestamp,
 }
 
+impl HandedClaim {
+    /// What it is on the wire.
+    pub(crate) fn body(&self) -> TicketBody<'_> {
+        let (ticket, url) = (self.ticket.expose(), self.url.expose());
+        TicketBody { id: self.id, ticket, url, expires_at: self.expires_at }
+    }
+}
+
 impl Body for IssuedKey {
     fn to_json(&self) -> SecretText {
-        let ticket = self.ticket.expose();
-        // In the fragment, which browsers send to nobody.
-        let url = SecretText::new(format!("{}/claim#{ticket}", self.public_url));
-        let claim = TicketBody { id: self.claim, ticket, url: url.expose(), expires_at: self.expires_at };
-        IssuedKeyBody { key: &self.key, claim, event: self.event }.to_json()
+        IssuedKeyBody { key: &self.key, claim: self.claim.body(), event: self.event }.to_json()
     }
 }
 
@@ -141,14 +150,14 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
 
     /// What is answered to whoever asked for the claim.
     pub(crate) fn issued(&self, key: &Key, beside: &Beside, terms: &Terms, claim: FreshClaim) -> IssuedKey {
-        IssuedKey {
-            key: self.view_of(key, beside, terms),
-            claim: claim.record.id,
-            expires_at: claim.record.expires_at,
-            ticket: claim.ticket,
-            public_url: self.public_url.to_owned(),
-            event: key.event,
-        }
+        IssuedKey { key: self.view_of(key, beside, terms), claim: self.handed(claim), event: key.event }
+    }
+
+    /// A fresh claim with the page that takes it.
+    pub(crate) fn handed(&self, FreshClaim { record, ticket }: FreshClaim) -> HandedClaim {
+        // In the fragment, which browsers send to nobody.
+        let url = SecretText::new(format!("{}/claim#{}", self.public_url, ticket.expose()));
+        HandedClaim { id: record.id, ticket, url, expires_at: record.expires_at }
     }
 }
 

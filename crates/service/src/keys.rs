@@ -776,7 +776,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     }
 
     /// The version that a new claim would mint.
-    async fn check_reissue(&self, attempt: &Attempt, key: &Key) -> Result<u16> {
+    pub(crate) async fn check_reissue(&self, attempt: &Attempt, key: &Key) -> Result<u16> {
         self.require_superset(attempt, key.application, &key.scopes, &key.roles).await?;
         self.require_issuing(attempt).await?;
         self.require_alive(key).await?;

@@ -9,6 +9,7 @@ mod audit;
 mod authority;
 pub mod bootstrap;
 mod bulk_revocation;
+mod bulk_rotation;
 mod caller;
 mod claims;
 mod compliance;
@@ -56,6 +57,7 @@ pub use applications::{ApplicationChange, NewApplication};
 pub use attempt::Attempt;
 pub use audit::{EventFilter, ShredRequest, ShredView};
 pub use bulk_revocation::BulkRevocation;
+pub use bulk_rotation::{BulkRotation, BulkRotationBody, BulkRotationView};
 pub use caller::Caller;
 pub use claims::{Presented, TakeClaim};
 pub use compliance::{

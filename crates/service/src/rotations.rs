@@ -8,14 +8,14 @@ use crate::service::{REPLAY_S, Service};
 use crate::view::KeyView;
 use keyward_domain::due::outlook;
 use keyward_domain::error::FieldError;
-use keyward_domain::event::{Action, Outcome};
+use keyward_domain::event::{Action, Outcome, Target};
 use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::rotation::{GRACE_S_MAX, Mode, Phase};
 use keyward_domain::scope::administration as scope;
 use keyward_domain::text::{self, check_reason};
 use keyward_domain::{Code, Error, KeyId, Result};
-use keyward_ledger::{KvWrite, Turn};
+use keyward_ledger::{Draft, KvWrite, Turn};
 use keyward_records::{KvCount, KvRead};
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
@@ -43,7 +43,8 @@ pub struct RotateKey {
 }
 
 impl RotateKey {
-    fn check(&self) -> Result<()> {
+    /// What is wrong with it.
+    pub(crate) fn mistakes(&self) -> Vec<FieldError> {
         let mut errors: Vec<FieldError> = Vec::new();
         errors.extend(check_reason("reason", &self.reason).err());
         match self.grace_s {
@@ -57,7 +58,7 @@ impl RotateKey {
             }
             _ => {}
         }
-        if errors.is_empty() { Ok(()) } else { Err(errors.into()) }
+        errors
     }
 }
 
@@ -75,14 +76,17 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     ) -> Result<Answer<IssuedKey>> {
         let known = self.visible_key(attempt, scope::KEYS_ROTATE, id).await?;
         self.require_superset(attempt, known.application, &known.scopes, &known.roles).await?;
-        asked.check()?;
+        let mistakes = asked.mistakes();
+        if !mistakes.is_empty() {
+            return Err(mistakes.into());
+        }
         // Before its state is looked at: a repeated request has the answer that it had, whatever happened since.
         if let Some(text) = self.begin(attempt, "keys.rotate", &(id, asked), REPLAY_S).await? {
             return Ok(Answer::Replayed(text));
         }
         self.check_rotation(attempt, &known, asked).await?;
         if asked.mode == Mode::Incident {
-            self.kill_versions(attempt, &known, &asked.reason).await?;
+            self.kill_versions(attempt, std::slice::from_ref(&known), &asked.reason).await?;
         }
         let (turn, mut key) = match self.key_turn_once(attempt, id).await? {
             ControlFlow::Continue(taken) => taken,
@@ -106,7 +110,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     }
 
     /// Makes the offer in the key's record: the version offered, and those that die with it.
-    async fn offer(&self, key: &mut Key, asked: &RotateKey) -> Result<(u16, Vec<u16>)> {
+    pub(crate) async fn offer(&self, key: &mut Key, asked: &RotateKey) -> Result<(u16, Vec<u16>)> {
         let (grace_s, dying) = match asked.mode {
             Mode::Scheduled => match asked.grace_s {
                 Some(grace_s) => (grace_s, Vec::new()),
@@ -132,19 +136,28 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         Ok(all.filter(|number| !dead.contains(number)).collect())
     }
 
-    /// Ends every version at once, before anybody waits for a turn at the key.
-    async fn kill_versions(&self, attempt: &Attempt, key: &Key, reason: &str) -> Result<()> {
-        let dying = self.mortal_versions(key).await?;
+    /// Ends every version of these keys at once, before anybody waits for a turn at one of them; an event for each tells of it.
+    pub(crate) async fn kill_versions(&self, attempt: &Attempt, keys: &[Key], reason: &str) -> Result<()> {
+        let mut dying: Vec<(&Key, Vec<u16>)> = Vec::new();
+        for key in keys {
+            dying.push((key, self.mortal_versions(key).await?));
+        }
+        dying.retain(|(_, versions)| !versions.is_empty());
         if dying.is_empty() {
             return Ok(());
         }
         let rotation = attempt.action();
         attempt.act(Action::VersionsKilled);
-        let mut draft = attempt.draft(Outcome::Done, Some(reason.to_owned()), Some(key.event));
-        draft.detail = dying.iter().map(|version| format!("version {version}")).collect();
-        self.commit(attempt, vec![draft], |tickets, writes| {
-            for version in &dying {
-                writes.version_kill(key.id, *version, tickets.event(0));
+        let drafts = dying.iter().map(|(key, versions)| Draft {
+            target: Target { application: Some(key.application), ..Target::key(Some(key.id)) },
+            detail: versions.iter().map(|version| format!("version {version}")).collect(),
+            ..attempt.draft(Outcome::Done, Some(reason.to_owned()), Some(key.event))
+        });
+        self.commit(attempt, drafts.collect(), |tickets, writes| {
+            for (index, (key, versions)) in dying.iter().enumerate() {
+                for version in versions {
+                    writes.for_event(index).version_kill(key.id, *version, tickets.event(index));
+                }
             }
             Ok(())
         })
@@ -153,7 +166,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         Ok(())
     }
 
-    async fn check_rotation(&self, attempt: &Attempt, key: &Key, asked: &RotateKey) -> Result<()> {
+    pub(crate) async fn check_rotation(&self, attempt: &Attempt, key: &Key, asked: &RotateKey) -> Result<()> {
         self.require_superset(attempt, key.application, &key.scopes, &key.roles).await?;
         self.require_issuing(attempt).await?;
         self.require_alive(key).await?;
@@ -289,6 +302,6 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     }
 }
 
-fn conflict(detail: impl Into<String>) -> Error {
+pub(crate) fn conflict(detail: impl Into<String>) -> Error {
     Error::new(Code::StateConflict, detail)
 }

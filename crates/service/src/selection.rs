@@ -256,13 +256,14 @@ impl SkippedKey {
     /// A key and what speaks against what is to be done to it; an error of the store speaks against no key.
     pub(crate) fn because(id: KeyId, error: Error) -> Result<Self> {
         match error.code.blame() {
-            Blame::Caller | Blame::Conflict | Blame::Integrity => Ok(Self {
-                id,
-                code: error.code.as_str(),
-                detail: error.detail,
-                missing_scope: error.missing_scope,
-            }),
+            Blame::Caller | Blame::Conflict | Blame::Integrity => Ok(Self::told(id, error)),
             Blame::Store | Blame::Bug => Err(error),
         }
+    }
+
+    /// The same, whatever kept it from being done.
+    pub(crate) fn told(id: KeyId, error: Error) -> Self {
+        let Error { code, detail, missing_scope, .. } = error;
+        Self { id, code: code.as_str(), detail, missing_scope }
     }
 }

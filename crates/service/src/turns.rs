@@ -4,10 +4,12 @@ use crate::held::Held;
 use crate::service::Service;
 use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
-use keyward_domain::{Error, Result};
+use keyward_domain::{Error, KeyId, Result};
 use keyward_ledger::{KvWrite, Turn};
 use keyward_records::{KvCount, KvRead};
 
+/// Keys that one commit writes at most, each in a turn of its own.
+pub(crate) const KEYS_AT_ONCE: usize = 32;
 /// How often turns are taken at most: others are waited for meanwhile, and one that died holds its successor up for 5 s.
 const ROUNDS_MAX: u32 = 3;
 
@@ -79,5 +81,16 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             wanted = stale.into_iter().map(|(what, taken)| (what, taken.into_turn())).collect();
         }
         (held.into_iter().map(|(_, taken)| taken).collect(), failed)
+    }
+    /// These keys as they stand, each in a turn of its own.
+    pub(crate) async fn turns_at_keys(
+        &self,
+        ids: impl IntoIterator<Item = KeyId>,
+    ) -> (Vec<(Turn, Key)>, Option<Error>) {
+        let take = async |id: &KeyId, old| match old {
+            None => self.ledger.turn_at::<Key>(*id).await.map(Some),
+            Some(old) => self.ledger.turn_at_again(*id, old).await.map(Some),
+        };
+        self.turns(ids, take).await
     }
 }

@@ -35,6 +35,11 @@ const CHANGES: &[(&str, Prepare)] = &[
         let id = key(keyward, "to rotate a key of").id;
         Request::post(&format!("/v1/keys/{id}/rotate"), &reason())
     }),
+    ("rotateKeys", |keyward| {
+        let application = keyward.application("to rotate many keys of");
+        keyward.holder(&application, &["a:b"]);
+        Request::post("/v1/rotations/bulk", &json!({ "application": application, "reason": "because" }))
+    }),
     ("finishRotation", |keyward| {
         let id = key(keyward, "to finish a rotation of").id;
         keyward.claim(&keyward.rotate(&id, &reason()));

@@ -19,6 +19,11 @@ async fn one_batch_and_the_documented_increments() {
         tagged["tags"] = json!([tag]);
         world.issue(&tagged).await;
     }
+    for tag in ["c", "d"] {
+        let mut tagged = new_key(app, "tagged");
+        tagged["tags"] = json!([tag]);
+        world.held(&tagged).await;
+    }
     let absent = ApplicationId::from_bytes([1; 16]);
     let mut tickets = Vec::new();
     for n in 0..2 {
@@ -57,6 +62,9 @@ async fn one_batch_and_the_documented_increments() {
         // An increment of nothing tells where the log ends.
         ("revoke many", Do::RevokeMany(json!({"tag": "a", "reason": "x"})), false, 1 + 1),
         ("revoke many with a key", Do::RevokeMany(json!({"tag": "b", "reason": "x"})), true, 1 + 2),
+        // A turn for each key that is rotated.
+        ("rotate many", Do::RotateMany(json!({"tag": "c", "reason": "x"})), false, 1 + 1 + 1),
+        ("rotate many with a key", Do::RotateMany(json!({"tag": "d", "reason": "x"})), true, 1 + 1 + 2),
         ("freeze", Do::Freeze("x"), false, 2),
         ("issue while frozen", Do::Issue(new_key(app, "a")), false, 1),
         ("claim while frozen", Do::Reissue(unclaimed), false, 1),

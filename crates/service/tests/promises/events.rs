@@ -188,6 +188,8 @@ async fn each_call_leaves_exactly_one_event() {
             Some(app),
             Some(tagged),
         ),
+        (Do::RotateMany(json!({"tag": "a", "reason": "x"})), true, Action::KeyRotated, refused, None, None),
+        (Do::RotateMany(json!({"reason": "x"})), false, Action::KeyRotated, refused, None, None),
         (Do::Freeze("why"), true, Action::IssuingFrozen, refused, None, None),
         (Do::Freeze(""), false, Action::IssuingFrozen, refused, None, None),
         (Do::Freeze("why"), false, Action::IssuingFrozen, done, None, None),

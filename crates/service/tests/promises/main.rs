@@ -10,6 +10,7 @@
 
 mod audited_commit;
 mod bulk_revocation;
+mod bulk_rotation;
 mod claims_once;
 mod clock_steps_back;
 mod compliance;

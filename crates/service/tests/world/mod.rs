@@ -14,10 +14,10 @@ use keyward_ledger::memory::{Call, Fault, MemoryKv};
 use keyward_ledger::{KvWrite, Ledger, Receipt};
 use keyward_records::{CurrentMonth, KvCount, KvRead, Reader, Rings};
 use keyward_service::{
-    ApplicationChange, Attempt, Body, BulkRevocation, Caller, ComplianceQuery, DropRequest, EventFilter,
-    KeyChange, KeyFilter, NewApplication, NewKey, NewPolicy, NewRole, NewWebhook, Page, PolicyChange,
-    Presented, RenewKey, ReplayRequest, ResealRequest, RoleChange, RotateKey, Service, TakeClaim,
-    WebhookChange, bootstrap,
+    ApplicationChange, Attempt, Body, BulkRevocation, BulkRotation, Caller, ComplianceQuery, DropRequest,
+    EventFilter, KeyChange, KeyFilter, NewApplication, NewKey, NewPolicy, NewRole, NewWebhook, Page,
+    PolicyChange, Presented, RenewKey, ReplayRequest, ResealRequest, RoleChange, RotateKey, Service,
+    TakeClaim, WebhookChange, bootstrap,
 };
 use keyward_verify::{Administrator, ApplicationCache, Demand, Verdict, Verifier};
 use serde_json::{Value, json};
@@ -202,6 +202,7 @@ pub enum Do {
     Renew(String),
     RevokeKey(KeyId, &'static str),
     RevokeMany(Value),
+    RotateMany(Value),
     Lookup(String),
     Report(String),
     TakeClaim(String),
@@ -263,6 +264,7 @@ impl Do {
             Self::Renew(_) => Attempt::to_change(caller, Action::KeyRenewed, nothing),
             Self::RevokeKey(id, _) => Attempt::to_change(caller, Action::KeyRevoked, of_key(*id)),
             Self::RevokeMany(_) => Attempt::to_change(caller, Action::KeyRevoked, nothing),
+            Self::RotateMany(_) => Attempt::to_change(caller, Action::KeyRotated, nothing),
             Self::Lookup(_) => Attempt::to_change(caller, Action::KeyLookedUp, nothing),
             Self::Report(_) => Attempt::to_change(caller, Action::KeyReported, nothing),
             Self::TakeClaim(_) => Attempt::to_change(caller, Action::ClaimTaken, nothing),
@@ -376,6 +378,9 @@ async fn execute<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         Do::RevokeKey(id, reason) => Reply::of(&service.revoke_key(attempt, *id, reason).await?),
         Do::RevokeMany(asked) => {
             Reply::answer(&service.revoke_many(attempt, &body::<BulkRevocation>(asked)).await?)
+        }
+        Do::RotateMany(asked) => {
+            Reply::answer(&service.rotate_many(attempt, &body::<BulkRotation>(asked)).await?)
         }
         Do::Lookup(token) => {
             let presented: Presented = body(&json!({ "token": token }));
