@@ -589,11 +589,54 @@ pub struct RevokedKey {
     pub event: Option<String>,
 }
 
-/// One of many that was not revoked.
+/// `POST /v1/rotations/bulk`. Carries tickets.
+#[derive(Deserialize)]
+pub struct BulkRotation {
+    /// Those with a successor to be claimed, or that would have one.
+    pub rotated: Vec<RotatedKey>,
+    /// How many were dead before.
+    pub already_dead: u64,
+    /// Those that are meant and stay as they are.
+    pub skipped: Vec<SkippedKey>,
+    /// How many were looked at.
+    pub examined: u64,
+    /// Where the next call goes on.
+    pub next_cursor: Option<String>,
+}
+
+/// One of many that were rotated. Carries a ticket.
+#[derive(Deserialize)]
+pub struct RotatedKey {
+    /// Its id.
+    pub id: String,
+    /// Whose it is.
+    pub application: String,
+    /// What people call it.
+    pub name: String,
+    /// The version that the claim mints.
+    pub version: u16,
+    /// The right to that version's token.
+    pub claim: Option<RotatedClaim>,
+}
+
+/// A successor's claim as it is handed out. Carries a ticket.
+#[derive(Deserialize)]
+pub struct RotatedClaim {
+    /// The ticket. Secret.
+    pub ticket: String,
+    /// The link to the page that claims. Secret.
+    pub url: String,
+    /// Until when it can be taken.
+    pub expires_at: String,
+}
+
+/// One of many that stays as it is.
 #[derive(Debug, Deserialize)]
 pub struct SkippedKey {
     /// Its id.
     pub id: String,
+    /// The code of the problem.
+    pub code: String,
     /// Why not.
     pub detail: String,
 }

@@ -587,6 +587,8 @@ pub enum KeyCommand {
     Lookup(KeyLookup),
     /// Offer a successor of a key's version: prints the link that its holder claims it with
     Rotate(KeyRotate),
+    /// Offer successors of many keys at once: by application, tag, standing, time; all that is given must hold of a key
+    RotateMany(Box<KeyRotateMany>),
     /// End the overlap of a rotation: every version but the newest dies
     FinishRotation(KeyRevoke),
     /// Take the offer of a successor back
@@ -804,6 +806,40 @@ pub struct KeyRotate {
     /// The version to rotate away from: where the key has another by then, nothing is done
     #[arg(long, value_name = "NUMBER")]
     pub version: Option<u16>,
+}
+
+/// `keyward key rotate-many`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("selection").required(true).multiple(true).args(["application", "tag", "standing", "actor", "since", "until", "claimed_until"]))]
+#[command(after_help = "\
+Keys whose successor waits for its claim already, or whose last overlap goes on, are skipped and named. Cut off, the same command takes
+the work up where it stopped; in an incident with the `--claimed-until` that it then names.
+Exits with 3 where keys are meant that this key may not rotate; they are named.")]
+pub struct KeyRotateMany {
+    /// Which keys
+    #[command(flatten)]
+    pub which: KeySelection,
+    /// Keys that stand so
+    #[arg(long, value_parser = Standing::ALL.map(Standing::as_str))]
+    pub standing: Option<String>,
+    /// Keys whose newest version was claimed before this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub claimed_until: Option<String>,
+    /// Why, for the audit log
+    #[arg(long)]
+    pub reason: String,
+    /// Secrets may be in the wrong hands: every version so far of these keys dies at once
+    #[arg(long, conflicts_with = "grace")]
+    pub incident: bool,
+    /// How long the versions in use go on once their successors were claimed, such as `7d` or `12h`; what each policy says unless given
+    #[arg(long, value_name = "TIME", value_parser = duration_s)]
+    pub grace: Option<i64>,
+    /// A new file for the claims, one line of JSON each, that only its owner can read; else their links are printed
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Whether to look first
+    #[command(flatten)]
+    pub asking: Asking,
 }
 
 /// `keyward renew`.
@@ -1081,6 +1117,20 @@ What goes on issuing meanwhile is not found: freeze issuing first, or revoke the
 Cut off, the same command takes the work up where it stopped.
 Exits with 3 where keys are meant that this key may not revoke; they are named. The key of the call itself is never revoked.")]
 pub struct EmergencyRevoke {
+    /// Which keys
+    #[command(flatten)]
+    pub which: KeySelection,
+    /// Why, for the audit log
+    #[arg(long)]
+    pub reason: String,
+    /// Whether to look first
+    #[command(flatten)]
+    pub asking: Asking,
+}
+
+/// Which of many keys: all that is given must hold of a key.
+#[derive(Debug, Args)]
+pub struct KeySelection {
     /// Keys that were issued with this key of the application `keyward`
     #[arg(long, value_name = "KEY_ID")]
     pub actor: Option<KeyId>,
@@ -1099,13 +1149,15 @@ pub struct EmergencyRevoke {
     /// Only those of this environment
     #[arg(long, value_enum)]
     pub environment: Option<Environment>,
-    /// Why, for the audit log
-    #[arg(long)]
-    pub reason: String,
-    /// Only show which would be revoked
+}
+
+/// Whether what is done to many keys is looked at first.
+#[derive(Debug, Args)]
+pub struct Asking {
+    /// Only show which it would be done to
     #[arg(long)]
     pub dry_run: bool,
-    /// Revoke at once, without looking first and asking
+    /// Do it at once, without looking first and asking
     #[arg(long, conflicts_with = "dry_run")]
     pub yes: bool,
 }

@@ -11,7 +11,7 @@ use keyward_crypto::SecretText;
 use crate::failure::{Failure, Result};
 
 /// A file that is made before the secret is asked for, so that a secret handed out once is not lost to a missing folder; gone
-/// again unless [`NewSecretFile::fill`] succeeds.
+/// again unless something is written to it.
 pub struct NewSecretFile {
     path: PathBuf,
     file: File,
@@ -38,7 +38,15 @@ impl NewSecretFile {
     /// # Errors
     /// The disk refuses.
     pub fn fill(mut self, secret: &SecretText) -> Result<()> {
-        let Self { path, file, .. } = &mut self;
+        self.add(secret)
+    }
+
+    /// The same where more may follow.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn add(&mut self, secret: &SecretText) -> Result<()> {
+        let Self { path, file, .. } = self;
         file.write_all(secret.expose().as_bytes())
             .and_then(|()| file.write_all(b"\n"))
             .and_then(|()| file.sync_all())

@@ -8,6 +8,7 @@ mod audit_http;
 mod audit_tail;
 pub mod audit_verify;
 pub mod audit_witness;
+mod bulk;
 mod claim;
 pub mod context;
 mod emergency;
@@ -81,6 +82,7 @@ pub fn run(global: &Global, command: &Command, terminal: &Terminal) -> Result<En
         Command::Key(KeyCommand::Change(options)) => run.change_key(options),
         Command::Key(KeyCommand::Lookup(options)) => run.look_up_key(options),
         Command::Key(KeyCommand::Rotate(options)) => run.rotate_key(options),
+        Command::Key(KeyCommand::RotateMany(options)) => run.rotate_keys(options),
         Command::Key(KeyCommand::FinishRotation(options)) => run.end_rotation(options, "finish"),
         Command::Key(KeyCommand::CancelRotation(options)) => run.end_rotation(options, "cancel"),
         Command::Key(KeyCommand::Revoke(options)) => run.revoke_key(options),

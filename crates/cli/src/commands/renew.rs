@@ -226,7 +226,8 @@ fn probe(run: &Run<'_>, url: &str, token: &SecretText) -> Result<()> {
         .advise("The old token stays in its file, and passes for its grace. Run it again: the new one is kept until then."))
 }
 
-fn now() -> Option<keyward_domain::Timestamp> {
+/// The time by this machine's clock; none before 1970.
+pub(super) fn now() -> Option<keyward_domain::Timestamp> {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?;
     i64::try_from(since.as_millis()).ok().map(keyward_domain::Timestamp::from_unix_ms)
 }
