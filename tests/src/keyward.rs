@@ -19,7 +19,7 @@ use crate::redis::RedisServer;
 
 /// The variables that `keyward init` leaves in files.
 pub const SECRET_VARIABLES: [&str; 5] =
-    ["records_keyring", "audit_keyring", "peppers", "signing_keys", "log_keys"];
+    ["records_keyring", "audit_keyring", "peppers", "signing_keys", "vault_keyring", "log_keys"];
 /// What claims' links start with, where a test does not ask for another.
 pub const PUBLIC_URL: &str = "https://keys.example";
 /// Where a store other than SQLite is configured, in the folder of a test.

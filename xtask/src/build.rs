@@ -18,8 +18,17 @@ pub const WASM_TARGET: &str = "wasm32-wasip2";
 pub const NATIVE_PACKAGES: [&str; 4] = ["keyward-host", "keyward-cli", "keyward-e2e", "bench-loader"];
 
 /// The components that make up Keyward, as `spin.toml` names them.
-pub const COMPONENTS: [&str; 8] =
-    ["issuance", "validation", "revocation", "rotation", "audit", "delivery", "dashboard", "scheduler"];
+pub const COMPONENTS: [&str; 9] = [
+    "issuance",
+    "validation",
+    "revocation",
+    "rotation",
+    "audit",
+    "delivery",
+    "vault",
+    "dashboard",
+    "scheduler",
+];
 
 /// The bare components that the bench measures against.
 pub const BENCH_COMPONENTS: [&str; 2] = ["bench-hello", "bench-three-read"];

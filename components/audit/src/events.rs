@@ -57,10 +57,22 @@ pub(crate) async fn show(plane: &Plane, incoming: &Incoming, id: Result<EventId>
 }
 
 fn filter(query: &Query) -> Result<EventFilter> {
-    query.only(&["application", "key", "actor", "action", "since", "until", "limit", "cursor", "after"])?;
+    query.only(&[
+        "application",
+        "key",
+        "credential",
+        "actor",
+        "action",
+        "since",
+        "until",
+        "limit",
+        "cursor",
+        "after",
+    ])?;
     Ok(EventFilter {
         application: query.parsed("application", "an application's id")?,
         key: query.parsed("key", "a key's id")?,
+        credential: query.parsed("credential", "a credential's id")?,
         actor: query.parsed("actor", "the id of the key that acted")?,
         action: action(query)?,
         since: query.time("since")?,

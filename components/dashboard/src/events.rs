@@ -96,6 +96,7 @@ fn filter(query: &Query) -> Result<EventFilter> {
     Ok(EventFilter {
         application: parsed(given("application")?, "application", "an application's id")?,
         key: parsed(given("key")?, "key", "a key's id")?,
+        credential: None,
         actor: parsed(given("actor")?, "actor", "the id of the key that acted")?,
         action: parsed(given("action")?, "action", "the name of an action")?,
         since: moment("since", given("since")?.unwrap_or_default())?,
@@ -165,7 +166,7 @@ pub(crate) async fn show(visit: &Visit<'_>, id: EventId) -> Result<Response> {
 }
 
 fn facts(event: &Event, now: Timestamp) -> Markup {
-    let Target { application, key, role, webhook, policy } = event.target;
+    let Target { application, key, role, webhook, policy, credential } = event.target;
     html! {
         dl class="facts" {
             dt { "Event" } dd { (copied(event.id)) ", " (parts::code(event.action.as_str())) }
@@ -181,6 +182,7 @@ fn facts(event: &Event, now: Timestamp) -> Markup {
             @if let Some(id) = key { dt { "Key" } dd { (keys::link(id)) } }
             @if let Some(id) = role { dt { "Role" } dd { (parts::code(id)) } }
             @if let Some(id) = webhook { dt { "Webhook" } dd { (parts::code(id)) } }
+            @if let Some(id) = credential { dt { "Credential" } dd { (parts::code(id)) } }
             @if let Some(id) = policy { dt { "Policy" } dd { (parts::code(id)) } }
             @if !event.detail.is_empty() {
                 dt { "Detail" } dd { ul class="inline" { @for detail in &event.detail { li { (name(detail)) } } } }

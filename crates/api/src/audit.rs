@@ -4,7 +4,7 @@ use crate::Endpoint;
 use crate::problems::OF_CREDENTIALS;
 use keyward_domain::event::{Action, Event, EventId};
 use keyward_domain::scope::administration as scope;
-use keyward_domain::{ApplicationId, Code, KeyId, Timestamp};
+use keyward_domain::{ApplicationId, Code, CredentialId, KeyId, Timestamp};
 use keyward_service::{
     ComplianceView, HeadView, MaintenanceView, ProofView, ShredRequest, ShredView, StateDigests, StateQuery,
 };
@@ -27,6 +27,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             .scope(scope::AUDIT_READ)
             .query_of::<ApplicationId>("application", "About this application or its keys.", Required::False)
             .query_of::<KeyId>("key", "About this key.", Required::False)
+            .query_of::<CredentialId>("credential", "About this credential.", Required::False)
             .query_of::<KeyId>("actor", "Caused with this key.", Required::False)
             .query_of::<Action>("action", "Of this action.", Required::False)
             .query_of::<Timestamp>("since", "Not before.", Required::False)

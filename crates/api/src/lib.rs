@@ -10,6 +10,7 @@ mod applications;
 mod audit;
 mod claims;
 mod components;
+mod credentials;
 mod emergency;
 mod endpoint;
 mod health;
@@ -40,7 +41,13 @@ pub fn endpoints() -> Vec<Endpoint> {
         usage::endpoints(),
     ]
     .into_iter()
-    .chain([emergency::endpoints(), webhooks::endpoints(), audit::endpoints(), rings::endpoints()])
+    .chain([
+        emergency::endpoints(),
+        credentials::endpoints(),
+        webhooks::endpoints(),
+        audit::endpoints(),
+        rings::endpoints(),
+    ])
     .chain([health::endpoints()])
     .flatten()
     .collect()

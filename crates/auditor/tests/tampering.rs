@@ -138,6 +138,7 @@ fn rings(log: u8) -> Rings {
         records: Sealer::new(ring("records_keyring", 1)),
         audit: Sealer::new(ring("audit_keyring", 2)),
         peppers: Peppers::parse(peppers.to_json().expose()).unwrap(),
+        vault: None,
         log: Some(LogKeys::parse(LogKeys::generate([log; 32], ORIGIN, at).unwrap().expose()).unwrap()),
         month: CurrentMonth::default(),
     }

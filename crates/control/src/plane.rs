@@ -222,6 +222,33 @@ impl Plane {
         Ok(with_receipt(response, receipt))
     }
 
+    /// Somebody reads what services may read as well: an admin by their scopes, or a service by what its key grants. Only what was
+    /// refused for want of a scope becomes an event, unless `work` writes one.
+    ///
+    /// # Errors
+    /// [`Code::Unauthenticated`] for no token or one that does not pass, and those of `work`.
+    pub async fn fetch<T>(
+        &self,
+        incoming: &Incoming,
+        action: Action,
+        target: Target,
+        work: impl AsyncFnOnce(&PlaneService<'_>, &Attempt) -> Result<T>,
+    ) -> Result<T> {
+        let (verified, ()) = futures::join!(self.present(incoming), self.ask_witness());
+        let verified = match verified {
+            Ok(verified) => verified,
+            Err(error) => return Err(self.turn_away(incoming, error, || is_token(incoming)).await),
+        };
+        let source = incoming.source(&self.control.trusted_proxies);
+        let caller = if verified.key().is_administrative() {
+            let administrator = Administrator::of(verified, &self.kv, self.trust().records).await?;
+            Caller::admin(&administrator, source, incoming.id(), None)
+        } else {
+            Caller::workload(&verified, source, incoming.id())
+        };
+        self.run(Attempt::to_read(caller, action, target), None, work).await.map(|(value, _)| value)
+    }
+
     /// Whoever presents a token that passes, of whichever key.
     ///
     /// # Errors
@@ -313,6 +340,12 @@ impl Plane {
 /// Whether a request presents what could be a token.
 fn is_token(incoming: &Incoming) -> bool {
     matches!(incoming.credential(), Ok(Some(text)) if token::parse(text.expose()).is_ok())
+}
+
+/// An answer with the receipt of what was written for it.
+#[must_use]
+pub fn with_receipt_of(attempt: &Attempt, response: Response) -> Response {
+    with_receipt(response, attempt.receipt())
 }
 
 /// The receipt as a field of its own, an item with a parameter (RFC 9651): it covers the commit that the body's outcome lies in, so

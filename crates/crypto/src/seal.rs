@@ -71,11 +71,15 @@ pub enum Domain {
     Policy,
     /// A session of the dashboard, which lies at the browser and in no store.
     Session,
+    /// A credential, without what it holds (`j:{id}`).
+    Credential,
+    /// What a version of a credential holds (`j:{id}.{version}`), under the ring of the vault.
+    CredentialValue,
 }
 
 impl Domain {
     /// Every domain.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Tombstone,
         Self::Key,
         Self::Application,
@@ -94,6 +98,8 @@ impl Domain {
         Self::Webhook,
         Self::Policy,
         Self::Session,
+        Self::Credential,
+        Self::CredentialValue,
     ];
 
     /// The stable label that enters subkeys and additional data. Changing one makes every record of it unreadable.
@@ -117,6 +123,8 @@ impl Domain {
             Self::Webhook => "keyward/v1/webhook",
             Self::Policy => "keyward/v1/policy",
             Self::Session => "keyward/v1/session",
+            Self::Credential => "keyward/v1/credential",
+            Self::CredentialValue => "keyward/v1/credential-value",
         }
     }
 }
@@ -195,6 +203,8 @@ impl Version {
             webhook,
             policy,
             session,
+            credential,
+            credential_value,
         ] = &self.ciphers;
         let slot = match domain {
             Domain::Tombstone => tombstone,
@@ -215,6 +225,8 @@ impl Version {
             Domain::Webhook => webhook,
             Domain::Policy => policy,
             Domain::Session => session,
+            Domain::Credential => credential,
+            Domain::CredentialValue => credential_value,
         };
         slot.get_or_init(|| Box::new(self.derive_cipher(domain, None)))
     }

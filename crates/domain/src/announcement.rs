@@ -61,6 +61,10 @@ types! {
     KeyRetired = "key.retired",
     /// A key was revoked; without a key, all keys that the application had.
     KeyRevoked = "key.revoked",
+    /// Another version of a credential is the current one: whoever holds what it held before should ask again.
+    CredentialRotated = "credential.rotated",
+    /// What versions of a credential held was destroyed.
+    CredentialDestroyed = "credential.destroyed",
     /// An application's keys stopped working, for now.
     ApplicationSuspended = "application.suspended",
     /// They work again.
@@ -114,6 +118,8 @@ impl Type {
             Action::ApplicationRevoked => done(Self::KeyRevoked),
             Action::ApplicationSuspended => done(Self::ApplicationSuspended),
             Action::ApplicationResumed => done(Self::ApplicationResumed),
+            Action::CredentialWritten | Action::CredentialRolledBack => done(Self::CredentialRotated),
+            Action::CredentialDestroyed | Action::CredentialRetired => done(Self::CredentialDestroyed),
             Action::IssuingFrozen => done(Self::IssuingFrozen),
             Action::IssuingThawed => done(Self::IssuingThawed),
             Action::ClaimReplayed => (event.outcome == Outcome::Alarm).then_some(Self::ClaimReplayed),
@@ -142,6 +148,10 @@ impl Type {
             | Action::WebhookRetired
             | Action::WebhookReplayed
             | Action::WebhookDropped
+            | Action::CredentialCreated
+            | Action::CredentialChanged
+            // As many as services fetch what they need.
+            | Action::CredentialRead
             | Action::KeyForgotten
             | Action::KeyStanding
             | Action::DuePassed
@@ -158,6 +168,7 @@ impl Type {
             | Action::RoleRead
             | Action::PolicyRead
             | Action::WebhookRead
+            | Action::CredentialListed
             | Action::AuditRead
             | Action::IssuingRead
             | Action::RingRead

@@ -1,7 +1,7 @@
 //! An application: the partner, service or channel that keys belong to. Two records: what validation must know, and the rest.
 
 use crate::event::EventId;
-use crate::id::{ApplicationId, PolicyId, RoleId};
+use crate::id::{ApplicationId, CredentialId, PolicyId, RoleId};
 use crate::limit::Limit;
 use crate::routing::Route;
 use crate::timestamp::{Timestamp, millis};
@@ -105,6 +105,8 @@ pub enum NameHolder {
     Role(RoleId),
     /// A policy.
     Policy(PolicyId),
+    /// A credential of this application.
+    Credential(ApplicationId, CredentialId),
 }
 
 /// Who holds a name: the record `n:{digest of kind and name}`. A name given up stays as a record without a holder.
@@ -116,6 +118,8 @@ pub struct NameOwner {
     role: Option<RoleId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     policy: Option<PolicyId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    credential: Option<(ApplicationId, CredentialId)>,
     /// Counts the writes of this record.
     pub revision: u64,
 }
@@ -127,16 +131,19 @@ impl NameOwner {
             .map(NameHolder::Application)
             .or(self.role.map(NameHolder::Role))
             .or(self.policy.map(NameHolder::Policy))
+            .or(self.credential.map(|(application, id)| NameHolder::Credential(application, id)))
     }
 
     /// The name changes hands, or nobody has it any more.
     pub const fn give(&mut self, holder: Option<NameHolder>) {
-        (self.application, self.role, self.policy) = match holder {
-            None => (None, None, None),
-            Some(NameHolder::Application(id)) => (Some(id), None, None),
-            Some(NameHolder::Role(id)) => (None, Some(id), None),
-            Some(NameHolder::Policy(id)) => (None, None, Some(id)),
-        };
+        (self.application, self.role, self.policy, self.credential) = (None, None, None, None);
+        match holder {
+            None => {}
+            Some(NameHolder::Application(id)) => self.application = Some(id),
+            Some(NameHolder::Role(id)) => self.role = Some(id),
+            Some(NameHolder::Policy(id)) => self.policy = Some(id),
+            Some(NameHolder::Credential(application, id)) => self.credential = Some((application, id)),
+        }
     }
 }
 

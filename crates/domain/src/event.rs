@@ -2,7 +2,7 @@
 //!
 //! INVARIANT: an event names digests of what was written, never its content; no secret, token or ticket has a place here.
 
-use crate::id::{ApplicationId, KeyId, PolicyId, RequestId, RoleId, WebhookId};
+use crate::id::{ApplicationId, CredentialId, KeyId, PolicyId, RequestId, RoleId, WebhookId};
 use crate::schema::{impl_schema, text};
 use crate::timestamp::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -210,6 +210,22 @@ actions! {
     MaintenanceRun = "maintenance.run",
     /// What is due to webhooks was asked to be delivered.
     DeliveryRun = "delivery.run",
+    /// A credential came to be, with its first version.
+    CredentialCreated = "credential.create",
+    /// Its name, description, owner, tags, expiry or policy changed.
+    CredentialChanged = "credential.change",
+    /// A version of it was written, which is the current one from then on.
+    CredentialWritten = "credential.write",
+    /// What a version of it holds was handed out, or was asked for and refused.
+    CredentialRead = "credential.read",
+    /// An earlier version of it is the current one again.
+    CredentialRolledBack = "credential.roll-back",
+    /// What versions of it held was destroyed.
+    CredentialDestroyed = "credential.destroy",
+    /// It was given up, for good, and what its versions held was destroyed.
+    CredentialRetired = "credential.retire",
+    /// Credentials were looked at, though not what they hold; in the log only where it was refused.
+    CredentialListed = "credential.list",
     /// The rings, the signing key and the root key were made.
     Initialised = "keyward.init",
     /// A new root key was made next to the store, since the old one was lost.
@@ -293,6 +309,8 @@ pub enum ActorKind {
     Admin,
     /// With nothing but a claim ticket or the token in question.
     Holder,
+    /// With a key that reads credentials: a service account.
+    Workload,
     /// Without a valid credential.
     Anonymous,
     /// Keyward itself.
@@ -335,6 +353,10 @@ pub struct Target {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub policy: Option<PolicyId>,
+    /// Which credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub credential: Option<CredentialId>,
 }
 
 impl Target {
@@ -361,6 +383,11 @@ impl Target {
     /// A policy, where its id is known.
     pub fn policy(id: Option<PolicyId>) -> Self {
         Self { policy: id, ..Self::default() }
+    }
+
+    /// A credential, where its id is known; whose it is may turn out later.
+    pub fn credential(id: Option<CredentialId>) -> Self {
+        Self { credential: id, ..Self::default() }
     }
 }
 
@@ -523,5 +550,7 @@ pub(crate) mod tests {
         assert_eq!(Target::role(role), Target { role, ..none });
         assert_eq!(Target::webhook(webhook), Target { webhook, ..none });
         assert_eq!(Target::policy(policy), Target { policy, ..none });
+        let credential = Some(CredentialId::from_bytes([1; 16]));
+        assert_eq!(Target::credential(credential), Target { credential, ..none });
     }
 }

@@ -145,6 +145,11 @@ id!(
     "pol_"
 );
 id!(
+    /// A credential: a secret of a third party, kept in the vault.
+    CredentialId,
+    "crd_"
+);
+id!(
     /// One request, named in its answer, in its log lines and in its event.
     RequestId,
     "req_"

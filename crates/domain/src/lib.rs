@@ -6,6 +6,7 @@ pub mod announcement;
 pub mod application;
 pub mod base62;
 pub mod claim;
+pub mod credential;
 pub mod delivery;
 pub mod distinct;
 pub mod due;
@@ -36,6 +37,8 @@ pub mod usage;
 pub mod webhook;
 
 pub use error::{Code, Error, FieldError, Result};
-pub use id::{ApplicationId, ClaimId, KeyId, PolicyId, RenewalId, RequestId, RoleId, WebhookId};
+pub use id::{
+    ApplicationId, ClaimId, CredentialId, KeyId, PolicyId, RenewalId, RequestId, RoleId, WebhookId,
+};
 pub use problem::Problem;
 pub use timestamp::Timestamp;

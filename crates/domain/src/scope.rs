@@ -1,7 +1,9 @@
 //! Scopes: what a key may do. `resource:action` in as many segments as needed, `*` as the last segment for everything below.
 //!
-//! Scopes of administration may be narrowed to one application: `keys:write@app_...`.
+//! Scopes of administration may be narrowed to one application: `keys:write@app_...`; those of the vault to names of credentials as well:
+//! `credentials:read@payments/*`, `credentials:read@app_.../payments/*`.
 
+use crate::credential::is_name_pattern;
 use crate::error::{Error, FieldError};
 use crate::id::ApplicationId;
 use crate::schema::{impl_schema, text};
@@ -59,7 +61,18 @@ pub mod administration {
     pub const METRICS_READ: &str = "metrics:read";
     /// Have the work done that is due from time to time.
     pub const MAINTENANCE_RUN: &str = "maintenance:run";
+    /// See which credentials there are, though not what they hold.
+    pub const CREDENTIALS_LIST: &str = "credentials:list";
+    /// Read what credentials hold. Keys of other applications than `keyward` hold it for names of their own application's credentials.
+    pub const CREDENTIALS_READ: &str = "credentials:read";
+    /// Create and change credentials, write versions of them, go back to one.
+    pub const CREDENTIALS_WRITE: &str = "credentials:write";
+    /// Destroy versions of credentials, and retire credentials.
+    pub const CREDENTIALS_DESTROY: &str = "credentials:destroy";
 }
+
+/// What the scopes of the vault begin with: those alone may be narrowed to names.
+const OF_THE_VAULT: &str = "credentials:";
 
 const GRAMMAR: &str = "segments of `[a-z0-9._-]` joined by `:`, the last may be `*`, at most 128 bytes";
 
@@ -68,6 +81,8 @@ const GRAMMAR: &str = "segments of `[a-z0-9._-]` joined by `:`, the last may be 
 pub struct Scope {
     pattern: String,
     application: Option<ApplicationId>,
+    /// Of credentials: one name, or all below one.
+    names: Option<String>,
 }
 
 /// Why a text is not a scope.
@@ -102,11 +117,16 @@ impl Scope {
         if text.len() > SCOPE_BYTES_MAX {
             return no("is too long");
         }
-        let (pattern, application) = match text.split_once('@') {
-            None => (text, None),
-            Some((pattern, id)) => match id.parse::<ApplicationId>() {
-                Ok(id) => (pattern, Some(id)),
-                Err(_) => return no("names no application after `@`"),
+        let (pattern, narrowed) =
+            text.split_once('@').map_or((text, None), |(pattern, to)| (pattern, Some(to)));
+        let (application, names) = match narrowed {
+            None => (None, None),
+            Some(to) => match narrowing(to) {
+                None => return no("names no application after `@`"),
+                Some((_, Some(_))) if !pattern.starts_with(OF_THE_VAULT) => {
+                    return no("is narrowed to names, which only scopes of `credentials` are");
+                }
+                Some(narrowed) => narrowed,
             },
         };
         let mut segments = pattern.split(':').peekable();
@@ -125,12 +145,12 @@ impl Scope {
                 return no("has a character that no scope has");
             }
         }
-        Ok(Self { pattern: pattern.to_owned(), application })
+        Ok(Self { pattern: pattern.to_owned(), application, names: names.map(str::to_owned) })
     }
 
     /// A scope of administration written in the code, which is known to be well-formed.
     pub fn fixed(pattern: &'static str) -> Self {
-        Self { pattern: pattern.to_owned(), application: None }
+        Self { pattern: pattern.to_owned(), application: None, names: None }
     }
 
     /// The same scope, narrowed to one application.
@@ -140,16 +160,49 @@ impl Scope {
         self
     }
 
+    /// The same scope, narrowed to one credential's name.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        self.names = Some(name.to_owned());
+        self
+    }
+
     /// Which application this scope is narrowed to.
     pub const fn application(&self) -> Option<ApplicationId> {
         self.application
     }
 
+    /// Whether it is narrowed at all.
+    pub const fn is_narrowed(&self) -> bool {
+        self.application.is_some() || self.names.is_some()
+    }
+
+    /// Whether it grants a service to read credentials by their names: nothing but `credentials:read@NAMES` does, so that a partner's
+    /// `*` or `credentials:read`, which may mean something of the partner's own, opens no vault.
+    pub fn is_grant(&self) -> bool {
+        self.pattern == administration::CREDENTIALS_READ && self.names.is_some() && self.application.is_none()
+    }
+
     /// Whether whoever holds `self` may do all that `needed` allows.
     pub fn covers(&self, needed: &Self) -> bool {
         let place = self.application.is_none() || self.application == needed.application;
-        place && covers_pattern(&self.pattern, &needed.pattern)
+        let names = match (&self.names, &needed.names) {
+            (None, _) => true,
+            (Some(held), Some(needed)) => covers_pattern(held, needed),
+            (Some(_), None) => false,
+        };
+        place && names && covers_pattern(&self.pattern, &needed.pattern)
     }
+}
+
+/// What a scope is narrowed to by the text behind its `@`: an application, names of credentials, or names of one application's.
+fn narrowing(text: &str) -> Option<(Option<ApplicationId>, Option<&str>)> {
+    if !text.starts_with(ApplicationId::PREFIX) {
+        return is_name_pattern(text).then_some((None, Some(text)));
+    }
+    let (id, names) = text.split_once('/').map_or((text, None), |(id, names)| (id, Some(names)));
+    let fits = names.is_none_or(is_name_pattern);
+    Some((Some(id.parse().ok()?), names)).filter(|_| fits)
 }
 
 fn covers_pattern(held: &str, needed: &str) -> bool {
@@ -163,9 +216,11 @@ fn covers_pattern(held: &str, needed: &str) -> bool {
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.pattern)?;
-        match self.application {
-            Some(id) => write!(f, "@{id}"),
-            None => Ok(()),
+        match (self.application, &self.names) {
+            (Some(id), Some(names)) => write!(f, "@{id}/{names}"),
+            (Some(id), None) => write!(f, "@{id}"),
+            (None, Some(names)) => write!(f, "@{names}"),
+            (None, None) => Ok(()),
         }
     }
 }
@@ -192,8 +247,8 @@ impl<'de> Deserialize<'de> for Scope {
 impl_schema!(
     Scope,
     text(
-        "What a key may do: segments joined by `:`, the last may be `*` for everything below. Scopes of administration may be narrowed to one application after an `@`.",
-        "^(\\*|[a-z0-9._-]+(:[a-z0-9._-]+)*(:\\*)?)(@app_[0-7][0-9A-Za-z]{21})?$",
+        "What a key may do: segments joined by `:`, the last may be `*` for everything below. Scopes of administration may be narrowed to one application after an `@`, those of the vault to names of credentials.",
+        "^(\\*|[a-z0-9._-]+(:[a-z0-9._-]+)*(:\\*)?)(@(app_[0-7][0-9A-Za-z]{21}|(app_[0-7][0-9A-Za-z]{21}/)?(\\*|[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*(/\\*)?)))?$",
     )
     .max_length(Some(SCOPE_BYTES_MAX))
 );
@@ -296,6 +351,26 @@ impl ScopeSet {
         }
     }
 
+    /// Passes where `needed` is held. For whoever holds the like for others only, there is no such `what`: the error is
+    /// [`Error::hidden`].
+    ///
+    /// # Errors
+    /// [`crate::Code::InsufficientScope`] and [`crate::Code::NotFound`].
+    pub fn require_this(&self, needed: &Scope, what: &str) -> Result<(), Error> {
+        if self.allows(needed) {
+            Ok(())
+        } else if self.holds_like(needed) {
+            Err(Error::hidden(what, needed.clone()))
+        } else {
+            Err(Error::missing_scope(needed.clone()))
+        }
+    }
+
+    /// Whether `needed` is held for something at least, however narrow.
+    pub fn holds_like(&self, needed: &Scope) -> bool {
+        self.0.iter().any(|held| covers_pattern(&held.pattern, &needed.pattern))
+    }
+
     /// All that either holds.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
@@ -360,9 +435,19 @@ mod tests {
     #[test]
     fn grammar() {
         assert!(Scope::parse(&"x".repeat(128)).is_ok());
-        for good in
-            ["*", "orders:read", "orders:*", "a", "a.b-c_d:e:f:g", "keys:write@app_0000000000000000000000"]
-        {
+        for good in [
+            "*",
+            "orders:read",
+            "orders:*",
+            "a",
+            "a.b-c_d:e:f:g",
+            "keys:write@app_0000000000000000000000",
+            "credentials:read@*",
+            "credentials:read@payments/db",
+            "credentials:*@payments/*",
+            "credentials:read@app_0000000000000000000000/payments/db",
+            &format!("credentials:destroy@app_0000000000000000000000/{}", "x".repeat(80)),
+        ] {
             assert_eq!(Scope::parse(good).map(|s| s.to_string()).as_deref(), Ok(good));
         }
         for bad in [
@@ -377,6 +462,15 @@ mod tests {
             "a b",
             "a:b@",
             "a:b@app_x",
+            "a:b@db",
+            "*@db",
+            "credentials:read@",
+            "credentials:read@app_x",
+            "credentials:read@app_0000000000000000000000/",
+            "credentials:read@/db",
+            "credentials:read@db/",
+            "credentials:read@d*",
+            "credentials:read@db@db",
             "ä",
             "a\0",
             "a,b",
@@ -398,6 +492,15 @@ mod tests {
             ("orders:read", "orders:read"),
             ("keys:write", &format!("keys:write@{app}")),
             (&format!("keys:*@{app}"), &format!("keys:write@{app}")),
+            ("credentials:read", "credentials:read@payments/db"),
+            ("credentials:read@*", "credentials:read@payments/db"),
+            ("credentials:read@payments/*", "credentials:read@payments/db"),
+            ("credentials:read@payments/*", "credentials:read@payments/eu/*"),
+            ("credentials:read@payments/db", "credentials:read@payments/db"),
+            ("credentials:*@payments/*", &format!("credentials:read@{app}/payments/db")),
+            (&format!("credentials:read@{app}"), &format!("credentials:read@{app}/payments/db")),
+            (&format!("credentials:read@{app}/payments/*"), &format!("credentials:read@{app}/payments/db")),
+            ("*", "credentials:read@payments/db"),
         ];
         let no = [
             ("orders:read", "orders:write"),
@@ -408,6 +511,18 @@ mod tests {
             ("order:read", "orders:read"),
             (&format!("keys:write@{app}"), "keys:write"),
             (&format!("keys:write@{app}"), "keys:write@app_0000000000000000000002"),
+            ("credentials:read@payments/*", "credentials:read"),
+            ("credentials:read@*", "credentials:read"),
+            ("credentials:read@payments/*", "credentials:read@payments"),
+            ("credentials:read@payments/*", "credentials:read@paymentsx/db"),
+            ("credentials:read@payments/*", "credentials:read@*"),
+            ("credentials:read@payments/db", "credentials:read@payments/db2"),
+            ("credentials:read@payments/*", "credentials:write@payments/db"),
+            (&format!("credentials:read@{app}"), "credentials:read@payments/db"),
+            (
+                &format!("credentials:read@{app}/payments/*"),
+                "credentials:read@app_0000000000000000000002/payments/db",
+            ),
         ];
         for (held, needed) in yes {
             assert!(scope(held).covers(&scope(needed)), "{held} covers {needed}");
@@ -442,6 +557,33 @@ mod tests {
         assert!(at_mine.require_somewhere(&read).is_ok() && none.require_somewhere(&read).is_err());
         assert_eq!(at_mine.reach(&read), Reach::Some(vec![mine]));
         assert_eq!((all.reach(&read), none.reach(&read)), (Reach::Everywhere, Reach::Nowhere));
+    }
+
+    #[test]
+    fn nothing_but_a_name_behind_the_word_itself_opens_the_vault() {
+        let grants = ["credentials:read@*", "credentials:read@db", "credentials:read@payments/*"];
+        let others = [
+            "*",
+            "credentials:*",
+            "credentials:read",
+            "credentials:*@db",
+            "credentials:write@db",
+            "credentials:read@app_0000000000000000000001/db",
+        ];
+        assert!(grants.iter().all(|text| scope(text).is_grant()));
+        assert!(others.iter().all(|text| !scope(text).is_grant()));
+    }
+
+    #[test]
+    fn whoever_may_read_other_names_is_told_that_there_is_none() {
+        let needed =
+            Scope::fixed("credentials:read").at(ApplicationId::from_bytes([1; 16])).named("payments/db");
+        let code = |held: &str| {
+            ScopeSet::from_iter([scope(held)]).require_this(&needed, "credential").map_err(|e| e.code)
+        };
+        assert_eq!(code("credentials:read@payments/*"), Ok(()));
+        assert_eq!(code("credentials:read@orders/*"), Err(crate::Code::NotFound));
+        assert_eq!(code("credentials:write"), Err(crate::Code::InsufficientScope));
     }
 
     fn any_scope() -> impl Strategy<Value = Scope> {

@@ -17,9 +17,9 @@ const NAME_SHOWN_BYTES_MAX: usize = 64;
 /// What stands where a name is not fit to be shown.
 const NAME_HIDDEN: &str = "(a name that is not shown)";
 
-/// The error for a body over [`BODY_BYTES_MAX`].
-pub fn too_large() -> Error {
-    Error::new(Code::BodyTooLarge, "the body is larger than 65536 bytes")
+/// The error for a body over so many bytes.
+pub fn too_large(bytes_max: usize) -> Error {
+    Error::new(Code::BodyTooLarge, format!("the body is larger than {bytes_max} bytes"))
 }
 
 /// Whether a `Content-Type` says JSON: `application/json`, in UTF-8 where it names a charset.

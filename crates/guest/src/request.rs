@@ -266,17 +266,21 @@ impl Incoming {
     /// # Errors
     /// [`Code::BodyTooLarge`], or [`Code::InvalidBody`] where it breaks off.
     pub async fn body(&self) -> Result<Zeroizing<Vec<u8>>> {
+        self.body_of(BODY_BYTES_MAX).await
+    }
+
+    async fn body_of(&self, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>> {
         let announced =
-            self.headers.texts(Field::ContentLength).next().and_then(|text| text.parse::<u64>().ok());
-        if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX as u64) {
-            return Err(body::too_large());
+            self.headers.texts(Field::ContentLength).next().and_then(|text| text.parse::<usize>().ok());
+        if announced.is_some_and(|bytes| bytes > bytes_max) {
+            return Err(body::too_large(bytes_max));
         }
         // Once the body is handed over the platform tells no method any more.
         self.method();
         let body = self.body.replace(Body::Taken);
         match body {
-            Body::Wire(request) => read(request).await,
-            Body::Held(bytes) if bytes.len() > BODY_BYTES_MAX => Err(body::too_large()),
+            Body::Wire(request) => read(request, bytes_max).await,
+            Body::Held(bytes) if bytes.len() > bytes_max => Err(body::too_large(bytes_max)),
             Body::Held(bytes) => Ok(Zeroizing::new(bytes)),
             Body::Taken => Err(Error::internal("a body was asked for twice")),
         }
@@ -289,6 +293,15 @@ impl Incoming {
     pub async fn json<T: DeserializeOwned>(&self) -> Result<T> {
         self.check_media_type()?;
         body::parse_json(&self.body().await?)
+    }
+
+    /// The same for a route that takes larger bodies: at most `bytes_max`.
+    ///
+    /// # Errors
+    /// As [`Incoming::json`].
+    pub async fn json_of<T: DeserializeOwned>(&self, bytes_max: usize) -> Result<T> {
+        self.check_media_type()?;
+        body::parse_json(&self.body_of(bytes_max).await?)
     }
 
     /// The body as a form that a page posts.
@@ -362,7 +375,7 @@ fn revision_of(tag: &str) -> Option<u64> {
     digits.parse().ok().filter(|revision: &u64| revision.to_string() == digits)
 }
 
-async fn read(request: types::Request) -> Result<Zeroizing<Vec<u8>>> {
+async fn read(request: types::Request, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>> {
     // Nothing is told to the sender: an early end of reading is enough for it.
     let (_handled, handled) = spin_sdk::wasip3::wit_future::new(|| Ok(()));
     let (mut stream, trailers) = types::Request::consume_body(request, handled);
@@ -370,12 +383,12 @@ async fn read(request: types::Request) -> Result<Zeroizing<Vec<u8>>> {
     loop {
         let (status, chunk) = stream.read(Vec::with_capacity(CHUNK_BYTES)).await;
         let chunk = Zeroizing::new(chunk);
-        if bytes.len().saturating_add(chunk.len()) > BODY_BYTES_MAX {
-            return Err(body::too_large());
+        if bytes.len().saturating_add(chunk.len()) > bytes_max {
+            return Err(body::too_large(bytes_max));
         }
         // Grown by hand, so that no unwiped copy of a secret stays behind.
         if bytes.capacity().saturating_sub(bytes.len()) < chunk.len() {
-            let mut grown = Zeroizing::new(Vec::with_capacity(BODY_BYTES_MAX));
+            let mut grown = Zeroizing::new(Vec::with_capacity(bytes_max));
             grown.extend_from_slice(&bytes);
             bytes = grown;
         }

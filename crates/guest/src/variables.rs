@@ -35,7 +35,7 @@ pub struct Validation {
 
 /// What every component of the control plane is handed.
 pub struct Control {
-    /// Records, audit and peppers.
+    /// Records, audit and peppers, and what else the component is handed.
     pub rings: Rings,
     /// The proxies whose `X-Forwarded-For` counts.
     pub trusted_proxies: NetworkRule,
@@ -98,6 +98,7 @@ pub async fn control() -> Result<Rc<Control>> {
             records: sealer("records_keyring", &required("records_keyring").await?)?,
             audit: sealer("audit_keyring", &required("audit_keyring").await?)?,
             peppers: ring_rule(Peppers::parse(required("peppers").await?.expose()))?,
+            vault: vault_ring().await?,
             log: log_keys(&optional("log_keys").await?)?,
             month: CurrentMonth::default(),
         },
@@ -189,6 +190,15 @@ fn ring_rule<T>(parsed: Result<T, RingError>) -> Result<T> {
 
 fn sealer(name: &'static str, json: &SecretText) -> Result<Sealer> {
     Ok(Sealer::new(ring_rule(Ring::parse(name, json.expose()))?))
+}
+
+/// Given to the vault alone.
+async fn vault_ring() -> Result<Option<Sealer>> {
+    let json = optional("vault_keyring").await?;
+    match json.expose().trim().is_empty() {
+        true => Ok(None),
+        false => sealer("vault_keyring", &json).map(Some),
+    }
 }
 
 /// Given to those components alone that sign checkpoints.

@@ -8,6 +8,7 @@ use crate::turn::Turn;
 use keyward_crypto::digest::{hex, leaf_hash};
 use keyward_domain::application::{Application, Details};
 use keyward_domain::claim::Claim;
+use keyward_domain::credential::Credential;
 use keyward_domain::delivery::Queue;
 use keyward_domain::event::{Action, Actor, Event, EventId, Outcome, Source, Target, WriteDigest};
 use keyward_domain::issuing::Issuing;
@@ -18,11 +19,11 @@ use keyward_domain::renewal::Renewal;
 use keyward_domain::role::Role;
 use keyward_domain::session::Session;
 use keyward_domain::webhook::Webhook;
-use keyward_domain::{ApplicationId, Code, Error, KeyId, RenewalId, RequestId, Result};
+use keyward_domain::{ApplicationId, Code, CredentialId, Error, KeyId, RenewalId, RequestId, Result};
 use keyward_records::projection::Head;
 use keyward_records::{
-    Delivery, Epochs, KvCount, KvRead, LIVE, MonthKey, NameRecord, PersonalKey, Record, Revised, StoredEvent,
-    Tombstone, names, seal, tombstone_value,
+    CredentialValue, Delivery, Epochs, KvCount, KvRead, LIVE, MonthKey, NameRecord, PersonalKey, Record,
+    Revised, StoredEvent, Tombstone, names, seal, tombstone_value,
 };
 
 /// How long a batch may take before its effect is looked up instead of believed; also how long a writer may hold a turn.
@@ -201,6 +202,31 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Writes<'_, K, C, R> {
     /// A policy is born.
     pub fn new_policy(&mut self, policy: &Policy) {
         self.record(policy);
+    }
+
+    /// A credential is born.
+    pub fn new_credential(&mut self, credential: &Credential) {
+        self.record(credential);
+    }
+
+    /// What a version of a credential holds, written once or sealed anew as it is, under the ring of the vault.
+    pub fn credential_value(&mut self, value: &CredentialValue) {
+        let vault = match self.ledger.rings.vault() {
+            Ok(vault) => vault,
+            Err(error) => return self.fail(error),
+        };
+        match seal(vault, value, self.ledger.rng.bytes()) {
+            Ok(sealed) => self.put(value.store_key(), sealed),
+            Err(_) => self.failed = Some(Error::internal("a credential is too large to be sealed")),
+        }
+    }
+
+    /// What a version of a credential held is overwritten, and a mark says that it was: whatever a writer that was held up puts back,
+    /// nobody is handed it. Both are plain and say by which event.
+    pub fn credential_destroyed(&mut self, credential: CredentialId, version: u32, event: EventId) {
+        let by = event.to_string().into_bytes();
+        self.put(names::credential_kill(credential, version), by.clone());
+        self.put(names::credential_value(credential, version), by);
     }
 
     /// A name changes hands, in its turn.

@@ -399,6 +399,9 @@ pub fn places(event: &Event) -> Vec<(String, String)> {
     if let Some(key) = event.target.key {
         places.push((lists::events_of_key(key), String::new()));
     }
+    if let Some(credential) = event.target.credential {
+        places.push((lists::events_of_credential(credential), String::new()));
+    }
     if let Some(actor) = event.actor.key {
         places.push((lists::events_by(actor), String::new()));
     }
@@ -441,6 +444,12 @@ pub fn things(event: &Event) -> Vec<(String, String)> {
         && let Some(policy) = event.target.policy
     {
         things.push((lists::POLICIES.to_owned(), policy.to_string()));
+    }
+    if action == Action::CredentialCreated
+        && let (Some(application), Some(credential)) = (event.target.application, event.target.credential)
+    {
+        things.push((lists::CREDENTIALS.to_owned(), credential.to_string()));
+        things.push((lists::credentials_of(application), credential.to_string()));
     }
     if matches!(action, Action::KeyIssued | Action::Initialised | Action::RootRecovered)
         && let (Some(application), Some(key)) = (event.target.application, event.target.key)

@@ -2,6 +2,7 @@
 //!
 //! INVARIANT: nothing here writes state. The writing half is the ledger's.
 
+mod credential;
 mod delivery;
 mod due;
 mod ended;
@@ -21,6 +22,7 @@ mod revised;
 mod usage;
 mod witness;
 
+pub use credential::{CredentialValue, SecretFields};
 pub use delivery::{Delivery, Due};
 pub use due::{DueWalk, MINUTES_PER_HOUR, minute_of};
 pub use ended::EndedWalk;

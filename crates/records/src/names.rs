@@ -4,7 +4,7 @@ use keyward_crypto::digest;
 use keyward_crypto::tree::TileId;
 use keyward_domain::event::EventId;
 use keyward_domain::timestamp::Month;
-use keyward_domain::{ApplicationId, ClaimId, KeyId, PolicyId, RenewalId, RoleId, WebhookId};
+use keyward_domain::{ApplicationId, ClaimId, CredentialId, KeyId, PolicyId, RenewalId, RoleId, WebhookId};
 
 /// `prefix` and an id in hex, without the machinery of `format!`: three of them on every validation.
 fn of_id(prefix: &str, id: &[u8; 16]) -> String {
@@ -57,6 +57,21 @@ pub fn webhook(webhook: WebhookId) -> String {
     format!("h:{}", webhook.hex())
 }
 
+/// A credential, without what it holds.
+pub fn credential(credential: CredentialId) -> String {
+    of_id("j:", credential.as_bytes())
+}
+
+/// What a version of a credential holds, or that it was destroyed.
+pub fn credential_value(credential: CredentialId, version: u32) -> String {
+    format!("{}.{version}", self::credential(credential))
+}
+
+/// That a version of a credential was destroyed: write-once, plain, says by which event.
+pub fn credential_kill(credential: CredentialId, version: u32) -> String {
+    format!("{}.{version}", of_id("x:", credential.as_bytes()))
+}
+
 /// Who holds an application's name.
 pub fn application_name(name: &str) -> String {
     of_name("keyward/name", name)
@@ -70,6 +85,12 @@ pub fn role_name(name: &str) -> String {
 /// Who holds a policy's name.
 pub fn policy_name(name: &str) -> String {
     of_name("keyward/policy-name", name)
+}
+
+/// Who holds the name of a credential of an application.
+pub fn credential_name(application: ApplicationId, name: &str) -> String {
+    let digest = digest::framed("keyward/credential-name", &[application.as_bytes(), name.as_bytes()]);
+    format!("n:{}", keyward_domain::id::hex(&digest))
 }
 
 fn of_name(kind: &str, name: &str) -> String {
@@ -245,9 +266,9 @@ pub fn probe(slot: i64, half: char) -> String {
 }
 
 /// What the store key of a record of state starts with: flags, kills, keys, applications, details, names, claims, outcomes, roles,
-/// months' keys, switches, webhooks, policies, renewals. Neither the log and its projections, which prove themselves, nor counters.
-const STATE_PREFIXES: [&str; 14] =
-    ["k:", "x:", "m:", "a:", "d:", "n:", "q:", "y:", "r:", "s:", "o:", "h:", "g:", "z:"];
+/// months' keys, switches, webhooks, policies, renewals, credentials. Neither the log and its projections, which prove themselves, nor counters.
+const STATE_PREFIXES: [&str; 15] =
+    ["k:", "x:", "m:", "a:", "d:", "n:", "q:", "y:", "r:", "s:", "o:", "h:", "g:", "z:", "j:"];
 
 /// What the names of records start with that are kept beside the log under `p:` and follow from more than it: where the projections
 /// stand, how far re-sealing, delivery, what is due and counters that are over are, when that was looked at last, use, what the probe wrote. All else under `p:` are lists
@@ -431,6 +452,10 @@ mod tests {
             renewal_used(RenewalId::from_bytes([255; 16])),
             session_closed(&[255; 32]),
             policy(PolicyId::from_bytes([255; 16])),
+            credential(CredentialId::from_bytes([255; 16])),
+            credential_value(CredentialId::from_bytes([255; 16]), u32::MAX),
+            credential_kill(CredentialId::from_bytes([255; 16]), u32::MAX),
+            credential_name(app, "payments/db"),
             counter::renewal_refused(RenewalId::from_bytes([255; 16])),
             outcome(&[255; 32]),
             event(event_id),

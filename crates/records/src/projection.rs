@@ -132,7 +132,7 @@ pub(crate) mod hash {
 pub mod lists {
     use keyward_crypto::digest;
     use keyward_domain::event::Action;
-    use keyward_domain::{ApplicationId, KeyId};
+    use keyward_domain::{ApplicationId, CredentialId, KeyId};
 
     /// All applications.
     pub const APPLICATIONS: &str = "apps";
@@ -149,6 +149,14 @@ pub mod lists {
     }
     /// All policies.
     pub const POLICIES: &str = "policies";
+
+    /// All credentials.
+    pub const CREDENTIALS: &str = "creds";
+
+    /// The credentials of one application.
+    pub fn credentials_of(application: ApplicationId) -> String {
+        format!("creds:{}", application.hex())
+    }
 
     /// All keys.
     pub const KEYS: &str = "keys";
@@ -182,6 +190,11 @@ pub mod lists {
     /// The events about one key.
     pub fn events_of_key(key: KeyId) -> String {
         format!("ev:key:{}", key.hex())
+    }
+
+    /// The events about one credential.
+    pub fn events_of_credential(credential: CredentialId) -> String {
+        format!("ev:crd:{}", credential.hex())
     }
 
     /// The events that one key caused.

@@ -1,5 +1,6 @@
 //! Reading typed records: one call for one record, errors sorted into "not there", "later" and "damaged".
 
+use crate::credential::CredentialValue;
 use crate::delivery::Delivery;
 use crate::due::DueWalk;
 use crate::ended::EndedWalk;
@@ -20,6 +21,7 @@ use keyward_crypto::note::LogKeys;
 use keyward_crypto::{Peppers, Sealer};
 use keyward_domain::application::{Application, Details};
 use keyward_domain::claim::Claim;
+use keyward_domain::credential::Credential;
 use keyward_domain::delivery::Queue;
 use keyward_domain::event::{Event, EventId};
 use keyward_domain::issuing::Issuing;
@@ -31,7 +33,8 @@ use keyward_domain::session::Session;
 use keyward_domain::timestamp::Month;
 use keyward_domain::webhook::Webhook;
 use keyward_domain::{
-    ApplicationId, ClaimId, KeyId, PolicyId, RenewalId, Result, RoleId, Timestamp, WebhookId,
+    ApplicationId, ClaimId, Code, CredentialId, Error, KeyId, PolicyId, RenewalId, Result, RoleId, Timestamp,
+    WebhookId,
 };
 
 /// The rings that the control plane holds. Validation holds `records` and `peppers` alone.
@@ -42,10 +45,25 @@ pub struct Rings {
     pub audit: Sealer,
     /// MACs tokens.
     pub peppers: Peppers,
+    /// Seals what credentials hold, for whoever is handed it.
+    pub vault: Option<Sealer>,
     /// Signs checkpoints of the log, for whoever is handed them.
     pub log: Option<LogKeys>,
     /// The key of this month's personal data, once it is known.
     pub month: CurrentMonth,
+}
+
+impl Rings {
+    /// The ring of the vault.
+    ///
+    /// # Errors
+    /// [`Code::Misconfigured`] where this process was not handed it.
+    pub fn vault(&self) -> Result<&Sealer> {
+        self.vault.as_ref().ok_or_else(|| {
+            let detail = "variable `vault_keyring` is missing; expected what `keyward init` made";
+            Error::new(Code::Misconfigured, detail)
+        })
+    }
 }
 
 /// Reads typed records from a store.
@@ -160,6 +178,32 @@ impl<'a, K: KvRead> Reader<'a, K> {
     /// Where the store does not answer or the record does not open.
     pub async fn policy(&self, id: PolicyId) -> Result<Option<Policy>> {
         self.revised(id).await
+    }
+
+    /// A credential, without what it holds.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn credential(&self, id: CredentialId) -> Result<Option<Credential>> {
+        self.revised(id).await
+    }
+
+    /// What a version of a credential holds; `None` where it was destroyed or never was.
+    ///
+    /// # Errors
+    /// Where this process has no ring of the vault, the store does not answer or the record does not open.
+    pub async fn credential_value(&self, id: CredentialId, version: u32) -> Result<Option<CredentialValue>> {
+        let vault = self.rings.vault()?;
+        let (value_key, kill_key) =
+            (names::credential_value(id, version), names::credential_kill(id, version));
+        let (value, kill) = futures::join!(self.kv.get(&value_key), self.kv.get(&kill_key));
+        // Looked at first: what was destroyed stays destroyed, whatever a writer that was held up put back.
+        match (kill?, value?) {
+            (None, Some(value)) => {
+                open(vault, &value_key, &value).map(Some).map_err(|e| e.into_error("a credential's value"))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The versions of a key that were killed while it lives on.

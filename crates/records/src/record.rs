@@ -4,6 +4,7 @@ use crate::names;
 use keyward_crypto::{Domain, OpenError, SealError, Sealer};
 use keyward_domain::application::{Application, Details, NameOwner};
 use keyward_domain::claim::Claim;
+use keyward_domain::credential::Credential;
 use keyward_domain::event::EventId;
 use keyward_domain::issuing::Issuing;
 use keyward_domain::key::Key;
@@ -219,6 +220,13 @@ impl Record for Policy {
     }
 }
 
+impl Record for Credential {
+    const DOMAIN: Domain = Domain::Credential;
+    fn store_key(&self) -> String {
+        names::credential(self.id)
+    }
+}
+
 impl Record for Issuing {
     const DOMAIN: Domain = Domain::Control;
     fn store_key(&self) -> String {
@@ -244,7 +252,7 @@ impl Record for Webhook {
 /// A [`NameOwner`] together with the store key that its name has.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameRecord {
-    /// Its store key: [`names::application_name`], [`names::role_name`] or [`names::policy_name`].
+    /// Its store key: [`names::application_name`], [`names::role_name`], [`names::policy_name`] or [`names::credential_name`].
     pub at: String,
     /// Who holds it.
     #[serde(flatten)]

@@ -101,6 +101,11 @@ pub enum Place {
         /// Its place, from 0.
         at: u64,
     },
+    /// At a credential, by its place in the list of credentials.
+    Credentials {
+        /// Its place, from 0.
+        at: u64,
+    },
     /// At an application or one of its keys.
     Applications {
         /// The application's place in the list of applications, from 0.

@@ -2,12 +2,13 @@
 
 use crate::names;
 use crate::record::Record;
+use keyward_domain::credential::Credential;
 use keyward_domain::event::EventId;
 use keyward_domain::key::Key;
 use keyward_domain::policy::Policy;
 use keyward_domain::role::Role;
 use keyward_domain::webhook::Webhook;
-use keyward_domain::{KeyId, PolicyId, RoleId, WebhookId};
+use keyward_domain::{CredentialId, KeyId, PolicyId, RoleId, WebhookId};
 
 /// A record of state that changes in turns, under its id.
 pub trait Revised: Record {
@@ -66,3 +67,4 @@ revised!(Key, KeyId, "key", names::key);
 revised!(Role, RoleId, "role", names::role);
 revised!(Policy, PolicyId, "policy", names::policy);
 revised!(Webhook, WebhookId, "webhook", names::webhook);
+revised!(Credential, CredentialId, "credential", names::credential);

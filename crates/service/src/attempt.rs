@@ -8,7 +8,9 @@ use keyward_crypto::SecretText;
 use keyward_domain::error::Blame;
 use keyward_domain::event::{Action, EventId, Outcome, Target};
 use keyward_domain::ports::{Clock, Rng};
-use keyward_domain::{ApplicationId, Error, KeyId, PolicyId, Result, RoleId, Timestamp, WebhookId};
+use keyward_domain::{
+    ApplicationId, CredentialId, Error, KeyId, PolicyId, Result, RoleId, Timestamp, WebhookId,
+};
 use keyward_ledger::{Begun, Draft, IdempotentRequest, KvWrite, Receipt, Replay, Reservation, Turn, Writes};
 use keyward_records::{KvCount, KvRead};
 use std::cell::{Cell, RefCell};
@@ -95,6 +97,11 @@ impl Attempt {
     /// The attempt turned out to be about this policy.
     pub(crate) fn aim_at_policy(&self, id: PolicyId) {
         self.target.set(Target::policy(Some(id)));
+    }
+
+    /// The attempt turned out to be about this credential.
+    pub(crate) fn aim_at_credential(&self, application: ApplicationId, id: CredentialId) {
+        self.target.set(Target { application: Some(application), ..Target::credential(Some(id)) });
     }
 
     pub(crate) fn act(&self, action: Action) {
@@ -190,7 +197,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         };
         let refused = matches!(error.code.blame(), Blame::Caller | Blame::Conflict);
         let unused = std::mem::take(&mut *attempt.unused.borrow_mut());
-        let recorded = attempt.caller.is_admin() && (!attempt.reads || error.missing_scope.is_some());
+        let recorded = attempt.caller.is_known() && (!attempt.reads || error.missing_scope.is_some());
         if refused && (recorded || !unused.is_empty()) {
             self.record_refusal(attempt, &error, unused).await?;
         }

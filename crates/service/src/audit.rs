@@ -10,7 +10,7 @@ use keyward_domain::scope::Scope;
 use keyward_domain::scope::administration as scope;
 use keyward_domain::text::{self, check_reason};
 use keyward_domain::timestamp::{Month, NotAMonth};
-use keyward_domain::{ApplicationId, Error, KeyId, RequestId, Result, Timestamp};
+use keyward_domain::{ApplicationId, CredentialId, Error, KeyId, RequestId, Result, Timestamp};
 use keyward_ledger::{Draft, KvWrite};
 use keyward_records::projection::lists;
 use keyward_records::{KvCount, KvRead, PersonalKey, PersonalKeyState, names};
@@ -25,6 +25,8 @@ pub struct EventFilter {
     pub application: Option<ApplicationId>,
     /// About this key.
     pub key: Option<KeyId>,
+    /// About this credential.
+    pub credential: Option<CredentialId>,
     /// Caused with this key.
     pub actor: Option<KeyId>,
     /// Of this action.
@@ -39,6 +41,7 @@ impl EventFilter {
     fn matches(&self, event: &Event) -> bool {
         self.application.is_none_or(|id| event.target.application == Some(id))
             && self.key.is_none_or(|id| event.target.key == Some(id))
+            && self.credential.is_none_or(|id| event.target.credential == Some(id))
             && self.actor.is_none_or(|id| event.actor.key == Some(id))
             && self.action.is_none_or(|action| event.action == action)
             && self.since.is_none_or(|since| event.at >= since)
@@ -49,6 +52,7 @@ impl EventFilter {
     fn list(&self) -> Option<String> {
         self.key
             .map(lists::events_of_key)
+            .or_else(|| self.credential.map(lists::events_of_credential))
             .or_else(|| self.actor.map(lists::events_by))
             .or_else(|| self.application.map(lists::events_of_application))
             .or_else(|| self.action.map(lists::events_of_action))

@@ -73,6 +73,20 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         Ok(())
     }
 
+    /// Whoever hands out, to themselves as well, what reads credentials must be able to read them: nobody grants what they lack.
+    pub(crate) fn require_grants<'a>(
+        &self,
+        attempt: &Attempt,
+        application: ApplicationId,
+        scopes: impl IntoIterator<Item = &'a Scope>,
+    ) -> Result<()> {
+        if application == ApplicationId::KEYWARD {
+            return Ok(());
+        }
+        let grants = scopes.into_iter().filter(|scope| scope.is_grant());
+        attempt.caller.require_all(&grants.map(|scope| scope.clone().at(application)).collect())
+    }
+
     /// These roles; `None` for one that is absent or does not open.
     async fn read_roles(&self, roles: &[RoleId]) -> Result<Vec<Option<Role>>> {
         let reader = self.read();

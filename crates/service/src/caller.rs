@@ -4,7 +4,7 @@ use keyward_crypto::SecretText;
 use keyward_domain::event::{Actor, ActorKind, Source};
 use keyward_domain::scope::{Reach, Scope, ScopeSet};
 use keyward_domain::{ApplicationId, Error, KeyId, RequestId, Result};
-use keyward_verify::Administrator;
+use keyward_verify::{Administrator, Verified};
 
 /// Who calls.
 pub struct Caller {
@@ -13,6 +13,8 @@ pub struct Caller {
     pub(crate) source: Source,
     pub(crate) request: RequestId,
     pub(crate) idempotency_key: Option<SecretText>,
+    /// The application that a service belongs to; nobody else belongs to one.
+    pub(crate) home: Option<ApplicationId>,
 }
 
 impl Caller {
@@ -25,19 +27,35 @@ impl Caller {
     ) -> Self {
         let key = administrator.key();
         let actor = Actor { kind: ActorKind::Admin, key: Some(key.id), principal: key.principal.clone() };
-        Self { actor, scopes: administrator.scopes().clone(), source, request, idempotency_key }
+        Self { actor, scopes: administrator.scopes().clone(), source, request, idempotency_key, home: None }
+    }
+
+    /// A service with a key of its own that reads credentials: those of its application alone whose names its key grants.
+    pub fn workload(verified: &Verified, source: Source, request: RequestId) -> Self {
+        let key = verified.key();
+        let actor = Actor { kind: ActorKind::Workload, key: Some(key.id), principal: None };
+        let grants = key.scopes.iter().filter(|scope| scope.is_grant());
+        let scopes = grants.map(|scope| scope.clone().at(key.application)).collect();
+        Self { actor, scopes, source, request, idempotency_key: None, home: Some(key.application) }
     }
 
     /// Somebody whose only credential is what the request itself carries: a ticket or a token.
     pub fn holder(source: Source, request: RequestId, idempotency_key: Option<SecretText>) -> Self {
         let actor = Actor { kind: ActorKind::Holder, key: None, principal: None };
-        Self { actor, scopes: ScopeSet::default(), source, request, idempotency_key }
+        Self { actor, scopes: ScopeSet::default(), source, request, idempotency_key, home: None }
     }
 
     /// Keyward itself.
     pub(crate) fn system(request: RequestId) -> Self {
         let actor = Actor { kind: ActorKind::System, key: None, principal: None };
-        Self { actor, scopes: ScopeSet::default(), source: Source::default(), request, idempotency_key: None }
+        Self {
+            actor,
+            scopes: ScopeSet::default(),
+            source: Source::default(),
+            request,
+            idempotency_key: None,
+            home: None,
+        }
     }
 
     /// The key that was presented.
@@ -47,6 +65,11 @@ impl Caller {
 
     pub(crate) const fn is_admin(&self) -> bool {
         matches!(self.actor.kind, ActorKind::Admin)
+    }
+
+    /// Whether it is known by a key of its own: what it is refused is on record.
+    pub(crate) const fn is_known(&self) -> bool {
+        matches!(self.actor.kind, ActorKind::Admin | ActorKind::Workload)
     }
 
     /// As [`ScopeSet::require`].
@@ -67,6 +90,16 @@ impl Caller {
         what: &str,
     ) -> Result<()> {
         self.scopes.require_at(&Scope::fixed(pattern), application, what)
+    }
+
+    /// As [`ScopeSet::require_this`], for a credential of an application.
+    pub(crate) fn require_credential(
+        &self,
+        pattern: &'static str,
+        application: ApplicationId,
+        name: &str,
+    ) -> Result<()> {
+        self.scopes.require_this(&Scope::fixed(pattern).at(application).named(name), "credential")
     }
 
     /// As [`ScopeSet::reach`].

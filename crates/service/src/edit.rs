@@ -26,7 +26,7 @@ pub(crate) trait Editable: Revised + Clone + Into<InTurn> {
 /// An edit that is ready to be written.
 pub(crate) struct Edit<T> {
     turn: Turn,
-    before: T,
+    pub(crate) before: T,
     /// The record as it is afterwards, but for its revision and the event.
     pub(crate) after: T,
     names: Vec<(Turn, NameRecord)>,

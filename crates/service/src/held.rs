@@ -2,6 +2,7 @@
 
 use keyward_domain::application::{Application, Details};
 use keyward_domain::claim::Claim;
+use keyward_domain::credential::Credential;
 use keyward_domain::event::EventId;
 use keyward_domain::issuing::Issuing;
 use keyward_domain::key::Key;
@@ -30,6 +31,7 @@ pub(crate) enum InTurn {
     /// Kept beside the log: written where its turn stays unused, never sealed anew.
     Delivery(Box<Delivery>),
     Policy(Box<Policy>),
+    Credential(Box<Credential>),
     Application(Box<(Application, Details)>),
     Key(Box<Key>),
     Name(NameRecord),
@@ -50,6 +52,7 @@ from_record!(Role, Self::Role);
 from_record!(Webhook, Self::Webhook);
 from_record!(Delivery, Self::Delivery);
 from_record!(Policy, Self::Policy);
+from_record!(Credential, Self::Credential);
 from_record!((Application, Details), Self::Application);
 from_record!(Key, Self::Key);
 from_record!(NameRecord, Self::Name);
@@ -97,6 +100,7 @@ impl InTurn {
             Self::Application(records) => Some(records.0.event),
             Self::Role(role) => Some(role.event),
             Self::Policy(policy) => Some(policy.event),
+            Self::Credential(credential) => Some(credential.event),
             Self::Webhook(webhook) => Some(webhook.event),
             Self::Delivery(_) | Self::Issuing(_) | Self::Name(_) => None,
         }
@@ -117,6 +121,7 @@ impl InTurn {
             Self::Webhook(webhook) => write_again(*webhook, turn, event, writes),
             Self::Delivery(delivery) => writes.delivery(*delivery, None, turn),
             Self::Policy(policy) => write_again(*policy, turn, event, writes),
+            Self::Credential(credential) => write_again(*credential, turn, event, writes),
             Self::Application(records) => {
                 let (mut application, mut details) = *records;
                 (application.revision, application.event) = (turn.revision(), event);

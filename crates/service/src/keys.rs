@@ -322,14 +322,14 @@ impl KeyChange {
     }
 }
 
-/// Narrowing to an application is for administration alone.
+/// Narrowing is for administration, and for what grants a service to read credentials.
 fn narrowed(scopes: &ScopeSet) -> Option<FieldError> {
-    let some = scopes.iter().any(|scope| scope.application().is_some());
+    let some = scopes.iter().any(|scope| scope.is_narrowed() && !scope.is_grant());
     some.then(|| {
         FieldError::new(
             "scopes",
             "has a scope with `@`",
-            "scopes without `@`: only keys of `keyward` are narrowed",
+            "scopes without `@`, or `credentials:read@NAME` with the names of the application's own credentials: only keys of `keyward` are narrowed otherwise",
         )
     })
 }
@@ -414,6 +414,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         }
         let checked = new.check()?;
         self.require_superset(attempt, checked.application, &checked.scopes, &checked.roles).await?;
+        self.require_grants(attempt, checked.application, checked.scopes.iter())?;
         if let Some(text) = self.begin(attempt, "keys.issue", &new, REPLAY_S).await? {
             return Ok(Answer::Replayed(text));
         }
@@ -716,6 +717,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         self.require_superset(attempt, key.application, &key.scopes, &key.roles).await?;
         let changed = change.apply(key)?;
         self.require_superset(attempt, key.application, &changed.scopes, &changed.roles).await?;
+        let new = changed.scopes.iter().filter(|scope| !key.scopes.allows(scope));
+        self.require_grants(attempt, key.application, new)?;
         check_revision(if_match, key.revision)?;
         self.require_alive(key).await?;
         if change.roles.is_some() {
@@ -778,6 +781,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// The version that a new claim would mint.
     pub(crate) async fn check_reissue(&self, attempt: &Attempt, key: &Key) -> Result<u16> {
         self.require_superset(attempt, key.application, &key.scopes, &key.roles).await?;
+        self.require_grants(attempt, key.application, key.scopes.iter())?;
         self.require_issuing(attempt).await?;
         self.require_alive(key).await?;
         if key.expired(self.clock.now()) {

@@ -13,6 +13,8 @@ mod bulk_rotation;
 mod caller;
 mod claims;
 mod compliance;
+mod credential_versions;
+mod credentials;
 mod dead_letters;
 mod delivery;
 mod due;
@@ -63,6 +65,13 @@ pub use claims::{Presented, TakeClaim};
 pub use compliance::{
     ApplicationFigures, ComplianceQuery, ComplianceView, Figures, KeyCounts, Latencies, OnRecord, OverdueKey,
     Owner, RotationFigures, Spans,
+};
+pub use credential_versions::{
+    CredentialValueBody, CredentialValueView, NewCredentialVersion, RollBack, WhichCredential,
+};
+pub use credentials::{
+    CredentialChange, CredentialFilter, CredentialState, CredentialVersionState, CredentialVersionView,
+    CredentialView, NewCredential,
 };
 pub use dead_letters::{DeadLetterFilter, DeadLetterView, DeadLettersView, DropRequest, ReplayRequest};
 pub use delivery::{Answered, DeliveryView, Message, Sender, WebhookTestView};

@@ -9,6 +9,7 @@ use crate::service::Service;
 use keyward_crypto::Sealer;
 use keyward_domain::application::{Application, Details};
 use keyward_domain::claim::Claim;
+use keyward_domain::credential::Credential;
 use keyward_domain::event::{Action, Actor, ActorKind, EventId, Outcome, Source, Target};
 use keyward_domain::issuing::Issuing;
 use keyward_domain::key::Key;
@@ -19,7 +20,7 @@ use keyward_domain::role::Role;
 use keyward_domain::scope::administration as scope;
 use keyward_domain::webhook::Webhook;
 use keyward_domain::{
-    ApplicationId, ClaimId, KeyId, PolicyId, RenewalId, Result, RoleId, Timestamp, WebhookId,
+    ApplicationId, ClaimId, CredentialId, KeyId, PolicyId, RenewalId, Result, RoleId, Timestamp, WebhookId,
 };
 use keyward_ledger::{Draft, KvWrite, Turn};
 use keyward_records::projection::{Entry, lists};
@@ -42,7 +43,7 @@ const INTEGRATE_ROUNDS: u32 = 64;
 /// How long a whole pass counts as recent, in seconds: a day.
 const PASS_EVERY_S: i64 = 24 * 3600;
 /// The actions whose events write names.
-const NAMING: [Action; 11] = [
+const NAMING: [Action; 14] = [
     Action::Initialised,
     Action::ApplicationCreated,
     Action::ApplicationChanged,
@@ -54,6 +55,9 @@ const NAMING: [Action; 11] = [
     Action::PolicyCreated,
     Action::PolicyChanged,
     Action::PolicyRetired,
+    Action::CredentialCreated,
+    Action::CredentialChanged,
+    Action::CredentialRetired,
 ];
 
 /// How to go on with sealing anew.
@@ -215,6 +219,7 @@ enum Thing {
     Role(RoleId),
     Webhook(WebhookId),
     Policy(PolicyId),
+    Credential(CredentialId),
     Application(ApplicationId),
     Key(KeyId),
     Name(String),
@@ -227,6 +232,7 @@ enum Old {
     Role(RoleId),
     Webhook(WebhookId),
     Policy(PolicyId),
+    Credential(CredentialId),
     Application(ApplicationId),
     Key(KeyId),
     Claim(ClaimId),
@@ -429,8 +435,15 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                     followed += entries.len();
                     things
                         .extend(entries.iter().filter_map(|entry| entry.id.parse().ok()).map(Thing::Policy));
+                    after(at, &entries).map_or(Place::Credentials { at: 0 }, |at| Place::Policies { at })
+                }
+                Place::Credentials { at } => {
+                    let entries = self.entries_from(lists::CREDENTIALS, at, room).await?;
+                    followed += entries.len();
+                    let ids = entries.iter().filter_map(|entry| entry.id.parse().ok());
+                    things.extend(ids.map(Thing::Credential));
                     after(at, &entries)
-                        .map_or(Place::Applications { at: 0, key: 0 }, |at| Place::Policies { at })
+                        .map_or(Place::Applications { at: 0, key: 0 }, |at| Place::Credentials { at })
                 }
                 Place::Applications { at, key } => {
                     let Some(entry) = self.entries_from(lists::APPLICATIONS, at, 1).await?.pop() else {
@@ -511,6 +524,16 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 found.old.extend(is_old.then_some(Old::Policy(*id)));
                 if let Some(policy) = policy.filter(|policy| policy.retired_at.is_none()) {
                     self.look_at_name(&mut found, names::policy_name(&policy.name)).await?;
+                }
+            }
+            Thing::Credential(id) => {
+                let store_key = names::credential(*id);
+                let value = self.kv.get(&store_key).await?;
+                let (credential, is_old) = found.look::<Credential>(sealer, &store_key, value);
+                found.old.extend(is_old.then_some(Old::Credential(*id)));
+                if let Some(credential) = credential.filter(|credential| credential.retired_at.is_none()) {
+                    let name = names::credential_name(credential.application, &credential.name);
+                    self.look_at_name(&mut found, name).await?;
                 }
             }
             Thing::Application(id) => self.look_at_application(&mut found, *id).await?,
@@ -624,6 +647,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             Old::Role(id) => Some(self.hold_at::<Role>(*id, old).await?),
             Old::Webhook(id) => Some(self.hold_at::<Webhook>(*id, old).await?),
             Old::Policy(id) => Some(self.hold_at::<Policy>(*id, old).await?),
+            Old::Credential(id) => Some(self.hold_at::<Credential>(*id, old).await?),
             Old::Application(id) => {
                 let (turn, application, details) = match old {
                     None => ledger.application_turn(*id).await?,

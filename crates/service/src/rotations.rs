@@ -168,6 +168,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
 
     pub(crate) async fn check_rotation(&self, attempt: &Attempt, key: &Key, asked: &RotateKey) -> Result<()> {
         self.require_superset(attempt, key.application, &key.scopes, &key.roles).await?;
+        self.require_grants(attempt, key.application, key.scopes.iter())?;
         self.require_issuing(attempt).await?;
         self.require_alive(key).await?;
         let now = self.clock.now();

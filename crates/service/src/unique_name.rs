@@ -14,6 +14,7 @@ fn store_key(holder: NameHolder, name: &str) -> String {
         NameHolder::Application(_) => names::application_name(name),
         NameHolder::Role(_) => names::role_name(name),
         NameHolder::Policy(_) => names::policy_name(name),
+        NameHolder::Credential(application, _) => names::credential_name(application, name),
     }
 }
 
@@ -36,6 +37,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             NameHolder::Application(_) => "application",
             NameHolder::Role(_) => "role",
             NameHolder::Policy(_) => "policy",
+            NameHolder::Credential(..) => "credential of the application",
         };
         let store_key = store_key(holder, name);
         let (turn, mut record) = match old {

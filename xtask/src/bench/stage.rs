@@ -30,7 +30,7 @@ const SEED_WITHIN: Duration = Duration::from_secs(600);
 
 /// Variables that `keyward init` leaves in files.
 const SECRET_VARIABLES: [&str; 5] =
-    ["records_keyring", "audit_keyring", "peppers", "signing_keys", "log_keys"];
+    ["records_keyring", "audit_keyring", "peppers", "signing_keys", "vault_keyring", "log_keys"];
 
 /// What runs beside the bare components.
 #[derive(Clone, Copy, PartialEq, Eq)]

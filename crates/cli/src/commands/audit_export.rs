@@ -155,6 +155,7 @@ fn row(event: &Event) -> String {
         match actor.kind {
             ActorKind::Admin => "admin",
             ActorKind::Holder => "holder",
+            ActorKind::Workload => "workload",
             ActorKind::Anonymous => "anonymous",
             ActorKind::System => "system",
         }

@@ -7,8 +7,8 @@ use std::io::ErrorKind;
 use crate::Failure;
 use crate::aside::{Aside, write_private};
 use crate::failure::Result;
-use keyward_crypto::Zeroizing;
 use keyward_crypto::ring::ChangingRing;
+use keyward_crypto::{RingDocument, Zeroizing};
 use keyward_domain::error::Blame;
 
 use super::state::{StateDir, environment_line};
@@ -25,7 +25,7 @@ pub struct RingVariable {
 }
 
 /// All of them; `keyward init` makes them.
-pub const RINGS: [RingVariable; 5] = [
+pub const RINGS: [RingVariable; 6] = [
     RingVariable {
         name: "records_keyring",
         loss: Some("every key, application and claim that is sealed under it"),
@@ -51,6 +51,11 @@ pub const RINGS: [RingVariable; 5] = [
         ),
     },
     RingVariable {
+        name: VAULT_KEYRING,
+        loss: Some("what every credential that is sealed under it holds"),
+        remark: None,
+    },
+    RingVariable {
         name: LOG_KEYS,
         loss: None,
         remark: Some(
@@ -58,6 +63,9 @@ pub const RINGS: [RingVariable; 5] = [
         ),
     },
 ];
+
+/// The ring of the vault. A state that is older than the vault has none until it is run.
+pub const VAULT_KEYRING: &str = "vault_keyring";
 
 /// The keys that sign the log's checkpoints: no plain ring, since they carry the log's name.
 pub const LOG_KEYS: &str = "log_keys";
@@ -123,6 +131,24 @@ impl<'a> RingFiles<'a> {
         write_private(aside.path(), &lines)?;
         aside.put_into_place()
     }
+}
+
+/// Gives a state that is older than the vault the ring that it lacks; whether it did.
+///
+/// # Errors
+/// There is no folder of rings, or the disk refuses.
+pub fn make_vault_keyring(state: &StateDir, created_at: &str) -> Result<bool> {
+    let path = state.variable(VAULT_KEYRING);
+    if path.exists() || !state.variables().exists() {
+        return Ok(false);
+    }
+    let document = RingDocument::generate(*random::<32>()?, created_at)
+        .map_err(|error| Failure::system("a new ring", error))?;
+    let aside = Aside::of(&path);
+    write_private(aside.path(), document.to_json().expose())?;
+    aside.put_into_place()?;
+    RingFiles::lock(state)?.write_lines()?;
+    Ok(true)
 }
 
 /// A ring as it is on disk.

@@ -218,6 +218,7 @@ pub fn rings(document: impl Fn(&'static str) -> Result<SecretText>) -> Result<Ri
         records: sealer("records_keyring")?,
         audit: sealer("audit_keyring")?,
         peppers: Peppers::parse(document("peppers")?.expose()).map_err(|error| bad(&error))?,
+        vault: None,
         log: Some(LogKeys::parse(document(LOG_KEYS)?.expose()).map_err(|error| bad(&error))?),
         month: CurrentMonth::default(),
     })

@@ -12,12 +12,14 @@ use clap::{Args, ValueEnum};
 use hyper::header;
 use keyward_crypto::{SecretText, Zeroizing};
 use keyward_domain::error::Blame;
+use keyward_domain::ports::Clock;
 use keyward_host::{BlockedNetworks, FileStore, HostConfig, LogConfig, LogFormat, Running, TlsFiles};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::rings::RINGS;
+use super::rings::{RINGS, make_vault_keyring};
 use super::start_failure;
 use super::state::StateDir;
+use super::store::RealClock;
 
 /// The variable that says where people reach Keyward, as `spin.toml` names it.
 const PUBLIC_URL: &str = "public_url";
@@ -27,8 +29,8 @@ const WITNESS_STORE: &str = "witness_store";
 /// What the witness in a file is called.
 const WITNESS_LABEL: &str = "witness";
 /// The components that write: each asks the witness before.
-const WITNESSED: [&str; 7] =
-    ["issuance", "revocation", "rotation", "audit", "delivery", "dashboard", "scheduler"];
+const WITNESSED: [&str; 8] =
+    ["issuance", "revocation", "rotation", "audit", "delivery", "vault", "dashboard", "scheduler"];
 
 /// The variable that allows webhooks to lead to private addresses.
 const PRIVATE_TARGETS: &str = "webhook_private_targets";
@@ -107,6 +109,9 @@ async fn serve(global: &Global, options: Options, terminal: &Terminal) -> Result
     // Before the start: a signal meanwhile is not lost.
     let mut signals = Signals::new()?;
     let state = StateDir::new(&options.state_dir);
+    if make_vault_keyring(&state, &RealClock::default().now().to_string())? {
+        terminal.note("Made the ring of the vault, which this state did not have: keep a copy of it with those of the others.");
+    }
     let (mut config, token) = (config(options, &state)?, fresh_token()?);
     // Made anew at each start and kept by this process alone, unless somebody outside is to have it as well.
     let token = match config.variables.iter().find(|(name, _)| name == MAINTENANCE_TOKEN) {

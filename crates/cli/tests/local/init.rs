@@ -23,6 +23,7 @@ fn a_state_is_whole_private_and_made_once() {
         ("a state/variables/peppers.json", 0o600),
         ("a state/variables/records_keyring.json", 0o600),
         ("a state/variables/signing_keys.json", 0o600),
+        ("a state/variables/vault_keyring.json", 0o600),
     ];
     assert_eq!(folder.modes(), expected.map(|(name, mode)| (name.to_owned(), mode)).into());
 
@@ -38,7 +39,7 @@ fn a_state_is_whole_private_and_made_once() {
         .unwrap();
     let (shell, shown) = (String::from_utf8(shell.stdout).unwrap(), String::from_utf8(made.stdout).unwrap());
     let mut rings = Vec::new();
-    for name in ["records_keyring", "audit_keyring", "peppers", "signing_keys", "log_keys"] {
+    for name in ["records_keyring", "audit_keyring", "peppers", "signing_keys", "vault_keyring", "log_keys"] {
         let text = std::fs::read_to_string(state.join(format!("variables/{name}.json"))).unwrap();
         ChangingRing::parse(name, &text).unwrap();
         let upper = name.to_ascii_uppercase();

@@ -9,7 +9,8 @@ use serde_json::json;
 
 use crate::folder::Folder;
 
-const RINGS: [&str; 5] = ["records_keyring", "audit_keyring", "peppers", "signing_keys", "log_keys"];
+const RINGS: [&str; 6] =
+    ["records_keyring", "audit_keyring", "peppers", "signing_keys", "vault_keyring", "log_keys"];
 
 fn versions(folder: &Folder, name: &'static str) -> Vec<(u32, State)> {
     let ring = ChangingRing::parse(name, &folder.read(&format!(".keyward/variables/{name}.json"))).unwrap();
@@ -96,6 +97,7 @@ fn the_status_is_a_table_of_numbers_and_states() {
             ["peppers", "1", "active"],
             ["peppers", "2", "decrypt-only"],
             ["signing_keys", "1", "active"],
+            ["vault_keyring", "1", "active"],
             ["log_keys", "1", "active"],
         ]
     );

@@ -9,15 +9,18 @@ use keyward_crypto::{Peppers, Ring, Sealer, SecretText};
 use keyward_domain::event::{Action, Event, EventId, Source, Target};
 use keyward_domain::ports::{Clock, NoSink, Rng};
 use keyward_domain::webhook::Targets;
-use keyward_domain::{ApplicationId, Code, KeyId, PolicyId, RequestId, Result, RoleId, Timestamp, WebhookId};
+use keyward_domain::{
+    ApplicationId, Code, CredentialId, KeyId, PolicyId, RequestId, Result, RoleId, Timestamp, WebhookId,
+};
 use keyward_ledger::memory::{Call, Fault, MemoryKv};
 use keyward_ledger::{KvWrite, Ledger, Receipt};
 use keyward_records::{CurrentMonth, KvCount, KvRead, Reader, Rings};
 use keyward_service::{
-    ApplicationChange, Attempt, Body, BulkRevocation, BulkRotation, Caller, ComplianceQuery, DropRequest,
-    EventFilter, KeyChange, KeyFilter, NewApplication, NewKey, NewPolicy, NewRole, NewWebhook, Page,
-    PolicyChange, Presented, RenewKey, ReplayRequest, ResealRequest, RoleChange, RotateKey, Service,
-    TakeClaim, WebhookChange, bootstrap,
+    ApplicationChange, Attempt, Body, BulkRevocation, BulkRotation, Caller, ComplianceQuery,
+    CredentialChange, CredentialFilter, DropRequest, EventFilter, KeyChange, KeyFilter, NewApplication,
+    NewCredential, NewCredentialVersion, NewKey, NewPolicy, NewRole, NewWebhook, Page, PolicyChange,
+    Presented, RenewKey, ReplayRequest, ResealRequest, RoleChange, RollBack, RotateKey, Service, TakeClaim,
+    WebhookChange, WhichCredential, bootstrap,
 };
 use keyward_verify::{Administrator, ApplicationCache, Demand, Verdict, Verifier};
 use serde_json::{Value, json};
@@ -149,6 +152,7 @@ pub fn rings(records: &[u8], audit: &[u8], peppers: &[u8]) -> Rings {
         records: sealer("records_keyring", 101, records),
         audit: sealer("audit_keyring", 102, audit),
         peppers: Peppers::parse(&ring_json(103, peppers)).expect("peppers"),
+        vault: Some(sealer("vault_keyring", 105, &[1])),
         log: Some(log_keys()),
         month: CurrentMonth::default(),
     }
@@ -232,6 +236,18 @@ pub enum Do {
     ReadPolicy(PolicyId),
     ListPolicies,
     ListPresets,
+    CreateCredential(Value),
+    ChangeCredential(CredentialId, Value, Option<u64>),
+    WriteCredential(CredentialId, Value),
+    /// By its id, and which version.
+    ReadCredential(CredentialId, Option<u32>),
+    /// By its application and its name.
+    ReadCredentialNamed(ApplicationId, String),
+    RollCredentialBack(CredentialId, u32),
+    DestroyCredentialVersion(CredentialId, u32),
+    RetireCredential(CredentialId, &'static str),
+    ShowCredential(CredentialId),
+    ListCredentials(Option<ApplicationId>),
     CreateWebhook(Value),
     ChangeWebhook(WebhookId, Value),
     RetireWebhook(WebhookId, &'static str),
@@ -301,6 +317,30 @@ impl Do {
             }
             Self::ReadPolicy(id) => Attempt::to_read(caller, Action::PolicyRead, Target::policy(Some(*id))),
             Self::ListPolicies | Self::ListPresets => Attempt::to_read(caller, Action::PolicyRead, nothing),
+            Self::CreateCredential(_) => Attempt::to_change(caller, Action::CredentialCreated, nothing),
+            Self::ChangeCredential(id, ..) => {
+                Attempt::to_change(caller, Action::CredentialChanged, Target::credential(Some(*id)))
+            }
+            Self::WriteCredential(id, _) => {
+                Attempt::to_change(caller, Action::CredentialWritten, Target::credential(Some(*id)))
+            }
+            Self::ReadCredential(id, _) => {
+                Attempt::to_read(caller, Action::CredentialRead, Target::credential(Some(*id)))
+            }
+            Self::ReadCredentialNamed(..) => Attempt::to_read(caller, Action::CredentialRead, nothing),
+            Self::RollCredentialBack(id, _) => {
+                Attempt::to_change(caller, Action::CredentialRolledBack, Target::credential(Some(*id)))
+            }
+            Self::DestroyCredentialVersion(id, _) => {
+                Attempt::to_change(caller, Action::CredentialDestroyed, Target::credential(Some(*id)))
+            }
+            Self::RetireCredential(id, _) => {
+                Attempt::to_change(caller, Action::CredentialRetired, Target::credential(Some(*id)))
+            }
+            Self::ShowCredential(id) => {
+                Attempt::to_read(caller, Action::CredentialListed, Target::credential(Some(*id)))
+            }
+            Self::ListCredentials(_) => Attempt::to_read(caller, Action::CredentialListed, nothing),
             Self::CreateWebhook(_) => Attempt::to_change(caller, Action::WebhookCreated, nothing),
             Self::ChangeWebhook(..) => Attempt::to_change(caller, Action::WebhookChanged, nothing),
             Self::RetireWebhook(..) => Attempt::to_change(caller, Action::WebhookRetired, nothing),
@@ -431,6 +471,38 @@ async fn execute<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         Do::RetirePolicy(id, reason) => Reply::of(&service.retire_policy(attempt, *id, reason).await?),
         Do::ReadPolicy(id) => Reply::of(&service.policy(attempt, *id).await?),
         Do::ListPolicies => Reply::of(&service.policies(attempt, &first_page()).await?),
+        Do::CreateCredential(new) => {
+            Reply::answer(&service.create_credential(attempt, body::<NewCredential>(new)).await?)
+        }
+        Do::ChangeCredential(id, change, if_match) => {
+            let change = body::<CredentialChange>(change);
+            Reply::of(&service.change_credential(attempt, *id, change, *if_match).await?)
+        }
+        Do::WriteCredential(id, new) => {
+            Reply::answer(&service.write_credential(attempt, *id, body::<NewCredentialVersion>(new)).await?)
+        }
+        Do::ReadCredential(id, version) => {
+            Reply::of(&service.read_credential(attempt, WhichCredential::Id(*id), *version).await?)
+        }
+        Do::ReadCredentialNamed(application, name) => {
+            let which = WhichCredential::Name(Some(*application), name);
+            Reply::of(&service.read_credential(attempt, which, None).await?)
+        }
+        Do::RollCredentialBack(id, version) => {
+            let asked = body::<RollBack>(&json!({ "version": version, "reason": "it broke" }));
+            Reply::of(&service.roll_credential_back(attempt, *id, &asked).await?)
+        }
+        Do::DestroyCredentialVersion(id, version) => {
+            Reply::of(&service.destroy_credential_version(attempt, *id, *version, "it leaked").await?)
+        }
+        Do::RetireCredential(id, reason) => {
+            Reply::of(&service.retire_credential(attempt, *id, reason).await?)
+        }
+        Do::ShowCredential(id) => Reply::of(&service.credential(attempt, *id).await?),
+        Do::ListCredentials(application) => {
+            let filter = CredentialFilter { application: *application, ..CredentialFilter::default() };
+            Reply::of(&service.credentials(attempt, &filter, &first_page()).await?)
+        }
         Do::CreateWebhook(new) => {
             let new = body::<NewWebhook>(new);
             Reply::answer(&service.create_webhook(attempt, new, Targets::Public).await?)
@@ -669,6 +741,19 @@ impl World {
     /// An admin who holds roles alone.
     pub async fn admin_with(&self, roles: &[RoleId]) -> Held {
         self.held(&new_admin(&[], roles)).await
+    }
+
+    /// A service with a token of its own, as a component lets it in.
+    pub async fn workload(&self, token: &str) -> Caller {
+        let Ok(Verdict::Accepted(verified)) = self.verify(token, &Demand::default()).await else {
+            panic!("the service's token does not pass");
+        };
+        Caller::workload(&verified, Self::source(), self.request())
+    }
+
+    /// A service does it.
+    pub async fn run_as_workload(&self, token: &str, what: &Do) -> Result<Reply> {
+        perform(&self.service(), self.workload(token).await, what).await
     }
 
     /// Every ticket taken, with its event where there is one.

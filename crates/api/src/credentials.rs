@@ -1,0 +1,125 @@
+//! The vault: credentials of third parties, and what they hold.
+
+use crate::Endpoint;
+use crate::components::optional;
+use keyward_domain::credential::CredentialName;
+use keyward_domain::scope::administration as scope;
+use keyward_domain::tag::Tag;
+use keyward_domain::{ApplicationId, Code, CredentialId};
+use keyward_service::{
+    CredentialChange, CredentialValueBody, CredentialView, NewCredential, NewCredentialVersion, Reason,
+    RollBack,
+};
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::{ObjectBuilder, Required, Type};
+
+const SUBJECT: &str = "Credentials";
+const ANSWER: &str = "What it holds; signed (RFC 9421), and kept by no cache.";
+const READING: &str = "Each answer is an event of the log, written before. A key of another application than `keyward` reads the credentials of its own application whose names its scopes `credentials:read@NAME` grant. `If-None-Match` with the `ETag` of an answer asks only for what has changed since, and `wait_s` waits for that; a 304 hands nothing out and is no event.";
+
+pub fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::post(SUBJECT, "/v1/credentials", "createCredential", "Create a credential, with its first version")
+            .says("What it holds is in no answer but that of its read. The body may have 400 KiB.")
+            .scope(scope::CREDENTIALS_WRITE)
+            .takes::<NewCredential>()
+            .answers::<CredentialView>(201, "The credential, without what it holds.")
+            .creates()
+            .refuses(&[Code::NotFound, Code::NameTaken, Code::Misconfigured]),
+        Endpoint::get(SUBJECT, "/v1/credentials", "listCredentials", "The credentials, retired ones included, without what they hold")
+            .says("Those that the credential of the caller may see; a page may be short of them and lead on all the same.")
+            .scope(scope::CREDENTIALS_LIST)
+            .query_of::<ApplicationId>("application", "Those of this application.", Required::False)
+            .query_of::<CredentialName>("name", "Those whose name begins so.", Required::False)
+            .query_of::<Tag>("tag", "Those with this tag, in any spelling.", Required::False)
+            .lists::<CredentialView>()
+            .reads()
+            .refuses(&[Code::NotFound]),
+        Endpoint::get(SUBJECT, "/v1/credentials/value", "readCredentialByName", "What a credential holds, by its name")
+            .says(READING)
+            .scope(scope::CREDENTIALS_READ)
+            .query_of::<CredentialName>("name", "Its name.", Required::True)
+            .query_of::<ApplicationId>("application", "The application that it belongs to; a service need not name its own.", Required::False)
+            .query(which_version())
+            .answers::<CredentialValueBody<'_>>(200, ANSWER)
+            .waits_for_change()
+            .changes()
+            .refuses(&[Code::NotFound, Code::StateConflict, Code::Misconfigured]),
+        Endpoint::get(SUBJECT, "/v1/credentials/{id}", "getCredential", "One credential, without what it holds")
+            .scope(scope::CREDENTIALS_LIST)
+            .id::<CredentialId>("id")
+            .answers::<CredentialView>(200, "The credential.")
+            .shows_revision()
+            .reads(),
+        Endpoint::patch(SUBJECT, "/v1/credentials/{id}", "changeCredential", "Change what is known of a credential")
+            .says("What it holds changes by a new version.")
+            .scope(scope::CREDENTIALS_WRITE)
+            .id::<CredentialId>("id")
+            .takes::<CredentialChange>()
+            .answers::<CredentialView>(200, "The credential, changed.")
+            .changes_revision()
+            .refuses(&[Code::NameTaken, Code::StateConflict]),
+        Endpoint::post(SUBJECT, "/v1/credentials/{id}/retire", "retireCredential", "Retire a credential, for good, and destroy what it holds")
+            .says("Its name is free. One that is retired stays as it is: the answer is its state, without a receipt.")
+            .scope(scope::CREDENTIALS_DESTROY)
+            .id::<CredentialId>("id")
+            .takes::<Reason>()
+            .answers::<CredentialView>(200, "The credential, retired.")
+            .changes()
+            .shows_revision()
+            .refuses(&[Code::StateConflict]),
+        Endpoint::get(SUBJECT, "/v1/credentials/{id}/value", "readCredential", "What a credential holds")
+            .says(READING)
+            .scope(scope::CREDENTIALS_READ)
+            .id::<CredentialId>("id")
+            .query(which_version())
+            .answers::<CredentialValueBody<'_>>(200, ANSWER)
+            .waits_for_change()
+            .changes()
+            .refuses(&[Code::StateConflict, Code::Misconfigured]),
+        Endpoint::post(SUBJECT, "/v1/credentials/{id}/versions", "writeCredential", "Write a new version, the current one from then on")
+            .says("Sixteen versions keep what they hold; with the next one the oldest is destroyed. The body may have 400 KiB.")
+            .scope(scope::CREDENTIALS_WRITE)
+            .id::<CredentialId>("id")
+            .takes::<NewCredentialVersion>()
+            .answers::<CredentialView>(201, "The credential, without what it holds.")
+            .creates()
+            .refuses(&[Code::StateConflict, Code::Misconfigured]),
+        Endpoint::post(SUBJECT, "/v1/credentials/{id}/roll-back", "rollCredentialBack", "Make an earlier version the current one again")
+            .scope(scope::CREDENTIALS_WRITE)
+            .id::<CredentialId>("id")
+            .takes::<RollBack>()
+            .answers::<CredentialView>(200, "The credential.")
+            .changes()
+            .shows_revision()
+            .refuses(&[Code::StateConflict]),
+        Endpoint::post(SUBJECT, "/v1/credentials/{id}/versions/{version}/destroy", "destroyCredentialVersion", "Destroy what a version holds, for good")
+            .says("Not the current one: another has to take its place first. One that is destroyed stays so: the answer is its state, without a receipt.")
+            .scope(scope::CREDENTIALS_DESTROY)
+            .id::<CredentialId>("id")
+            .query(version_in_path())
+            .takes::<Reason>()
+            .answers::<CredentialView>(200, "The credential.")
+            .changes()
+            .shows_revision()
+            .refuses(&[Code::StateConflict]),
+    ]
+}
+
+fn number() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(u32::MAX))
+}
+
+fn which_version() -> Parameter {
+    optional(ParameterIn::Query, "version", "Which version; the current one where there is none.", number())
+}
+
+fn version_in_path() -> Parameter {
+    ParameterBuilder::new()
+        .name("version")
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .description(Some("The version's number."))
+        .schema(Some(number()))
+        .build()
+}

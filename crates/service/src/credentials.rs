@@ -1,0 +1,631 @@
+//! Credentials of third parties: create, look, list, change, retire. What their versions hold is in `credential_versions.rs`, and shown
+//! by nothing in here.
+
+use crate::answer::Answer;
+use crate::attempt::{Attempt, keep_outcome};
+use crate::edit::{Editable, check_revision, given, require_living};
+use crate::list::{EXAMINED_MAX, List, Page, READS_AT_ONCE};
+use crate::nullable;
+use crate::policies::parse_policy;
+use crate::service::{REPLAY_S, Service};
+use crate::terms::holding;
+use keyward_crypto::digest::hex;
+use keyward_domain::application::NameHolder;
+use keyward_domain::credential::{
+    Credential, CredentialName, Kind, LEASE_S_DEFAULT, OUTAGE_S_DEFAULT, Version, check_name,
+};
+use keyward_domain::error::FieldError;
+use keyward_domain::event::{EventId, Outcome};
+use keyward_domain::policy::Terms;
+use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::scope::administration as scope;
+use keyward_domain::scope::{Reach, Scope};
+use keyward_domain::tag::{self, Tag};
+use keyward_domain::text::{Description, check_description, check_reason};
+use keyward_domain::{ApplicationId, CredentialId, Error, PolicyId, Result, Timestamp};
+use keyward_ledger::KvWrite;
+use keyward_records::projection::lists;
+use keyward_records::{CredentialValue, KvCount, KvRead, SecretFields, names};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What a credential is made of.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewCredential {
+    /// Whose services fetch it.
+    pub application: ApplicationId,
+    /// What it is fetched by; unique within the application.
+    #[schema(value_type = CredentialName)]
+    pub name: String,
+    /// What kind of secret it is.
+    pub kind: Kind,
+    /// What its first version holds, field by field: `value` for `api-key` and `opaque`; `username` and `password` for `basic`;
+    /// `client_id`, `client_secret` and if need be `token_url` for `oauth-client`; `certificate` and `private_key`, both PEM, for
+    /// `certificate`. At most 64 KiB in all.
+    #[serde(skip_serializing)]
+    #[schema(value_type = BTreeMap<String, String>, write_only)]
+    pub value: SecretFields,
+    /// What it is for, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schema(value_type = Description)]
+    pub description: String,
+    /// Whom to ask about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schema(value_type = Description)]
+    pub owner: String,
+    /// Words by which it is found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Tag>, max_items = 16)]
+    pub tags: Vec<String>,
+    /// When the third party ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// The policy that says how often it is to be rotated, in the place of its application's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<PolicyId>)]
+    pub policy: Option<String>,
+}
+
+/// What changes; what is absent stays. What it holds changes by a new version.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(min_properties = 1)]
+pub struct CredentialChange {
+    /// Its name: services that fetch it by the old one find it no longer.
+    #[serde(default)]
+    #[schema(value_type = Option<CredentialName>)]
+    pub name: Option<String>,
+    /// What it is for.
+    #[serde(default)]
+    #[schema(value_type = Option<Description>)]
+    pub description: Option<String>,
+    /// Whom to ask about it.
+    #[serde(default)]
+    #[schema(value_type = Option<Description>)]
+    pub owner: Option<String>,
+    /// Its tags, all of them.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<Tag>>, max_items = 16)]
+    pub tags: Option<Vec<String>>,
+    /// When the third party ends it; null where that is not known.
+    #[serde(default, deserialize_with = "nullable::given")]
+    #[schema(value_type = Option<Timestamp>)]
+    pub expires_at: Option<Option<Timestamp>>,
+    /// Its own policy; null for that of its application.
+    #[serde(default, deserialize_with = "nullable::given")]
+    #[schema(value_type = Option<PolicyId>)]
+    pub policy: Option<Option<String>>,
+}
+
+/// Which credentials.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CredentialFilter<'a> {
+    /// Those of one application; of all that the caller may see where there is none.
+    pub application: Option<ApplicationId>,
+    /// Those whose name begins so.
+    pub name: Option<&'a str>,
+    /// Those with this tag, in any spelling.
+    pub tag: Option<&'a str>,
+}
+
+/// How a credential stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CredentialState {
+    /// It is handed out.
+    Active,
+    /// The same, and its current version is older than its policy allows.
+    Overdue,
+    /// The third party has ended it, as far as is known.
+    Expired,
+    /// It was given up, for good, and what it held is destroyed.
+    Retired,
+}
+
+/// How a version of a credential stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CredentialVersionState {
+    /// It is handed out where none is named.
+    Current,
+    /// It is handed out where it is named.
+    Kept,
+    /// What it held is gone, for good.
+    Destroyed,
+}
+
+/// A version of a credential, without what it holds.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CredentialVersion)]
+pub struct CredentialVersionView {
+    /// Counts from 1.
+    pub number: u32,
+    /// How it stands.
+    pub state: CredentialVersionState,
+    /// When it was written.
+    pub written_at: Timestamp,
+    /// The event that wrote it.
+    pub event: EventId,
+    /// Since when what it held is gone.
+    #[schema(required = true)]
+    pub destroyed_at: Option<Timestamp>,
+}
+
+/// A credential, without what it holds.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Credential)]
+pub struct CredentialView {
+    /// Its id.
+    pub id: CredentialId,
+    /// Whose services fetch it.
+    pub application: ApplicationId,
+    /// What it is fetched by.
+    pub name: String,
+    /// What kind of secret it is.
+    pub kind: Kind,
+    /// What it is for.
+    pub description: String,
+    /// Whom to ask about it.
+    pub owner: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// How it stands.
+    pub state: CredentialState,
+    /// When the third party ends it.
+    #[schema(required = true)]
+    pub expires_at: Option<Timestamp>,
+    /// Its own policy; null where its application's holds.
+    #[schema(required = true)]
+    pub policy: Option<PolicyId>,
+    /// When its next version is due by its policy; null where it never is.
+    #[schema(required = true)]
+    pub rotation_due_at: Option<Timestamp>,
+    /// How long whoever read it may go on with it before asking again, in seconds.
+    pub lease_s: u32,
+    /// How long whoever read it may go on with it while Keyward cannot be asked, in seconds.
+    pub outage_s: u32,
+    /// The number of the version that is handed out where none is named.
+    pub current: u32,
+    /// Its versions, newest first.
+    #[schema(max_items = 32)]
+    pub versions: Vec<CredentialVersionView>,
+    /// When it came to be.
+    pub created_at: Timestamp,
+    /// Since when it is given up; null while it is not.
+    #[schema(required = true)]
+    pub retired_at: Option<Timestamp>,
+    /// Also its ETag.
+    pub revision: u64,
+    /// The event that wrote it.
+    pub event: EventId,
+}
+
+impl CredentialView {
+    pub(crate) fn of(credential: &Credential, terms: &Terms, now: Timestamp) -> Self {
+        let rotation_due_at = credential
+            .current()
+            .zip(terms.rotate_every_s)
+            .map(|(current, every_s)| current.written_at.plus_s(i64::from(every_s)))
+            .filter(|_| credential.retired_at.is_none());
+        let state = match credential.retired_at {
+            Some(_) => CredentialState::Retired,
+            None if credential.expires_at.is_some_and(|at| at <= now) => CredentialState::Expired,
+            None if rotation_due_at.is_some_and(|at| at <= now) => CredentialState::Overdue,
+            None => CredentialState::Active,
+        };
+        let version = |version: &Version| CredentialVersionView {
+            number: version.number,
+            state: match version.destroyed_at {
+                Some(_) => CredentialVersionState::Destroyed,
+                None if version.number == credential.current => CredentialVersionState::Current,
+                None => CredentialVersionState::Kept,
+            },
+            written_at: version.written_at,
+            event: version.event,
+            destroyed_at: version.destroyed_at,
+        };
+        Self {
+            id: credential.id,
+            application: credential.application,
+            name: credential.name.clone(),
+            kind: credential.kind,
+            description: credential.description.clone(),
+            owner: credential.owner.clone(),
+            tags: credential.tags.clone(),
+            state,
+            expires_at: credential.expires_at,
+            policy: credential.policy,
+            rotation_due_at,
+            lease_s: LEASE_S_DEFAULT,
+            outage_s: OUTAGE_S_DEFAULT,
+            current: credential.current,
+            versions: credential.versions.iter().rev().map(version).collect(),
+            created_at: credential.created_at,
+            retired_at: credential.retired_at,
+            revision: credential.revision,
+            event: credential.event,
+        }
+    }
+}
+
+/// What was found wrong with what people write about a credential.
+#[derive(Default)]
+struct Findings(Vec<FieldError>);
+
+impl Findings {
+    fn note(&mut self, checked: Result<(), FieldError>) {
+        self.0.extend(checked.err());
+    }
+
+    fn tags(&mut self, tags: &[String]) -> Vec<String> {
+        tag::parse_all("tags", tags).unwrap_or_else(|found| {
+            self.0.extend(found);
+            Vec::new()
+        })
+    }
+
+    fn policy(&mut self, policy: Option<&str>) -> Option<PolicyId> {
+        parse_policy(policy?).map_err(|found| self.0.push(found)).ok()
+    }
+
+    fn end<T>(self, checked: T) -> Result<T> {
+        if self.0.is_empty() { Ok(checked) } else { Err(self.0.into()) }
+    }
+}
+
+impl NewCredential {
+    /// Its tags and its policy, as they are kept.
+    fn check(&self) -> Result<(Vec<String>, Option<PolicyId>)> {
+        let mut found = Findings::default();
+        found.note(check_name("name", &self.name));
+        found.note(check_description("description", &self.description));
+        found.note(check_description("owner", &self.owner));
+        found.0.extend(self.kind.check(self.value.lengths()));
+        let checked = (found.tags(&self.tags), found.policy(self.policy.as_deref()));
+        found.end(checked)
+    }
+}
+
+impl CredentialChange {
+    fn names(&self) -> Vec<String> {
+        given([
+            ("name", self.name.is_some()),
+            ("description", self.description.is_some()),
+            ("owner", self.owner.is_some()),
+            ("tags", self.tags.is_some()),
+            ("expires_at", self.expires_at.is_some()),
+            ("policy", self.policy.is_some()),
+        ])
+    }
+
+    /// The credential as it is after the change, but for revision and event.
+    fn apply(&self, credential: &Credential) -> Result<Credential> {
+        let mut found = Findings::default();
+        let mut changed = credential.clone();
+        if self.names().is_empty() {
+            found.note(Err(FieldError::new(
+                "",
+                "changes nothing",
+                "at least one of `name`, `description`, `owner`, `tags`, `expires_at`, `policy`",
+            )));
+        }
+        if let Some(name) = &self.name {
+            found.note(check_name("name", name));
+            changed.name.clone_from(name);
+        }
+        if let Some(description) = &self.description {
+            found.note(check_description("description", description));
+            changed.description.clone_from(description);
+        }
+        if let Some(owner) = &self.owner {
+            found.note(check_description("owner", owner));
+            changed.owner.clone_from(owner);
+        }
+        if let Some(tags) = &self.tags {
+            changed.tags = found.tags(tags);
+        }
+        changed.expires_at = self.expires_at.unwrap_or(changed.expires_at);
+        if let Some(policy) = &self.policy {
+            changed.policy = found.policy(policy.as_deref());
+        }
+        found.end(changed)
+    }
+}
+
+impl Editable for Credential {
+    fn retired_at(&self) -> Option<Timestamp> {
+        self.retired_at
+    }
+
+    fn unique_name(&self) -> Option<(NameHolder, &str)> {
+        Some((NameHolder::Credential(self.application, self.id), &self.name))
+    }
+
+    fn follow(&mut self, before: &Self, event: EventId) {
+        // A version that this very write adds is the event's.
+        let known = |number: u32| before.version(number).is_some();
+        for version in self.versions.iter_mut().filter(|version| !known(version.number)) {
+            version.event = event;
+        }
+    }
+}
+
+impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
+    /// Creates a credential with its first version. What it holds is in no answer.
+    ///
+    /// # Errors
+    /// Invalid fields, a missing scope, no such application, a taken name; where the store does not answer.
+    pub async fn create_credential(
+        &self,
+        attempt: &Attempt,
+        new: NewCredential,
+    ) -> Result<Answer<CredentialView>> {
+        let application = new.application;
+        attempt.aim(Some(application), None);
+        self.require_credential_of(attempt, scope::CREDENTIALS_WRITE, application, &new.name).await?;
+        let (tags, policy) = new.check()?;
+        let asked = (&new, self.digest_of_value(&new.value)?);
+        if let Some(text) = self.begin(attempt, "credentials.create", &asked, REPLAY_S).await? {
+            return Ok(Answer::Replayed(text));
+        }
+        if self.read().application(application).await?.is_none() {
+            return Err(Error::not_found("application"));
+        }
+        if let Some(policy) = policy {
+            self.require_living_policy(policy).await?;
+        }
+        let id = CredentialId::from_bytes(self.rng.bytes());
+        let holder = NameHolder::Credential(application, id);
+        let (mut turn, mut name) = self.reserve_name(attempt, &new.name, holder, None).await?;
+        if let Some(text) = self.begin_again(attempt).await? {
+            return Ok(Answer::Replayed(text));
+        }
+        if self.ledger.is_old(&turn) {
+            (turn, name) = self.reserve_name(attempt, &new.name, holder, Some(turn)).await?;
+        }
+        // Only now: the event of a refusal names no credential that never was.
+        attempt.aim_at_credential(application, id);
+        let now = self.clock.now();
+        let mut credential = Credential {
+            id,
+            application,
+            name: new.name,
+            kind: new.kind,
+            description: new.description,
+            owner: new.owner,
+            tags,
+            expires_at: new.expires_at,
+            policy,
+            versions: Vec::new(),
+            current: 0,
+            created_at: now,
+            retired_at: None,
+            revision: 1,
+            event: EventId { epoch: 0, seq: 0 },
+        };
+        let value = CredentialValue { credential: id, version: credential.next_version(), fields: new.value };
+        let terms = self.terms_of_credential(&credential).await?;
+        let reservation = attempt.take_reservation();
+        let mut draft = attempt.draft(Outcome::Done, None, None);
+        draft.detail = vec![new.kind.as_str().to_owned(), format!("version {}", value.version)];
+        let view = self
+            .commit(attempt, vec![draft], |tickets, writes| {
+                credential.event = tickets.event(0);
+                credential.write(value.version, now);
+                writes.new_credential(&credential);
+                writes.credential_value(&value);
+                writes.name(&name, turn);
+                let view = CredentialView::of(&credential, &terms, now);
+                keep_outcome(reservation, &view, now, writes);
+                Ok(view)
+            })
+            .await?;
+        Ok(Answer::Fresh(view))
+    }
+
+    /// Passes where the caller holds `pattern` for credentials of this name; where there is such an application at all, a scope is what
+    /// was missing.
+    async fn require_credential_of(
+        &self,
+        attempt: &Attempt,
+        pattern: &'static str,
+        application: ApplicationId,
+        name: &str,
+    ) -> Result<()> {
+        match attempt.caller.require_credential(pattern, application, name) {
+            Err(error)
+                if error.missing_scope.is_some()
+                    && matches!(self.read().application(application).await, Ok(None)) =>
+            {
+                match attempt.caller.reach(pattern) {
+                    Reach::Nowhere => Err(error),
+                    _ => Err(Error::not_found("application")),
+                }
+            }
+            result => result,
+        }
+    }
+
+    /// What stands for what a version holds where requests are told apart.
+    pub(crate) fn digest_of_value(&self, value: &SecretFields) -> Result<String> {
+        let vault = self.rings.vault()?;
+        let fields: Vec<(&str, &str)> = value.expose().collect();
+        let text = keyward_crypto::Zeroizing::new(serde_json::to_vec(&fields).unwrap_or_default());
+        Ok(hex(&vault.keyed_digest("credential", &text)))
+    }
+
+    /// One credential.
+    ///
+    /// # Errors
+    /// A missing scope, no such credential; where the store does not answer.
+    pub async fn credential(&self, attempt: &Attempt, id: CredentialId) -> Result<CredentialView> {
+        let credential = self.visible_credential(attempt, scope::CREDENTIALS_LIST, id).await?;
+        self.credential_view(&credential).await
+    }
+
+    pub(crate) async fn credential_view(&self, credential: &Credential) -> Result<CredentialView> {
+        let terms = self.terms_of_credential(credential).await?;
+        Ok(CredentialView::of(credential, &terms, self.clock.now()))
+    }
+
+    /// The terms that hold for a credential: those of its own policy, else of its application's, else none but the default ones.
+    pub(crate) async fn terms_of_credential(&self, credential: &Credential) -> Result<Terms> {
+        let reader = self.read();
+        let policy = match credential.policy {
+            Some(own) => Some(own),
+            None => reader.details(credential.application).await?.and_then(|details| details.policy),
+        };
+        let policy = match policy {
+            Some(id) => reader.policy(id).await?,
+            None => None,
+        };
+        Ok(holding(credential.application, policy.as_ref()))
+    }
+
+    /// A credential that the caller may touch by this scope.
+    pub(crate) async fn visible_credential(
+        &self,
+        attempt: &Attempt,
+        pattern: &'static str,
+        id: CredentialId,
+    ) -> Result<Credential> {
+        let credential = self.read().credential(id).await?;
+        let Some(credential) = credential else {
+            // Whoever may see none at all is told so, whether there is one or not.
+            return Err(match attempt.caller.scopes.holds_like(&Scope::fixed(pattern)) {
+                true => Error::not_found("credential"),
+                false => Error::missing_scope(Scope::fixed(pattern)),
+            });
+        };
+        attempt.aim_at_credential(credential.application, id);
+        attempt.caller.require_credential(pattern, credential.application, &credential.name)?;
+        Ok(credential)
+    }
+
+    /// The credentials that a filter leaves of those that the caller may see, newest first, retired ones included. A page may be short of
+    /// them, or empty, and lead on all the same: it bounds what it examines.
+    ///
+    /// # Errors
+    /// A missing scope, no such application, a bad cursor; where the store does not answer.
+    pub async fn credentials(
+        &self,
+        attempt: &Attempt,
+        filter: &CredentialFilter<'_>,
+        page: &Page,
+    ) -> Result<List<CredentialView>> {
+        let needed = Scope::fixed(scope::CREDENTIALS_LIST);
+        let list = match filter.application {
+            Some(application) => {
+                attempt.aim(Some(application), None);
+                if self.read().application(application).await?.is_none() {
+                    return Err(Error::not_found("application"));
+                }
+                lists::credentials_of(application)
+            }
+            None => lists::CREDENTIALS.to_owned(),
+        };
+        if !attempt.caller.scopes.holds_like(&needed) {
+            return Err(Error::missing_scope(needed));
+        }
+        let unfit = |found: FieldError| Error::parameter(&found.field, &found.reason, &found.expected);
+        let tag = filter.tag.map(|tag| tag::parse("tag", tag).map_err(unfit)).transpose()?;
+        let is_meant = |credential: &Credential| {
+            let scope = needed.clone().at(credential.application).named(&credential.name);
+            attempt.caller.scopes.allows(&scope)
+                && filter.name.is_none_or(|start| credential.name.starts_with(start))
+                && tag.as_ref().is_none_or(|tag| credential.tags.contains(tag))
+        };
+        let (mut items, mut next, mut examined) = (Vec::new(), None::<String>, 0);
+        loop {
+            let rest = page.of_at_most(page.limit().saturating_sub(items.len()).min(READS_AT_ONCE));
+            let rest = match &next {
+                Some(cursor) => rest.next(cursor)?,
+                None => rest,
+            };
+            let (ids, cursor) = self.things::<CredentialId>(&list, &rest).await?;
+            examined += ids.len().max(1);
+            let reader = self.read();
+            let found = futures::future::join_all(ids.into_iter().map(|id| reader.credential(id))).await;
+            for credential in found {
+                if let Some(credential) = credential?.filter(&is_meant) {
+                    items.push(self.credential_view(&credential).await?);
+                }
+            }
+            next = cursor;
+            if next.is_none() || items.len() >= page.limit() || examined >= EXAMINED_MAX {
+                return Ok(List { items, next_cursor: next });
+            }
+        }
+    }
+
+    /// Changes what is known of a credential; `if_match` is the revision that the caller saw.
+    ///
+    /// # Errors
+    /// Invalid fields, a missing scope, no such credential, a retired one, another revision, a taken name; where the store does not
+    /// answer.
+    pub async fn change_credential(
+        &self,
+        attempt: &Attempt,
+        id: CredentialId,
+        change: CredentialChange,
+        if_match: Option<u64>,
+    ) -> Result<CredentialView> {
+        let known = self.visible_credential(attempt, scope::CREDENTIALS_WRITE, id).await?;
+        let decide = async |credential: &Credential| {
+            let changed = change.apply(credential)?;
+            // What it is called decides who reads it: nobody moves one to where they may write none.
+            attempt.caller.require_credential(
+                scope::CREDENTIALS_WRITE,
+                credential.application,
+                &changed.name,
+            )?;
+            check_revision(if_match, credential.revision)?;
+            require_living(credential)?;
+            if let Some(policy) = changed.policy.filter(|_| change.policy.is_some()) {
+                self.require_living_policy(policy).await?;
+            }
+            Ok(changed)
+        };
+        let edit = self.edit(attempt, &known, decide).await?;
+        let terms = self.terms_of_credential(&edit.after).await?;
+        let now = self.clock.now();
+        self.commit_edit(attempt, edit, None, change.names(), |credential, _| {
+            CredentialView::of(credential, &terms, now)
+        })
+        .await
+    }
+
+    /// Retires a credential, for good: what its versions hold is destroyed, and its name is free. One that is retired stays as it is.
+    ///
+    /// # Errors
+    /// No reason, a missing scope, no such credential; where the store does not answer.
+    pub async fn retire_credential(
+        &self,
+        attempt: &Attempt,
+        id: CredentialId,
+        reason: &str,
+    ) -> Result<CredentialView> {
+        let known = self.visible_credential(attempt, scope::CREDENTIALS_DESTROY, id).await?;
+        check_reason("reason", reason)?;
+        if known.retired_at.is_some() {
+            return self.credential_view(&known).await;
+        }
+        let now = self.clock.now();
+        let decide = async |credential: &Credential| {
+            require_living(credential)?;
+            let mut retired = Credential { retired_at: Some(now), ..credential.clone() };
+            for version in &credential.versions {
+                retired.destroy(version.number, now);
+            }
+            Ok(retired)
+        };
+        let edit = self.edit(attempt, &known, decide).await?;
+        self.commit_destruction(attempt, edit, reason).await
+    }
+}
+
+/// What leads to a credential by its name.
+pub(crate) fn name_key(application: ApplicationId, name: &str) -> String {
+    names::credential_name(application, name)
+}
