@@ -63,6 +63,11 @@ pub fn new_webhook(application: &str) -> Value {
     json!({ "application": application, "url": "https://hooks.invalid/", "events": ["*"] })
 }
 
+/// The body of `POST /v1/credentials` for one of kind `opaque`.
+pub fn new_credential(application: &str, name: &str) -> Value {
+    json!({ "application": application, "name": name, "kind": "opaque", "value": { "value": "what it holds" } })
+}
+
 /// `GET /v1/authorize` with this query.
 pub fn authorize(token: &str, query: &str) -> Request {
     Request::get(&format!("/v1/authorize{query}")).bearer(token)
@@ -93,6 +98,12 @@ impl Keyward {
     pub fn webhook(&self, application: &str) -> String {
         let created = self.as_root(Request::post("/v1/webhooks", &new_webhook(application)));
         created.expect(201).text_at("/webhook/id")
+    }
+
+    /// Creates a credential of an application; its id.
+    pub fn credential(&self, application: &str, name: &str) -> String {
+        let new = new_credential(application, name);
+        self.as_root(Request::post("/v1/credentials", &new)).expect(201).text_at("/id")
     }
 
     /// Creates a policy with these terms; its id.

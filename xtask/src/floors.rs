@@ -54,9 +54,15 @@ const BESIDE: &[Beside] = &[
             "keyward-ledger",
             "keyward-service",
             "keyward-auditor",
+            "keyward-client",
             "keyward-host",
         ],
         reason: "the command stands outside Wasm: what a state directory's owner does runs on the store itself, all else is HTTP",
+    },
+    Beside {
+        name: "keyward-client",
+        may: &["keyward-crypto"],
+        reason: "what services of others link knows how answers are signed, and nothing of who gives them",
     },
     Beside {
         name: "keyward-auditor",

@@ -1,7 +1,7 @@
 //! What credentials hold, on the wire: handed out signed to whoever may read it, written, gone back to, destroyed.
 
 use crate::credentials::about;
-use keyward_control::{Plane, created, fresh_or_replayed, signed, waiting, with_receipt_of};
+use keyward_control::{Plane, created, fresh_or_replayed, signed, waiting};
 use keyward_domain::credential::VALUE_BYTES_MAX;
 use keyward_domain::event::{Action, Target};
 use keyward_domain::{ApplicationId, CredentialId, Error, Result};
@@ -74,8 +74,7 @@ async fn hand_out(
         .fetch(incoming, Action::CredentialRead, target, async |service, attempt| {
             let read = service.read_credential(attempt, which, version).await?;
             let revision = read.revision();
-            let response = fresh_or_replayed(200, &Answer::Fresh(read)).with_revision(revision);
-            Ok(with_receipt_of(attempt, response))
+            Ok(fresh_or_replayed(200, &Answer::Fresh(read)).with_revision(revision))
         })
         .await?;
     signed(plane, minting, incoming, response)

@@ -43,8 +43,8 @@ pub fn endpoints() -> Vec<Endpoint> {
             .query(which_version())
             .answers::<CredentialValueBody<'_>>(200, ANSWER)
             .waits_for_change()
-            .changes()
-            .refuses(&[Code::NotFound, Code::StateConflict, Code::Misconfigured]),
+            .reads()
+            .refuses(&[Code::NotFound, Code::StateConflict, Code::OutcomeUnknown, Code::StoreRolledBack, Code::Misconfigured]),
         Endpoint::get(SUBJECT, "/v1/credentials/{id}", "getCredential", "One credential, without what it holds")
             .scope(scope::CREDENTIALS_LIST)
             .id::<CredentialId>("id")
@@ -75,8 +75,8 @@ pub fn endpoints() -> Vec<Endpoint> {
             .query(which_version())
             .answers::<CredentialValueBody<'_>>(200, ANSWER)
             .waits_for_change()
-            .changes()
-            .refuses(&[Code::StateConflict, Code::Misconfigured]),
+            .reads()
+            .refuses(&[Code::StateConflict, Code::OutcomeUnknown, Code::StoreRolledBack, Code::Misconfigured]),
         Endpoint::post(SUBJECT, "/v1/credentials/{id}/versions", "writeCredential", "Write a new version, the current one from then on")
             .says("Sixteen versions keep what they hold; with the next one the oldest is destroyed. The body may have 400 KiB.")
             .scope(scope::CREDENTIALS_WRITE)

@@ -97,6 +97,68 @@ pub struct Webhook {
     pub delivery: WebhookDelivery,
 }
 
+/// A credential, without what it holds.
+#[derive(Debug, Deserialize)]
+pub struct Credential {
+    /// Its id.
+    pub id: String,
+    /// Whose services fetch it.
+    pub application: String,
+    /// What it is fetched by.
+    pub name: String,
+    /// `api-key`, `basic`, `oauth-client`, `certificate` or `opaque`.
+    pub kind: String,
+    /// What it is for.
+    #[serde(default)]
+    pub description: String,
+    /// Whom to ask about it.
+    #[serde(default)]
+    pub owner: String,
+    /// Words by which it is found.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// `active`, `overdue`, `expired` or `retired`.
+    pub state: String,
+    /// RFC 3339.
+    pub expires_at: Option<String>,
+    /// RFC 3339.
+    pub rotation_due_at: Option<String>,
+    /// The version that is read where none is named.
+    pub current: u32,
+    /// Its versions, newest first.
+    pub versions: Vec<CredentialVersion>,
+    /// RFC 3339.
+    pub created_at: String,
+}
+
+/// A version of a credential, without what it holds.
+#[derive(Debug, Deserialize)]
+pub struct CredentialVersion {
+    /// Its number.
+    pub number: u32,
+    /// `current`, `kept` or `destroyed`.
+    pub state: String,
+    /// RFC 3339.
+    pub written_at: String,
+    /// RFC 3339.
+    pub destroyed_at: Option<String>,
+}
+
+/// What a version of a credential holds. No `Debug`.
+#[derive(Deserialize)]
+pub struct CredentialValue {
+    /// Whose.
+    pub id: String,
+    /// What it is fetched by.
+    pub name: String,
+    /// What kind of secret it is.
+    pub kind: String,
+    /// Which version.
+    pub version: u32,
+    /// What it holds, field by field.
+    pub value: BTreeMap<String, SecretText>,
+}
+
 /// How delivery to a webhook goes.
 #[derive(Debug, Deserialize)]
 pub struct WebhookDelivery {

@@ -9,6 +9,7 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use keyward_crypto::note::VerifierKey;
 use keyward_domain::announcement::{MessageId, Type};
 use keyward_domain::application::Importance;
+use keyward_domain::credential::Kind;
 use keyward_domain::event::Action;
 use keyward_domain::key::EXPIRES_IN_S_MAX;
 use keyward_domain::limit::{GivenLimit, OnOutage, Period};
@@ -16,7 +17,7 @@ use keyward_domain::policy::Preset;
 use keyward_domain::rotation::GRACE_S_MAX;
 use keyward_domain::scope::Scope;
 use keyward_domain::standing::Standing;
-use keyward_domain::{ApplicationId, KeyId, PolicyId, RoleId, Timestamp, WebhookId};
+use keyward_domain::{ApplicationId, CredentialId, KeyId, PolicyId, RoleId, Timestamp, WebhookId};
 
 /// Where Keyward is unless told.
 pub const URL_DEFAULT: &str = "http://127.0.0.1:3000";
@@ -100,9 +101,18 @@ pub enum Command {
     /// Keys: issue, claim, look at, change, revoke
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Credentials of third parties: kept in the vault, fetched by services
+    #[command(subcommand)]
+    Credential(CredentialCommand),
     /// Webhooks: where events are told, and what could not be
     #[command(subcommand)]
     Webhook(WebhookCommand),
+    /// Start a service with its credentials in its environment, and start it anew when one is rotated
+    #[cfg(feature = "workload")]
+    Exec(crate::workload::exec::Options),
+    /// Keep credentials in files, each swapped at once when it is rotated
+    #[cfg(feature = "workload")]
+    Agent(crate::workload::agent::Options),
     /// Ask whether a token is valid; exits with 1 when it is not
     Verify(Verify),
     /// Renew a key by itself when it is due, and put the new token into the place of the old: for a cron job beside its user
@@ -309,6 +319,187 @@ pub struct RoleRetire {
     /// Which
     #[arg(value_name = "ROLE_ID")]
     pub id: RoleId,
+    /// Why, for the audit log
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// `keyward credential`.
+#[derive(Debug, Subcommand)]
+pub enum CredentialCommand {
+    /// Create a credential with its first version
+    Create(CredentialCreate),
+    /// List credentials, without what they hold
+    List(CredentialList),
+    /// Show a credential and its versions, without what they hold
+    Show(CredentialWhich),
+    /// Change what is known of a credential
+    Change(CredentialChange),
+    /// Write a new version, the current one from then on
+    Write(CredentialWrite),
+    /// Print, or write into a file, what a field of a credential holds; the audit log says so
+    Read(CredentialRead),
+    /// Make an earlier version the current one again
+    RollBack(CredentialVersion),
+    /// Destroy what a version holds, for good
+    Destroy(CredentialVersion),
+    /// Retire a credential, for good, and destroy what it holds
+    Retire(CredentialRetire),
+}
+
+/// What a version holds. None of it is an argument but what may be seen.
+#[derive(Debug, Args)]
+pub struct CredentialFields {
+    /// A field out of a file, such as `private_key=key.pem`; `-` is standard input; may repeat. A line feed at the end is dropped
+    #[arg(long = "from", value_name = "FIELD=FILE", value_parser = field)]
+    pub from: Vec<(String, String)>,
+    /// A field that is no secret, such as `username=app`; may repeat. Whatever field is still missing is asked for on the terminal
+    #[arg(long = "plain", value_name = "FIELD=TEXT", value_parser = field)]
+    pub plain: Vec<(String, String)>,
+}
+
+/// `keyward credential create`.
+#[derive(Debug, Args)]
+pub struct CredentialCreate {
+    /// What it is fetched by, such as `payments/db`
+    pub name: String,
+    /// Whose services fetch it
+    #[arg(long, value_name = "APP_ID")]
+    pub app: ApplicationId,
+    /// What kind of secret it is
+    #[arg(long, value_name = "KIND", default_value = "opaque", value_parser = PossibleValuesParser::new(Kind::ALL.map(Kind::as_str)))]
+    pub kind: String,
+    /// What it holds
+    #[command(flatten)]
+    pub fields: CredentialFields,
+    /// What it is for
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+    /// Whom to ask about it
+    #[arg(long, value_name = "TEXT")]
+    pub owner: Option<String>,
+    /// A word by which it is found; may repeat
+    #[arg(long = "tag", value_name = "TEXT")]
+    pub tags: Vec<String>,
+    /// When the third party ends it, in RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub expires_at: Option<String>,
+    /// The policy that says how often it is to be rotated
+    #[arg(long, value_name = "POLICY_ID")]
+    pub policy: Option<PolicyId>,
+}
+
+/// `keyward credential list`.
+#[derive(Debug, Args)]
+pub struct CredentialList {
+    /// Those of this application
+    #[arg(long, value_name = "APP_ID")]
+    pub app: Option<ApplicationId>,
+    /// Those whose name begins so
+    #[arg(long, value_name = "TEXT")]
+    pub name: Option<String>,
+    /// Those with this tag
+    #[arg(long, value_name = "TEXT")]
+    pub tag: Option<String>,
+    /// How many
+    #[command(flatten)]
+    pub paging: Paging,
+}
+
+/// A credential by its id.
+#[derive(Debug, Args)]
+pub struct CredentialWhich {
+    /// Which
+    #[arg(value_name = "CREDENTIAL_ID")]
+    pub id: CredentialId,
+}
+
+/// `keyward credential change`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("change").required(true).multiple(true).args(["name", "description", "owner", "tags", "expires_at", "never_expires", "policy", "no_policy"]))]
+pub struct CredentialChange {
+    /// Which
+    #[arg(value_name = "CREDENTIAL_ID")]
+    pub id: CredentialId,
+    /// Another name: services that fetch it by the old one find it no longer
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Another description
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+    /// Whom to ask about it
+    #[arg(long, value_name = "TEXT")]
+    pub owner: Option<String>,
+    /// A word by which it is found; may repeat: these are all
+    #[arg(long = "tag", value_name = "TEXT")]
+    pub tags: Vec<String>,
+    /// When the third party ends it, in RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub expires_at: Option<String>,
+    /// Nobody knows of an end
+    #[arg(long, conflicts_with = "expires_at")]
+    pub never_expires: bool,
+    /// Its policy
+    #[command(flatten)]
+    pub policy: PolicyChoice,
+}
+
+/// `keyward credential write`.
+#[derive(Debug, Args)]
+pub struct CredentialWrite {
+    /// Which
+    #[arg(value_name = "CREDENTIAL_ID")]
+    pub id: CredentialId,
+    /// What it holds
+    #[command(flatten)]
+    pub fields: CredentialFields,
+    /// When the third party ends it, in RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub expires_at: Option<String>,
+    /// Why, for the audit log
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// `keyward credential read`.
+#[derive(Debug, Args)]
+pub struct CredentialRead {
+    /// Which: an id, or a name
+    #[arg(value_name = "CREDENTIAL")]
+    pub which: String,
+    /// The application that a name belongs to; a service need not name its own
+    #[arg(long, value_name = "APP_ID")]
+    pub app: Option<ApplicationId>,
+    /// Which field [default: the secret one of its kind]
+    #[arg(long)]
+    pub field: Option<String>,
+    /// Which version [default: the current one]
+    #[arg(long = "number", value_name = "NUMBER")]
+    pub number: Option<u32>,
+    /// Write it into this new file, readable by its owner alone, instead of printing it
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// A version of a credential.
+#[derive(Debug, Args)]
+pub struct CredentialVersion {
+    /// Which
+    #[arg(value_name = "CREDENTIAL_ID")]
+    pub id: CredentialId,
+    /// The version's number
+    pub number: u32,
+    /// Why, for the audit log
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// `keyward credential retire`.
+#[derive(Debug, Args)]
+pub struct CredentialRetire {
+    /// Which
+    #[arg(value_name = "CREDENTIAL_ID")]
+    pub id: CredentialId,
     /// Why, for the audit log
     #[arg(long)]
     pub reason: String,
@@ -1186,6 +1377,16 @@ fn importance(text: &str) -> Result<Importance, String> {
 
 fn message_id(text: &str) -> Result<MessageId, String> {
     text.parse().map_err(|_| "expected a message's id, such as `msg_1_42`".to_owned())
+}
+
+/// A field of a credential, and what stands behind its `=`.
+fn field(text: &str) -> Result<(String, String), String> {
+    let (name, rest) = text.split_once('=').ok_or("expected FIELD=...")?;
+    let is_known = Kind::ALL.iter().any(|kind| kind.fields().iter().any(|field| field.name == name));
+    match is_known {
+        true => Ok((name.to_owned(), rest.to_owned())),
+        false => Err(format!("no kind of credential has a field `{name}`")),
+    }
 }
 
 fn scope(text: &str) -> Result<String, String> {

@@ -180,6 +180,11 @@ impl Call {
         self
     }
 
+    /// Its method.
+    pub fn method(&self) -> &str {
+        self.method.as_str()
+    }
+
     /// The body's Content-Digest, if it is sent.
     pub fn content_digest(&self) -> Option<&str> {
         self.content_digest.as_deref()

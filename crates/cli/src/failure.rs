@@ -20,6 +20,7 @@ Exit codes:
   5  Keyward or its store cannot be reached, or is not ready; repeat later
   6  integrity: a record or a signature is not authentic, or the log is not what it should be
   7  a bug, in Keyward or in this command
+`exec` ends with the exit code of its service, 128 and the signal's number where a signal ended it.
 
 Where Keyward is: what --url or --context says, or else KEYWARD_URL, KEYWARD_CONTEXT, the context in use (`keyward context use`), \
 this machine. A context's key file goes to the context's own URL alone.
@@ -37,6 +38,8 @@ pub enum Ending {
     NotTold,
     /// 6: the log or the state is not what it should be.
     Tampered,
+    /// What the service that ran ended with.
+    OfService(u8),
 }
 
 impl Ending {
@@ -47,6 +50,7 @@ impl Ending {
             Self::NotValid => 1,
             Self::NotTold => 5,
             Self::Tampered => 6,
+            Self::OfService(code) => code,
         }
     }
 }

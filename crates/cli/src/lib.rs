@@ -17,6 +17,8 @@ pub mod secret_source;
 pub mod signed;
 pub mod table;
 pub mod terminal;
+#[cfg(feature = "workload")]
+pub mod workload;
 
 pub use arguments::{Command, Global};
 pub use failure::{Ending, Failure};

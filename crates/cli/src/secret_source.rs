@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use keyward_crypto::{SecretText, Zeroizing};
+use keyward_domain::credential::VALUE_BYTES_MAX;
 use keyward_domain::error::Blame;
 
 use crate::failure::{Failure, Result};
@@ -35,6 +36,33 @@ pub fn read(source: Option<&Path>, what: &str, prompt: &str) -> Result<SecretTex
         None => Err(Failure::command_line(format!(
             "no {what} was given and there is no terminal to ask at; name a file, or `-` for standard input"
         ))),
+    }
+}
+
+/// Reads what a field of a credential is to hold, as it is: a file or `-` for standard input. One line feed at its end is dropped, which
+/// editors put there.
+///
+/// # Errors
+/// It cannot be read; it is empty, no text, or longer than a credential may be.
+pub fn read_value(source: &Path, field: &str) -> Result<SecretText> {
+    let is_stdin = source.as_os_str() == "-";
+    let named = if is_stdin { Path::new("standard input") } else { source };
+    // Room for all of it at once: a buffer that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(VALUE_BYTES_MAX.saturating_add(2)));
+    let limit = u64::try_from(VALUE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(2);
+    let fault = |error| Failure::file(field, named, &error);
+    if is_stdin {
+        std::io::stdin().lock().take(limit).read_to_end(&mut bytes).map_err(fault)?;
+    } else {
+        let file = std::fs::File::open(source).map_err(fault)?;
+        file.take(limit).read_to_end(&mut bytes).map_err(fault)?;
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| unfit(field, named, "is no text"))?;
+    let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
+    match text.len() {
+        0 => Err(unfit(field, named, "is empty")),
+        bytes if bytes > VALUE_BYTES_MAX => Err(unfit(field, named, "is longer than 65536 bytes")),
+        _ => Ok(SecretText::new(text.to_owned())),
     }
 }
 

@@ -48,7 +48,7 @@ fn verify(
         (header("content-digest"), header("signature-input"), header("signature"));
     let path = client.path_of(route);
     let received = ReceivedResponse {
-        method: "POST",
+        method: call.method(),
         path: &path,
         request_content_digest: call.content_digest(),
         status: answer.status,

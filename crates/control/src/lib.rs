@@ -12,7 +12,7 @@ mod tick;
 pub mod waiting;
 
 pub use answer::{created, fresh_or_replayed};
-pub use plane::{Admitted, Plane, PlaneService, with_receipt_of};
+pub use plane::{Admitted, Plane, PlaneService};
 pub use signed::signed;
 pub use store::ControlKv;
 pub use tick::Tick;

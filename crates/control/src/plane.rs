@@ -342,12 +342,6 @@ fn is_token(incoming: &Incoming) -> bool {
     matches!(incoming.credential(), Ok(Some(text)) if token::parse(text.expose()).is_ok())
 }
 
-/// An answer with the receipt of what was written for it.
-#[must_use]
-pub fn with_receipt_of(attempt: &Attempt, response: Response) -> Response {
-    with_receipt(response, attempt.receipt())
-}
-
 /// The receipt as a field of its own, an item with a parameter (RFC 9651): it covers the commit that the body's outcome lies in, so
 /// the body cannot hold it.
 fn with_receipt(response: Response, receipt: Option<Receipt>) -> Response {

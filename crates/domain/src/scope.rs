@@ -359,16 +359,28 @@ impl ScopeSet {
     pub fn require_this(&self, needed: &Scope, what: &str) -> Result<(), Error> {
         if self.allows(needed) {
             Ok(())
-        } else if self.holds_like(needed) {
+        } else if self.holds_like(&Self::wide(needed)) {
             Err(Error::hidden(what, needed.clone()))
         } else {
-            Err(Error::missing_scope(needed.clone()))
+            // Of whoever holds nothing like it, not even whether there is such a thing depends.
+            Err(Error::missing_scope(Self::wide(needed)))
         }
     }
 
-    /// Whether `needed` is held for something at least, however narrow.
+    /// The same scope, not narrowed.
+    fn wide(scope: &Scope) -> Scope {
+        Scope { pattern: scope.pattern.clone(), application: None, names: None }
+    }
+
+    /// Whether `needed` is held for something at least, however narrow; where `needed` is narrowed to an application, for something of
+    /// that.
     pub fn holds_like(&self, needed: &Scope) -> bool {
-        self.0.iter().any(|held| covers_pattern(&held.pattern, &needed.pattern))
+        let is_there = |held: &Scope| {
+            held.application.is_none()
+                || needed.application.is_none()
+                || held.application == needed.application
+        };
+        self.0.iter().any(|held| is_there(held) && covers_pattern(&held.pattern, &needed.pattern))
     }
 
     /// All that either holds.

@@ -98,8 +98,9 @@ impl Caller {
         pattern: &'static str,
         application: ApplicationId,
         name: &str,
+        what: &str,
     ) -> Result<()> {
-        self.scopes.require_this(&Scope::fixed(pattern).at(application).named(name), "credential")
+        self.scopes.require_this(&Scope::fixed(pattern).at(application).named(name), what)
     }
 
     /// As [`ScopeSet::reach`].

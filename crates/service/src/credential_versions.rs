@@ -212,7 +212,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         attempt.aim(Some(application), None);
         check_name("name", name).map_err(|found| Error::parameter("name", &found.reason, &found.expected))?;
         // Whoever may not read the name learns nothing of whether there is one.
-        attempt.caller.require_credential(pattern, application, name)?;
+        self.require_named(attempt, pattern, application, name, "credential").await?;
         let reader = self.read();
         let holder = reader.name(&name_key(application, name)).await?.and_then(|name| name.owner.holder());
         let Some(NameHolder::Credential(_, id)) = holder else { return Err(Error::not_found("credential")) };

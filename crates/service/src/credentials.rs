@@ -18,11 +18,11 @@ use keyward_domain::error::FieldError;
 use keyward_domain::event::{EventId, Outcome};
 use keyward_domain::policy::Terms;
 use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::scope::Scope;
 use keyward_domain::scope::administration as scope;
-use keyward_domain::scope::{Reach, Scope};
 use keyward_domain::tag::{self, Tag};
 use keyward_domain::text::{Description, check_description, check_reason};
-use keyward_domain::{ApplicationId, CredentialId, Error, PolicyId, Result, Timestamp};
+use keyward_domain::{ApplicationId, Code, CredentialId, Error, PolicyId, Result, Timestamp};
 use keyward_ledger::KvWrite;
 use keyward_records::projection::lists;
 use keyward_records::{CredentialValue, KvCount, KvRead, SecretFields, names};
@@ -363,7 +363,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     ) -> Result<Answer<CredentialView>> {
         let application = new.application;
         attempt.aim(Some(application), None);
-        self.require_credential_of(attempt, scope::CREDENTIALS_WRITE, application, &new.name).await?;
+        self.require_named(attempt, scope::CREDENTIALS_WRITE, application, &new.name, "application").await?;
         let (tags, policy) = new.check()?;
         let asked = (&new, self.digest_of_value(&new.value)?);
         if let Some(text) = self.begin(attempt, "credentials.create", &asked, REPLAY_S).await? {
@@ -424,24 +424,22 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         Ok(Answer::Fresh(view))
     }
 
-    /// Passes where the caller holds `pattern` for credentials of this name; where there is such an application at all, a scope is what
-    /// was missing.
-    async fn require_credential_of(
+    /// Passes where the caller holds `pattern` for credentials of this name. For whoever holds it for others only, there is no such `what`:
+    /// where there is such an application, that is a missing scope all the same, for the log.
+    pub(crate) async fn require_named(
         &self,
         attempt: &Attempt,
         pattern: &'static str,
         application: ApplicationId,
         name: &str,
+        what: &str,
     ) -> Result<()> {
-        match attempt.caller.require_credential(pattern, application, name) {
+        match attempt.caller.require_credential(pattern, application, name, what) {
             Err(error)
-                if error.missing_scope.is_some()
+                if error.code == Code::NotFound
                     && matches!(self.read().application(application).await, Ok(None)) =>
             {
-                match attempt.caller.reach(pattern) {
-                    Reach::Nowhere => Err(error),
-                    _ => Err(Error::not_found("application")),
-                }
+                Err(Error::not_found(what))
             }
             result => result,
         }
@@ -499,7 +497,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             });
         };
         attempt.aim_at_credential(credential.application, id);
-        attempt.caller.require_credential(pattern, credential.application, &credential.name)?;
+        let Credential { application, name, .. } = &credential;
+        attempt.caller.require_credential(pattern, *application, name, "credential")?;
         Ok(credential)
     }
 
@@ -518,8 +517,16 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let list = match filter.application {
             Some(application) => {
                 attempt.aim(Some(application), None);
-                if self.read().application(application).await?.is_none() {
-                    return Err(Error::not_found("application"));
+                let exists = self.read().application(application).await?.is_some();
+                let here = needed.clone().at(application);
+                if attempt.caller.scopes.holds_like(&needed)
+                    && !(exists && attempt.caller.scopes.holds_like(&here))
+                {
+                    return Err(if exists {
+                        Error::hidden("application", here)
+                    } else {
+                        Error::not_found("application")
+                    });
                 }
                 lists::credentials_of(application)
             }
@@ -579,6 +586,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 scope::CREDENTIALS_WRITE,
                 credential.application,
                 &changed.name,
+                "credential",
             )?;
             check_revision(if_match, credential.revision)?;
             require_living(credential)?;

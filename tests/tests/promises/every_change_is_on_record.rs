@@ -1,7 +1,7 @@
 //! Every call that changes something, of every route that the API's document names, leaves exactly one event with who, from where and
 //! when: where it is done, and where it is refused.
 
-use keyward_e2e::admin::{Holder, claim, new_key, new_webhook};
+use keyward_e2e::admin::{Holder, claim, new_credential, new_key, new_webhook};
 use keyward_e2e::{Keyward, Reply, Request, json};
 use serde_json::Value;
 
@@ -110,6 +110,33 @@ const CHANGES: &[(&str, Prepare)] = &[
         let id = keyward.policy("to retire", &json!({}));
         Request::post(&format!("/v1/policies/{id}/retire"), &reason())
     }),
+    ("createCredential", |keyward| {
+        Request::post(
+            "/v1/credentials",
+            &new_credential(&keyward.application("to keep a credential of"), "db"),
+        )
+    }),
+    ("changeCredential", |keyward| {
+        let id = keyward.credential(&keyward.application("to change a credential of"), "db");
+        Request::patch(&format!("/v1/credentials/{id}"), &json!({ "owner": "ops" }))
+    }),
+    ("writeCredential", |keyward| {
+        let id = keyward.credential(&keyward.application("to write a credential of"), "db");
+        Request::post(&format!("/v1/credentials/{id}/versions"), &json!({ "value": { "value": "next" } }))
+    }),
+    ("rollCredentialBack", |keyward| {
+        let id = two_versions(keyward, "to roll a credential back of");
+        let body = json!({ "version": 1, "reason": "because" });
+        Request::post(&format!("/v1/credentials/{id}/roll-back"), &body)
+    }),
+    ("destroyCredentialVersion", |keyward| {
+        let id = two_versions(keyward, "to destroy a version of");
+        Request::post(&format!("/v1/credentials/{id}/versions/1/destroy"), &reason())
+    }),
+    ("retireCredential", |keyward| {
+        let id = keyward.credential(&keyward.application("to retire a credential of"), "db");
+        Request::post(&format!("/v1/credentials/{id}/retire"), &reason())
+    }),
     ("freezeIssuing", |_| Request::post("/v1/emergency/freeze", &reason())),
     ("thawIssuing", |_| Request::post("/v1/emergency/thaw", &reason())),
     ("shredPersonalData", |_| {
@@ -136,6 +163,14 @@ fn key(keyward: &Keyward, application: &str) -> Holder {
 fn role(keyward: &Keyward, name: &str) -> String {
     let role = json!({ "name": name, "scopes": ["keys:read"] });
     keyward.as_root(Request::post("/v1/roles", &role)).expect(201).text_at("/id")
+}
+
+/// A credential whose first version is not the current one.
+fn two_versions(keyward: &Keyward, application: &str) -> String {
+    let id = keyward.credential(&keyward.application(application), "db");
+    let body = json!({ "value": { "value": "next" } });
+    keyward.as_root(Request::post(&format!("/v1/credentials/{id}/versions"), &body)).expect(201);
+    id
 }
 
 fn webhook(keyward: &Keyward, application: &str) -> String {

@@ -51,6 +51,8 @@ fn head_is_get_without_a_body() {
         ("RoleId", &role),
         ("WebhookId", &keyward.webhook(&application)),
         ("PolicyId", &policy),
+        ("CredentialId", &keyward.credential(&application, "db")),
+        ("CredentialName", "db"),
         ("EventId", &event),
         ("tile", "0/000.p/1"),
     ]);

@@ -1,7 +1,7 @@
 //! An admin narrowed to one application sees nothing else, at any route: what is another's reads as what is nobody's, lists show
 //! their own alone, and what belongs to no application is refused. Where there was something to hide, the log says so.
 
-use keyward_domain::{ApplicationId, ClaimId, KeyId, WebhookId};
+use keyward_domain::{ApplicationId, ClaimId, CredentialId, KeyId, WebhookId};
 use keyward_e2e::document::{Document, Things};
 use keyward_e2e::{Keyward, Request, Value};
 
@@ -20,13 +20,14 @@ fn sees_nothing_of_others_at_any_route() {
         let key = keyward.holder(&application, &["orders:read"]);
         let event = keyward.events(&format!("key={}", key.id))[0]["id"].as_str().unwrap().to_owned();
         let webhook = keyward.webhook(&application);
-        (application, key, event, webhook)
+        let credential = keyward.credential(&application, "db");
+        (application, key, event, webhook, credential)
     };
     let (mine, theirs) = (of("mine"), of("theirs"));
     let role = keyward.as_root(Request::post("/v1/roles", &keyward_e2e::json!({"name": "r", "scopes": []})));
     let role = role.expect(201).text_at("/id");
     let policy = keyward.policy("p", &keyward_e2e::json!({}));
-    let things = |application: &str, key: &str, event: &str, token: &str, webhook: &str| {
+    let things = |application: &str, key: &str, event: &str, token: &str, webhook: &str, credential: &str| {
         let claim = ClaimId::from_bytes([9; 16]).to_string();
         let known = [
             ("ApplicationId", application),
@@ -36,16 +37,26 @@ fn sees_nothing_of_others_at_any_route() {
             ("RoleId", &role),
             ("WebhookId", webhook),
             ("PolicyId", &policy),
+            ("CredentialId", credential),
+            ("CredentialName", "db"),
         ];
         let fields = [("token", token), ("event", event), ("Month", "2020-01"), ("tile", "0/000")];
         Things::new(&[&known[..], &fields[..]].concat())
     };
-    let of_theirs = things(&theirs.0, &theirs.1.id, &theirs.2, &theirs.1.token, &theirs.3);
+    let of_theirs = things(&theirs.0, &theirs.1.id, &theirs.2, &theirs.1.token, &theirs.3, &theirs.4);
     let (no_application, no_key) =
         (ApplicationId::from_bytes([9; 16]).to_string(), KeyId::from_bytes([9; 16]).to_string());
     let no_webhook = WebhookId::from_bytes([9; 16]).to_string();
-    let of_nobody = things(&no_application, &no_key, "evt_1_999999", &crate::tokens::unknown(1), &no_webhook);
-    let of_mine = things(&mine.0, &mine.1.id, &mine.2, &mine.1.token, &mine.3);
+    let no_credential = CredentialId::from_bytes([9; 16]).to_string();
+    let of_nobody = things(
+        &no_application,
+        &no_key,
+        "evt_1_999999",
+        &crate::tokens::unknown(1),
+        &no_webhook,
+        &no_credential,
+    );
+    let of_mine = things(&mine.0, &mine.1.id, &mine.2, &mine.1.token, &mine.3, &mine.4);
 
     // Everything that there is, for one application.
     let admin = keyward.admin("of mine", &[&format!("*@{}", mine.0)]);
@@ -69,7 +80,7 @@ fn sees_nothing_of_others_at_any_route() {
         if ANSWERS.contains(&operation.id.as_str()) {
             continue;
         }
-        let is_somebodys = ["ApplicationId", "KeyId", "WebhookId", "token"]
+        let is_somebodys = ["ApplicationId", "KeyId", "WebhookId", "CredentialId", "token"]
             .iter()
             .any(|name| document.names(operation, name))
             || operation.id == "getEvent";
@@ -80,7 +91,7 @@ fn sees_nothing_of_others_at_any_route() {
             let event = keyward.events(&format!("actor={}", admin.id)).into_iter().find(|event| {
                 event["detail"].as_array().is_some_and(|detail| {
                     detail.iter().any(|fact| {
-                        fact.as_str().is_some_and(|fact| fact.ends_with(&format!("@{}", theirs.0)))
+                        fact.as_str().is_some_and(|fact| fact.contains(&format!("@{}", theirs.0)))
                     })
                 })
             });

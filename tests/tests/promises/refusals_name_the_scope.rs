@@ -21,6 +21,8 @@ fn at_every_route_of_the_document() {
         ("RoleId", &role),
         ("WebhookId", &webhook),
         ("PolicyId", &policy),
+        ("CredentialId", &keyward.credential(&application, "db")),
+        ("CredentialName", "db"),
         ("Month", "2020-01"),
         ("token", &key.token),
         ("tile", "0/000"),

@@ -11,6 +11,7 @@ pub mod audit_witness;
 mod bulk;
 mod claim;
 pub mod context;
+mod credential;
 mod emergency;
 mod key;
 mod maintenance;
@@ -58,6 +59,7 @@ pub fn run(global: &Global, command: &Command, terminal: &Terminal) -> Result<En
         Command::Role(RoleCommand::Show(options)) => run.show_role(options),
         Command::Role(RoleCommand::Change(options)) => run.change_role(options),
         Command::Role(RoleCommand::Retire(options)) => run.retire_role(options),
+        Command::Credential(command) => run.credential(command),
         Command::Webhook(WebhookCommand::Create(options)) => run.create_webhook(options),
         Command::Webhook(WebhookCommand::List(options)) => run.list_webhooks(options),
         Command::Webhook(WebhookCommand::Show(which)) => run.show_webhook(which),
@@ -87,6 +89,10 @@ pub fn run(global: &Global, command: &Command, terminal: &Terminal) -> Result<En
         Command::Key(KeyCommand::CancelRotation(options)) => run.end_rotation(options, "cancel"),
         Command::Key(KeyCommand::Revoke(options)) => run.revoke_key(options),
         Command::Key(KeyCommand::Usage(options)) => run.show_key_usage(options),
+        #[cfg(feature = "workload")]
+        Command::Exec(options) => crate::workload::exec::run(global, options, terminal),
+        #[cfg(feature = "workload")]
+        Command::Agent(options) => crate::workload::agent::run(global, options, terminal),
         Command::Renew(options) => run.renew(options),
         Command::Verify(options) => run.verify(options),
         Command::Audit(command) => run_audit(global, command, terminal),
