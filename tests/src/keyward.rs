@@ -18,7 +18,7 @@ use crate::programs;
 use crate::redis::RedisServer;
 
 /// The variables that `keyward init` leaves in files.
-pub const SECRET_VARIABLES: [&str; 5] =
+pub const SECRET_VARIABLES: [&str; 6] =
     ["records_keyring", "audit_keyring", "peppers", "signing_keys", "vault_keyring", "log_keys"];
 /// What claims' links start with, where a test does not ask for another.
 pub const PUBLIC_URL: &str = "https://keys.example";

@@ -1,8 +1,10 @@
-//! A long way: what comes in on one side leaves on the other a while later, in both directions, or not at all while it is stalled.
+//! A long way: what comes in on one side leaves on the other a while later, in both directions, or not at all while it is stalled; cut,
+//! it closes whatever connection there is and takes no other.
 //! It carries bytes and knows nothing of what they say.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,14 @@ const CHUNK_BYTES: usize = 64 * 1024;
 pub struct Relay {
     port: u16,
     gate: Arc<Gate>,
+    line: Arc<Line>,
+}
+
+/// The connections that there are, and whether there may be any.
+#[derive(Default)]
+struct Line {
+    is_cut: AtomicBool,
+    near: Mutex<Vec<TcpStream>>,
 }
 
 /// Closed while nothing leaves.
@@ -39,10 +49,15 @@ impl Relay {
     pub fn start(here: impl Into<IpAddr>, there: SocketAddr, delay: Duration) -> Self {
         let listener = TcpListener::bind((here.into(), 0)).unwrap();
         let (port, gate) = (listener.local_addr().unwrap().port(), Arc::new(Gate::default()));
-        let held = Arc::clone(&gate);
+        let line = Arc::new(Line::default());
+        let (held, kept) = (Arc::clone(&gate), Arc::clone(&line));
         std::thread::spawn(move || {
             for near in listener.incoming().flatten() {
                 let gate = Arc::clone(&held);
+                if kept.is_cut.load(Ordering::SeqCst) {
+                    continue;
+                }
+                kept.near.lock().unwrap().push(near.try_clone().unwrap());
                 // Whoever cannot be reached is told so by a connection that closes.
                 std::thread::spawn(move || {
                     if let Ok(far) = TcpStream::connect(there) {
@@ -51,7 +66,20 @@ impl Relay {
                 });
             }
         });
-        Self { port, gate }
+        Self { port, gate, line }
+    }
+
+    /// Closes every connection, and each that comes.
+    pub fn cut(&self) {
+        self.line.is_cut.store(true, Ordering::SeqCst);
+        for near in self.line.near.lock().unwrap().drain(..) {
+            let _ = near.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Takes connections again.
+    pub fn mend(&self) {
+        self.line.is_cut.store(false, Ordering::SeqCst);
     }
 
     /// Where it listens.

@@ -29,7 +29,7 @@ const SEED_CONNECTIONS: usize = 16;
 const SEED_WITHIN: Duration = Duration::from_secs(600);
 
 /// Variables that `keyward init` leaves in files.
-const SECRET_VARIABLES: [&str; 5] =
+const SECRET_VARIABLES: [&str; 6] =
     ["records_keyring", "audit_keyring", "peppers", "signing_keys", "vault_keyring", "log_keys"];
 
 /// What runs beside the bare components.
