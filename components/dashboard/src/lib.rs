@@ -14,6 +14,7 @@ mod events;
 mod fields;
 mod key;
 mod keys;
+mod log;
 mod new_key;
 mod overview;
 mod page;

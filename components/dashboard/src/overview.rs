@@ -5,6 +5,7 @@ use crate::emergency;
 use crate::events;
 use crate::key;
 use crate::keys;
+use crate::log;
 use crate::page::Page;
 use crate::parts::{self, Shape, Tone, badge, code, name, needs, when};
 use crate::visit::Visit;
@@ -16,7 +17,7 @@ use keyward_domain::scope::administration as scope;
 use keyward_domain::standing::Standing;
 use keyward_domain::{KeyId, Result, Timestamp};
 use keyward_guest::Response;
-use keyward_service::{EventFilter, HeadView, Page as ListPage, RefusalFilter, StandingsView, WebhookState};
+use keyward_service::{EventFilter, Page as ListPage, RefusalFilter, StandingsView, WebhookState};
 use maud::{Markup, html};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -51,11 +52,18 @@ const ALARMS: [Action; 8] = [
 pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
     let standings = standings(visit).await?;
     let overdue = overdue(standings.as_ref());
-    let wrong = [issuing(visit).await?, alarms(visit).await?, overdue, unhealthy(visit).await?].concat();
+    let log = log::look(visit).await?;
+    let wrong = [
+        log::wrong(log.as_ref()),
+        issuing(visit).await?,
+        alarms(visit).await?,
+        overdue,
+        unhealthy(visit).await?,
+    ]
+    .concat();
     let requests = requests(visit).await?;
     let refused = refused(visit).await?;
     let latest = latest(visit).await?;
-    let log = log(visit).await?;
     let body = html! {
         @if wrong.is_empty() {
             p class="callout good" { (badge(Tone::Good, Shape::Disc, "Nothing is wrong")) " as far as this key may see." }
@@ -81,7 +89,7 @@ pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
                     h2 id="refused" { "Requests refused in the last hour" }
                     (refused)
                 }
-                section aria-labelledby="log" { h2 id="log" { "The log" } (log) }
+                section aria-labelledby="log" { h2 id="log" { "The log" } @match &log { Some(state) => (log::section(state, visit.now)), None => (needs(scope::AUDIT_READ)) } }
             }
         }
     };
@@ -271,27 +279,6 @@ async fn refused(visit: &Visit<'_>) -> Result<Markup> {
                 }
             } }
         } }
-    })
-}
-
-/// How far the log's tree is.
-async fn log(visit: &Visit<'_>) -> Result<Markup> {
-    if !visit.may_everywhere(scope::AUDIT_READ) {
-        return Ok(needs(scope::AUDIT_READ));
-    }
-    let HeadView { epoch, size, root, taken, .. } = visit
-        .look(Action::AuditRead, Target::default(), async |service, attempt| {
-            service.audit_head(attempt, None).await
-        })
-        .await?;
-    let waiting = taken.saturating_sub(size);
-    Ok(html! {
-        dl class="facts" {
-            dt { "Entries in the tree" } dd { (words::grouped(size)) @if epoch > 1 { ", epoch " (epoch) } }
-            dt { "Waiting" } dd { @if waiting == 0 { "none" } @else { (words::counted(waiting, "event")) } }
-            dt { "Root" } dd { (code(root)) }
-            dt { "Checked" } dd { "by whoever runs " (code("keyward audit verify")) ", or a witness: not by this page" }
-        }
     })
 }
 

@@ -296,9 +296,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
     }
 
     fn put<T: Record>(&self, entries: &mut Vec<(String, Vec<u8>)>, record: &T) -> Result<()> {
-        let sealed = seal(&self.rings.audit, record, self.rng.bytes())
-            .map_err(|_| Error::internal("a projection is too large to be sealed"))?;
-        entries.push((record.store_key(), sealed));
+        entries.push(self.sealed(record)?);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 //! INVARIANT: nothing reaches the store but in a [`Batch`], and only this crate makes one: together with the events that say why.
 
 mod batch;
+mod checkpoint;
 mod commit;
 pub mod conformance;
 mod delivery;
@@ -19,6 +20,7 @@ mod tree;
 mod turn;
 
 pub use batch::{Batch, KvWrite};
+pub use checkpoint::{Finding, LastCheckpoint};
 pub use commit::{Committed, Draft, Receipt, Tickets, Writes};
 pub use idempotency::{Begun, IdempotentRequest, Replay, Reservation};
 pub use integrate::{Progress, late_event, places, things};

@@ -83,9 +83,10 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         Ok(self.kv.set_many(&Batch::new(vec![entry])).await?)
     }
 
-    fn sealed<T: Record>(&self, record: &T) -> Result<(String, Vec<u8>)> {
+    /// What is written of a record that follows from the log, or lies beside it.
+    pub(crate) fn sealed<T: Record>(&self, record: &T) -> Result<(String, Vec<u8>)> {
         let sealed = seal(&self.rings.audit, record, self.rng.bytes())
-            .map_err(|_| Error::internal("a progress is too large to be sealed"))?;
+            .map_err(|_| Error::internal("what follows from the log is too large to be sealed"))?;
         Ok((record.store_key(), sealed))
     }
 }

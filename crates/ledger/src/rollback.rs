@@ -43,6 +43,11 @@ impl<'a, K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'a, K, C, R> {
         self
     }
 
+    /// What it is held to.
+    pub const fn witness(&self) -> Witness {
+        self.witness
+    }
+
     /// What `store` remembers as a witness.
     pub async fn ask_witness(&self, store: &impl KvRead) -> Witness {
         match Reader::new(store, self.rings).seen().await {
@@ -93,6 +98,15 @@ impl<'a, K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'a, K, C, R> {
         self.hold().await?;
         let last = self.last_ticket().await?;
         self.hold_tickets(last.epoch, last.seq)
+    }
+
+    /// As [`Ledger::hold_counter`], and whether the tree begins with the one that was seen: all that can be held against a witness.
+    ///
+    /// # Errors
+    /// As [`Ledger::hold`]; where tiles are missing.
+    pub async fn hold_whole(&self) -> Result<()> {
+        self.hold_counter().await?;
+        self.hold_tree(&self.read().head().await?).await
     }
 
     /// Refuses the tickets after `before` where the witness saw later ones: they have been taken once already.

@@ -1,15 +1,14 @@
-//! The Merkle tree over the log (RFC 6962), in the tiles of C2SP tlog-tiles, and its signed checkpoints.
+//! The Merkle tree over the log (RFC 6962), in the tiles of C2SP tlog-tiles.
 //!
-//! Tiles and checkpoints lie plain in the store: they hold hashes of ciphertexts and prove themselves. What may be believed of them is
-//! the root in the sealed head, and what leads to it.
+//! Tiles lie plain in the store: they hold hashes of ciphertexts and prove themselves. What may be believed of them is the root in the
+//! sealed head, and what leads to it.
 
-use crate::batch::{Batch, KvWrite};
+use crate::batch::KvWrite;
 use crate::ledger::Ledger;
-use keyward_crypto::note::{LogKeys, VerifierKey, open};
 use keyward_crypto::tree::{Edge, Hash, Plan, TileId};
 use keyward_domain::event::EventId;
 use keyward_domain::ports::{Clock, Rng};
-use keyward_domain::{Code, Error, Result};
+use keyward_domain::{Error, Result};
 use keyward_records::projection::Head;
 use keyward_records::{KvCount, KvRead, names};
 use std::collections::BTreeMap;
@@ -67,7 +66,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
         if edge.root() == head.root { Ok(edge) } else { Err(tree_damaged()) }
     }
 
-    async fn hashes(&self, epoch: u32, plan: &Plan) -> Result<Vec<Hash>> {
+    pub(crate) async fn hashes(&self, epoch: u32, plan: &Plan) -> Result<Vec<Hash>> {
         let tiles = self.tiles(epoch, plan.tiles()).await?;
         plan.hashes(&tiles).ok_or_else(tree_damaged)
     }
@@ -137,68 +136,6 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
             )),
         }
     }
-
-    /// The signed checkpoint of an epoch's tree as far as it is integrated. Made now where whoever integrated could not sign.
-    ///
-    /// # Errors
-    /// [`Code::Misconfigured`] where this process cannot sign and nobody did; where the store does not answer.
-    pub async fn checkpoint(&self, epoch: Option<u32>) -> Result<String> {
-        let head = self.head_of(epoch).await?;
-        if let Some(stored) = self.stored_checkpoint(&head).await? {
-            return Ok(stored);
-        }
-        self.hold_tree(&head).await?;
-        self.edge(&head).await?;
-        let entry = self.signed(&head)?.ok_or_else(|| {
-            Error::new(
-                Code::Misconfigured,
-                "variable `log_keys` is missing; expected what `keyward init` made",
-            )
-        })?;
-        let note = String::from_utf8_lossy(&entry.1).into_owned();
-        self.kv.set_many(&Batch::new(vec![entry])).await?;
-        Ok(note)
-    }
-
-    /// The checkpoint of a tree that is about to be written, for the same batch; none where this process has no key to sign with.
-    pub(crate) async fn new_checkpoint(&self, head: &Head) -> Result<Option<(String, Vec<u8>)>> {
-        match self.stored_checkpoint(head).await? {
-            Some(_) => Ok(None),
-            None => self.signed(head),
-        }
-    }
-
-    fn signed(&self, head: &Head) -> Result<Option<(String, Vec<u8>)>> {
-        let Some(keys) = &self.rings.log else { return Ok(None) };
-        let note = keys.sign(head.epoch, head.size, &head.root);
-        Ok(Some((names::checkpoint(head.epoch, head.size), note.into_bytes())))
-    }
-
-    /// What was signed for a tree of this size before. Another root under the same size is a log that was rewritten: nothing is
-    /// signed beside it.
-    async fn stored_checkpoint(&self, head: &Head) -> Result<Option<String>> {
-        let store_key = names::checkpoint(head.epoch, head.size);
-        let (Some(keys), Some(value)) = (&self.rings.log, self.kv.get(&store_key).await?) else {
-            return Ok(None);
-        };
-        let known = verifiers(keys, head.epoch)?;
-        let note = String::from_utf8(value).map_err(|_| Error::damaged("a checkpoint"))?;
-        match open(&note, &known) {
-            Ok(checkpoint) if checkpoint.size == head.size && checkpoint.root == head.root => Ok(Some(note)),
-            Ok(_) => {
-                Err(Error::damaged("the log: another tree of the same size was signed before, and this one"))
-            }
-            // Signed by a key that is retired, or by nobody: it says nothing, and is replaced.
-            Err(_) => Ok(None),
-        }
-    }
-}
-
-fn verifiers(keys: &LogKeys, epoch: u32) -> Result<Vec<VerifierKey>> {
-    keys.verifier_keys(epoch)
-        .iter()
-        .map(|key| VerifierKey::parse(key).map_err(|_| Error::internal("a key of the log does not verify")))
-        .collect()
 }
 
 fn tree_damaged() -> Error {

@@ -19,6 +19,7 @@ mod record;
 pub mod register;
 mod reseal;
 mod revised;
+mod signed;
 mod usage;
 mod witness;
 
@@ -40,5 +41,6 @@ pub use read::{Reader, Rings};
 pub use record::{Codec, NameRecord, Record, RecordError, StoredOutcome, Void, open, seal};
 pub use reseal::{Counts, Pass, Place, Resealing, WholePass};
 pub use revised::Revised;
+pub use signed::Signed;
 pub use usage::{EndedLimits, SealedUsage, UsageBatch, UsageCount, UsageRefusal};
 pub use witness::Seen;

@@ -163,6 +163,9 @@ pub const SEEN: &str = "w:seen";
 /// Where the projections stand.
 pub const HEAD: &str = "p:head";
 
+/// Which checkpoint was signed last.
+pub const SIGNED: &str = "p:signed";
+
 /// How far re-sealing is.
 pub const RESEALING: &str = "p:reseal";
 
@@ -271,10 +274,11 @@ const STATE_PREFIXES: [&str; 15] =
     ["k:", "x:", "m:", "a:", "d:", "n:", "q:", "y:", "r:", "s:", "o:", "h:", "g:", "z:", "j:"];
 
 /// What the names of records start with that are kept beside the log under `p:` and follow from more than it: where the projections
-/// stand, how far re-sealing, delivery, what is due and counters that are over are, when that was looked at last, use, what the probe wrote. All else under `p:` are lists
-/// and registers.
-const BESIDE_PREFIXES: [&str; 11] = [
+/// stand, what was signed last, how far re-sealing, delivery, what is due and counters that are over are, when that was looked at last,
+/// use, what the probe wrote. All else under `p:` are lists and registers.
+const BESIDE_PREFIXES: [&str; 12] = [
     HEAD,
+    SIGNED,
     RESEALING,
     DELIVERY,
     DUE_WALK,
@@ -462,6 +466,7 @@ mod tests {
             void(event_id),
             ISSUING.to_owned(),
             HEAD.to_owned(),
+            SIGNED.to_owned(),
             RESEALING.to_owned(),
             DELIVERY.to_owned(),
             delivery_queue(WebhookId::from_bytes([255; 16])),

@@ -16,6 +16,7 @@ use crate::record::{NameRecord, Record, Void, open};
 use crate::register::{RegisterHead, RegisterPage, RegisterSums, RegisterTotals, Registers, RowPlace};
 use crate::reseal::Resealing;
 use crate::revised::Revised;
+use crate::signed::Signed;
 use crate::witness::Seen;
 use keyward_crypto::note::LogKeys;
 use keyward_crypto::{Peppers, Sealer};
@@ -345,6 +346,14 @@ impl<'a, K: KvRead> Reader<'a, K> {
         let what = "the last maintenance";
         let found: Option<Maintained> = self.record(&self.rings.audit, names::MAINTAINED, what).await?;
         Ok(found.map(|run| run.at))
+    }
+
+    /// Which checkpoint was signed last; `None` where none was since that is noted.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn signed(&self) -> Result<Option<Signed>> {
+        self.record(&self.rings.audit, names::SIGNED, "which checkpoint was signed last").await
     }
 
     /// How far the forgetting of counters of limits is; nothing where it never began.

@@ -41,8 +41,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         self.maintain().await
     }
 
-    /// One run: extends the tree and the lists, reports events that came late, sees to what is due for keys, and seals some records
-    /// anew where a ring has rolled over.
+    /// One run: extends the tree and the lists, reports events that came late, sees to what is due for keys, seals some records anew
+    /// where a ring has rolled over, and signs the tree where nobody has.
     ///
     /// # Errors
     /// Where the store does not answer or the log is damaged.
@@ -57,6 +57,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let Progress { size, taken } = self.ledger.integrate(INTEGRATE_ROUNDS).await?;
         let due = if size >= taken { self.see_to_what_is_due().await? } else { DueView::default() };
         self.reseal(false).await?;
+        // Whoever integrated before this run may have had no key to sign with. Last, so that a damaged tree holds up nothing that is due.
+        self.ledger.sign().await?;
         self.ledger.keep_maintained().await?;
         Ok(MaintenanceView { integrated: size, taken, late_events: late.len(), due })
     }

@@ -146,6 +146,7 @@ fn visitor(keyward: &Keyward) -> Visitor<'_> {
 fn forms_do_what_the_api_does_and_no_more_than_once() {
     let keyward = Keyward::start();
     let mut visitor = visitor(&keyward);
+    the_log_is_checked(&keyward, &mut visitor);
     pressed_twice_it_acts_once(&keyward, &mut visitor);
     what_is_wrong_stands_beside_the_form(&keyward, &mut visitor);
     applications_policies_and_roles(&keyward, &mut visitor);
@@ -153,6 +154,17 @@ fn forms_do_what_the_api_does_and_no_more_than_once() {
     issuing_is_frozen_and_thawed(&keyward, &mut visitor);
     webhooks_are_switched_off_and_retired(&keyward, &mut visitor);
     a_store_that_is_silent_is_told(&keyward, &mut visitor);
+}
+
+fn the_log_is_checked(keyward: &Keyward, visitor: &mut Visitor<'_>) {
+    keyward.as_root(Request::post("/v1/maintenance/run", &json!({}))).expect(200);
+    let overview = visitor.get("/dashboard").expect(200).text();
+    for part in ["Verified", "nothing outside this store remembers", "Nothing is wrong"] {
+        assert!(overview.contains(part), "{part} in {overview}");
+    }
+    assert!(!overview.contains("Behind by") && !overview.contains("Does not verify"), "{overview}");
+    keyward.application("one more event");
+    assert!(visitor.get("/dashboard").expect(200).text().contains("Behind by 1"));
 }
 
 fn pressed_twice_it_acts_once(keyward: &Keyward, visitor: &mut Visitor<'_>) {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use keyward_e2e::admin::{Holder, authorize, new_key, revoke};
+use keyward_e2e::dashboard::{SESSION, Visitor};
 use keyward_e2e::keyward::WITNESS_FILE;
 use keyward_e2e::{Keyward, Request, Setup, json};
 
@@ -36,6 +37,8 @@ struct RolledBack {
     /// Issued since.
     newer: Holder,
     stays: Holder,
+    /// The cookie of somebody who signed in to the dashboard before.
+    session: String,
     export: PathBuf,
 }
 
@@ -45,6 +48,7 @@ impl RolledBack {
         let application = keyward.application("orders");
         let revoked = keyward.holder(&application, &["a:b"]);
         let stays = keyward.holder(&application, &["a:b"]);
+        let session = Visitor::signed_in(&keyward, keyward.root()).cookie(SESSION).unwrap();
         keyward.as_root(maintenance()).expect(200);
         keyward.end();
         let yesterday = keyward.folder().join("yesterday");
@@ -62,7 +66,7 @@ impl RolledBack {
         keyward.end();
         copy(&yesterday, &keyward.state_dir());
         keyward.restart_after_end();
-        Self { keyward, application, revoked, newer, stays, export }
+        Self { keyward, application, revoked, newer, stays, session, export }
     }
 
     fn new_epoch(&self, more: &[&str]) -> Output {
@@ -100,6 +104,14 @@ fn a_store_older_than_its_witness_is_frozen_until_a_new_epoch_revokes_again_what
     assert_eq!(keyward.send(Request::get("/readyz")).expect(503).text_at("/code"), "store-rolled-back");
     assert!(!keyward.tick(), "the scheduler neither extends nor signs");
     assert_eq!(stored, keyward.store_keys(""), "nothing was written");
+    // Whoever is signed in to the dashboard sees it first.
+    let mut visitor = Visitor::new(keyward);
+    visitor.put_cookie(SESSION, &lost.session);
+    let overview = visitor.get("/dashboard").expect(200).text();
+    assert!(
+        overview.contains("FROZEN") && overview.contains("older than what its witness saw"),
+        "{overview}"
+    );
     // Validation and reading go on; the old copy knows nothing of the revocation.
     assert_eq!(keyward.authorizes(&lost.stays.token), 204);
     assert_eq!(keyward.authorizes(&lost.revoked.token), 204);

@@ -28,6 +28,7 @@ mod idempotency;
 mod last_root;
 mod limits;
 mod lists;
+mod log_state;
 mod merkle_log;
 mod metrics;
 mod personal_data;
