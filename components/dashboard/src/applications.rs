@@ -1,10 +1,12 @@
 //! Applications: a table, a page for each, and what can be done with one and with all of its keys.
 
+use crate::application_form::{EDIT, NEW};
 use crate::events;
-use crate::fields::{self, Line, choice, lines, listed};
+use crate::fields;
 use crate::keys;
 use crate::page::{self, Page};
 use crate::parts::{self, Shape, Tone, badge, copied, empty, name, needs, pager, when_in_full};
+use crate::policies;
 use crate::visit::Visit;
 use keyward_domain::application::{Importance, Status};
 use keyward_domain::error::Blame;
@@ -12,23 +14,14 @@ use keyward_domain::event::{Action, Target};
 use keyward_domain::scope::administration as scope;
 use keyward_domain::{ApplicationId, Code, Error, Result};
 use keyward_guest::{Form, Response};
-use keyward_service::{ApplicationChange, ApplicationView, EventFilter, NewApplication, Page as ListPage};
+use keyward_service::{ApplicationChange, ApplicationView, EventFilter, Page as ListPage};
 use maud::{Markup, html};
 
 pub(crate) const PATH: &str = "/dashboard/applications";
-const NEW: &str = "/dashboard/applications/new";
 const PER_PAGE: &str = "50";
 /// Applications to choose from.
 const CHOICES: &str = "100";
 const EVENTS_SHOWN: &str = "10";
-/// The levels of importance, as forms name them.
-const LEVELS: [(&str, &str); 4] = [
-    ("low", "Low: nobody would be called out of bed"),
-    ("normal", "Normal: somebody waits for it"),
-    ("high", "High: business stops"),
-    ("critical", "Critical: everything stops"),
-];
-
 /// Those whose keys can be looked at, to choose from; none where the visitor may not see applications.
 pub(crate) async fn all(visit: &Visit<'_>) -> Result<Vec<ApplicationView>> {
     if !visit.may(scope::APPS_READ) {
@@ -45,10 +38,7 @@ pub(crate) async fn all(visit: &Visit<'_>) -> Result<Vec<ApplicationView>> {
 
 /// The table.
 pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
-    let query = visit.incoming.query()?;
-    query.only(&["cursor"])?;
-    let cursor = query.one("cursor")?;
-    let page = ListPage::parse(Some(PER_PAGE), cursor)?;
+    let (page, is_first) = visit.page_of(PER_PAGE)?;
     let found = visit
         .look(Action::ApplicationRead, Target::default(), async |service, attempt| {
             service.applications(attempt, &page).await
@@ -66,7 +56,7 @@ pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
                 tbody { @for application in &found.items { (row(application)) } }
             } }
         }
-        (pager(PATH, &[], cursor.is_none(), found.next_cursor.as_deref()))
+        (pager(PATH, &[], is_first, found.next_cursor.as_deref()))
     };
     let new = html! { @if visit.may_everywhere(scope::APPS_WRITE) { a class="button" href=(NEW) { "New application" } } };
     Ok(Page::new(PATH, "Applications", body).beside(new).show(visit))
@@ -92,7 +82,7 @@ fn standing(status: Status) -> Markup {
     }
 }
 
-const fn importance(importance: Importance) -> &'static str {
+pub(crate) const fn importance(importance: Importance) -> &'static str {
     match importance {
         Importance::Low => "low",
         Importance::Normal => "normal",
@@ -108,7 +98,8 @@ fn contacts(contacts: &[String]) -> Markup {
     }
 }
 
-async fn find(visit: &Visit<'_>, id: ApplicationId) -> Result<ApplicationView> {
+/// The application, as far as this visitor may see it.
+pub(crate) async fn find(visit: &Visit<'_>, id: ApplicationId) -> Result<ApplicationView> {
     visit
         .look(Action::ApplicationRead, Target::application(Some(id)), async |service, attempt| {
             service.application(attempt, id).await
@@ -120,6 +111,7 @@ async fn find(visit: &Visit<'_>, id: ApplicationId) -> Result<ApplicationView> {
 pub(crate) async fn show(visit: &Visit<'_>, id: ApplicationId) -> Result<Response> {
     let done = Deed::done(visit.incoming.query()?.one("done")?);
     let application = find(visit, id).await?;
+    let policy = policies::called(visit, application.policy, "").await?;
     let keys_path = parts::target(keys::PATH, &[("application", &id.to_string())]);
     let fitting = Deed::ALL.iter().filter(|deed| deed.fits(&application) && visit.may_at(deed.scope(), id));
     let body = html! {
@@ -128,6 +120,9 @@ pub(crate) async fn show(visit: &Visit<'_>, id: ApplicationId) -> Result<Respons
             li { a class="button" href=(keys_path) { "Its keys" } }
             @if visit.may_at(scope::KEYS_WRITE, id) {
                 li { a class="button" href=(parts::target("/dashboard/keys/new", &[("application", &id.to_string())])) { "New key" } }
+            }
+            @if visit.may_at(scope::APPS_WRITE, id) {
+                li { a class="button" href=(format!("{PATH}/{id}/{EDIT}")) { "Edit" } }
             }
             @for deed in fitting {
                 li { a class={ "button " (if deed.is_dangerous() { "danger" } else { "" }) } href=(format!("{PATH}/{id}/{}", deed.path())) { (deed.label()) } }
@@ -141,7 +136,10 @@ pub(crate) async fn show(visit: &Visit<'_>, id: ApplicationId) -> Result<Respons
                 dt { "Contacts" } dd { (contacts(&application.contacts)) }
                 dt { "Tokens start with" } dd { (parts::code(format!("{}_", application.prefix))) }
                 dt { "Policy" } dd {
-                    @match application.policy { Some(policy) => (parts::code(policy)), None => span class="soft" { "none chosen: rotation every 90 days, 7 days of grace" } }
+                    @match application.policy { Some(id) => a href=(format!("{}/{id}", policies::PATH)) { (name(&policy)) }, None => span class="soft" { "none chosen: rotation every 90 days, 7 days of grace" } }
+                }
+                @if !application.limits.is_empty() {
+                    dt { "Limits" } dd { ul class="inline" { @for limit in &application.limits { li { (parts::code(limit)) } } } }
                 }
                 @if !application.routes.is_empty() {
                     dt { "Slots" } dd { ul class="inline" { @for route in &application.routes { li { (name(&route.slot)) " " (keys::link(route.key)) } } } }
@@ -180,63 +178,6 @@ async fn latest(visit: &Visit<'_>, id: ApplicationId) -> Result<Markup> {
     })
 }
 
-/// The form for a new one.
-pub(crate) fn new(visit: &Visit<'_>) -> Result<Response> {
-    Ok(new_form(visit, &Form::default(), None))
-}
-
-fn new_form(visit: &Visit<'_>, form: &Form, error: Option<&Error>) -> Response {
-    let body = html! {
-        @if let Some(error) = error { (page::problem(error)) }
-        div class="confirm" {
-            (visit.form_to(NEW, &html! {
-                (Line { name: "name", label: "Name", value: form.text("name"), hint: "Whoever its keys are for. No other application has it.", is_needed: true }.show())
-                (lines("contacts", "Contacts", form.text("contacts"), "Whom to reach about its keys; one in a line."))
-                (choice("importance", "Importance", &levels(), form.given("importance").unwrap_or("normal")))
-                (Line { name: "prefix", label: "Tokens start with", value: form.text("prefix"), hint: "2 to 12 of a-z and 0-9; kw, if you leave it empty.", is_needed: false }.show())
-                p class="actions" { button { "Create the application" } " " a href=(PATH) { "Create none" } }
-            }))
-        }
-    };
-    let status = error.map_or(200, |error| error.code.status());
-    Page::new(PATH, "New application", body).below("Applications", PATH).show_as(visit, status)
-}
-
-fn levels() -> Vec<(String, String)> {
-    LEVELS.iter().map(|(level, told)| ((*level).to_owned(), (*told).to_owned())).collect()
-}
-
-fn level(text: &str) -> Result<Importance> {
-    Importance::parse(text)
-        .ok_or_else(|| Error::field("importance", "is not known", "`low`, `normal`, `high` or `critical`"))
-}
-
-/// Creates one.
-pub(crate) async fn create(visit: &Visit<'_>) -> Result<Response> {
-    let form = visit.form();
-    let created = visit
-        .change(Action::ApplicationCreated, Target::default(), async |service, attempt| {
-            let new = NewApplication {
-                name: form.text("name").to_owned(),
-                prefix: form.given("prefix").map(str::to_owned),
-                contacts: listed(form.text("contacts")),
-                importance: level(form.text("importance"))?,
-                policy: None,
-                limits: Vec::new(),
-            };
-            service.create_application(attempt, new).await
-        })
-        .await;
-    match created {
-        Ok(answer) => Ok(Response::see_other(&format!(
-            "{PATH}/{}?done=create",
-            fields::created_id::<ApplicationId>(&answer.to_json())?
-        ))),
-        Err(error) if is_about_the_form(&error) => Ok(new_form(visit, form, Some(&error))),
-        Err(error) => Err(error),
-    }
-}
-
 /// Whether a refusal is about what was written in a form, so that it belongs beside it.
 pub(crate) fn is_about_the_form(error: &Error) -> bool {
     error.code == Code::NameTaken || (error.code.blame() == Blame::Caller && !error.fields.is_empty())
@@ -245,18 +186,16 @@ pub(crate) fn is_about_the_form(error: &Error) -> bool {
 /// What can be done with an application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Deed {
-    Edit,
     Suspend,
     Resume,
     Revoke,
 }
 
 impl Deed {
-    const ALL: [Self; 4] = [Self::Edit, Self::Suspend, Self::Resume, Self::Revoke];
+    const ALL: [Self; 3] = [Self::Suspend, Self::Resume, Self::Revoke];
 
     const fn path(self) -> &'static str {
         match self {
-            Self::Edit => "edit",
             Self::Suspend => "suspend",
             Self::Resume => "resume",
             Self::Revoke => "revoke",
@@ -272,7 +211,6 @@ impl Deed {
 
     const fn label(self) -> &'static str {
         match self {
-            Self::Edit => "Edit",
             Self::Suspend => "Suspend",
             Self::Resume => "Resume",
             Self::Revoke => "Revoke all its keys",
@@ -281,7 +219,6 @@ impl Deed {
 
     const fn button(self) -> &'static str {
         match self {
-            Self::Edit => "Keep these",
             Self::Suspend => "Suspend the application",
             Self::Resume => "Resume the application",
             Self::Revoke => "Revoke all its keys for good",
@@ -294,14 +231,14 @@ impl Deed {
 
     const fn scope(self) -> &'static str {
         match self {
-            Self::Edit | Self::Suspend | Self::Resume => scope::APPS_WRITE,
+            Self::Suspend | Self::Resume => scope::APPS_WRITE,
             Self::Revoke => scope::KEYS_REVOKE,
         }
     }
 
     const fn action(self) -> Action {
         match self {
-            Self::Edit | Self::Suspend | Self::Resume => Action::ApplicationChanged,
+            Self::Suspend | Self::Resume => Action::ApplicationChanged,
             Self::Revoke => Action::ApplicationRevoked,
         }
     }
@@ -309,7 +246,6 @@ impl Deed {
     fn fits(self, application: &ApplicationView) -> bool {
         let is_built_in = application.id == ApplicationId::KEYWARD;
         match self {
-            Self::Edit => true,
             Self::Suspend => !is_built_in && application.status == Status::Active,
             Self::Resume => application.status == Status::Suspended,
             Self::Revoke => !is_built_in,
@@ -317,11 +253,12 @@ impl Deed {
     }
 
     fn done(path: Option<&str>) -> Option<&'static str> {
-        if path == Some("create") {
-            return Some("The application is there. It has no key yet.");
+        match path {
+            Some("create") => return Some("The application is there. It has no key yet."),
+            Some(EDIT) => return Some("The application is changed."),
+            _ => {}
         }
         Some(match Self::of(path?).ok()? {
-            Self::Edit => "The application is changed.",
             Self::Suspend => "The application is suspended: its keys are refused until it is resumed.",
             Self::Resume => "The application is resumed: its keys pass again.",
             Self::Revoke => "All keys that it had are revoked, for good. Keys issued from now on live.",
@@ -344,14 +281,11 @@ fn form_of(
     error: Option<&Error>,
 ) -> Response {
     let here = format!("{PATH}/{}", application.id);
-    let written =
-        |name, known: &str| if form.has(name) { form.text(name).to_owned() } else { known.to_owned() };
     let body = html! {
         @if let Some(error) = error { (page::problem(error)) }
         div class="confirm" {
             ul class="consequences" {
                 @match deed {
-                    Deed::Edit => {}
                     Deed::Suspend => {
                         li { "Every request with any of its keys is refused, within a quarter of a second, until somebody resumes it." }
                         li { "Nothing is lost: keys, claims and rotations stay as they are." }
@@ -366,11 +300,6 @@ fn form_of(
             }
             (visit.form_to(&format!("{here}/{}", deed.path()), &html! {
                 @match deed {
-                    Deed::Edit => {
-                        (Line { name: "name", label: "Name", value: &written("name", &application.name), hint: "", is_needed: true }.show())
-                        (lines("contacts", "Contacts", &written("contacts", &application.contacts.join("\n")), "Whom to reach about its keys; one in a line."))
-                        (choice("importance", "Importance", &levels(), &written("importance", importance(application.importance))))
-                    }
                     Deed::Suspend | Deed::Resume => (fields::reason(form.text("reason"))),
                     Deed::Revoke => (fields::reason(form.given("reason").unwrap_or("revoked from the dashboard"))),
                 }
@@ -398,12 +327,6 @@ pub(crate) async fn act(visit: &Visit<'_>, id: ApplicationId, path: &str) -> Res
                 Deed::Revoke => {
                     return service.revoke_application(attempt, id, form.text("reason")).await.map(drop);
                 }
-                Deed::Edit => ApplicationChange {
-                    name: Some(form.text("name").to_owned()),
-                    contacts: Some(listed(form.text("contacts"))),
-                    importance: Some(level(form.text("importance"))?),
-                    ..ApplicationChange::default()
-                },
                 Deed::Suspend => status(Status::Suspended, form),
                 Deed::Resume => status(Status::Active, form),
             };

@@ -24,7 +24,6 @@ pub(crate) enum Deed {
     Finish,
     Cancel,
     Claim,
-    Rename,
     Disable,
     Enable,
     Incident,
@@ -33,12 +32,11 @@ pub(crate) enum Deed {
 
 impl Deed {
     /// All of them, the quiet ones first.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Rotate,
         Self::Finish,
         Self::Cancel,
         Self::Claim,
-        Self::Rename,
         Self::Disable,
         Self::Enable,
         Self::Incident,
@@ -52,7 +50,6 @@ impl Deed {
             Self::Finish => "finish",
             Self::Cancel => "cancel",
             Self::Claim => "claim",
-            Self::Rename => "rename",
             Self::Disable => "disable",
             Self::Enable => "enable",
             Self::Incident => "incident",
@@ -74,7 +71,6 @@ impl Deed {
             Self::Finish => "End the overlap",
             Self::Cancel => "Take the offer back",
             Self::Claim => "Reissue the claim",
-            Self::Rename => "Rename",
             Self::Disable => "Disable",
             Self::Enable => "Enable",
             Self::Incident => "Rotate in an incident",
@@ -89,7 +85,6 @@ impl Deed {
             Self::Finish => "End the overlap now",
             Self::Cancel => "Take the offer back",
             Self::Claim => "Make a new claim",
-            Self::Rename => "Rename",
             Self::Disable => "Disable the key",
             Self::Enable => "Enable the key",
             Self::Incident => "End every version and offer a successor",
@@ -106,7 +101,7 @@ impl Deed {
     pub(crate) const fn scope(self) -> &'static str {
         match self {
             Self::Rotate | Self::Finish | Self::Cancel | Self::Incident => scope::KEYS_ROTATE,
-            Self::Claim | Self::Rename | Self::Disable | Self::Enable => scope::KEYS_WRITE,
+            Self::Claim | Self::Disable | Self::Enable => scope::KEYS_WRITE,
             Self::Revoke => scope::KEYS_REVOKE,
         }
     }
@@ -117,7 +112,7 @@ impl Deed {
             Self::Finish => Action::RotationFinished,
             Self::Cancel => Action::RotationCancelled,
             Self::Claim => Action::ClaimReissued,
-            Self::Rename | Self::Disable | Self::Enable => Action::KeyChanged,
+            Self::Disable | Self::Enable => Action::KeyChanged,
             Self::Revoke => Action::KeyRevoked,
         }
     }
@@ -135,7 +130,7 @@ impl Deed {
                 Self::Claim => key.claim.is_some() && key.expires_at.is_none_or(|end| end > now),
                 Self::Disable => !key.disabled,
                 Self::Enable => key.disabled,
-                Self::Rename | Self::Revoke => true,
+                Self::Revoke => true,
             }
     }
 
@@ -144,7 +139,6 @@ impl Deed {
         Some(match Self::of(path?).ok()? {
             Self::Finish => "The overlap is ended: the newest version alone passes.",
             Self::Cancel => "The offer is taken back: nothing changes for whoever uses the key.",
-            Self::Rename => "The key has its new name.",
             Self::Disable => "The key is disabled: it is refused until it is enabled.",
             Self::Enable => "The key is enabled: it passes again.",
             Self::Revoke => "The key is revoked, for good.",
@@ -164,7 +158,7 @@ pub(crate) async fn ask(visit: &Visit<'_>, id: KeyId, path: &str) -> Result<Resp
             div class="confirm" {
                 (consequences(deed, &key, &used, visit.now))
                 (visit.form_to(&here, &html! {
-                    (fields_of(deed, &key))
+                    (fields_of(deed))
                     p class="actions" {
                         button class=[deed.is_dangerous().then_some("danger")] { (deed.button()) }
                         " " a href=(format!("{PATH}/{id}")) { "Leave it as it is" }
@@ -227,7 +221,6 @@ fn consequences(deed: Deed, key: &KeyView, used: &UsageView, now: Timestamp) -> 
                     li { "You get a new link. The one before works no longer." }
                     li { "Whoever opens the new one within 15 minutes has the secret minted, and it is shown to them alone." }
                 }
-                Deed::Rename => { li { "Nothing else changes: tokens, scopes and uses stay." } }
                 Deed::Disable => {
                     li { "Every request with the key is refused, from the next one on, until somebody enables it." }
                     li { (in_use) }
@@ -243,7 +236,7 @@ fn consequences(deed: Deed, key: &KeyView, used: &UsageView, now: Timestamp) -> 
     }
 }
 
-fn fields_of(deed: Deed, key: &KeyView) -> Markup {
+fn fields_of(deed: Deed) -> Markup {
     // Something to start from, so that in an incident nobody is held up by a field.
     let reason = match deed {
         Deed::Rotate => "it is time",
@@ -251,12 +244,9 @@ fn fields_of(deed: Deed, key: &KeyView) -> Markup {
         Deed::Finish => "everybody uses the newest version",
         Deed::Cancel => "no successor is needed",
         Deed::Revoke => "revoked from the dashboard",
-        Deed::Claim | Deed::Rename | Deed::Disable | Deed::Enable => "",
+        Deed::Claim | Deed::Disable | Deed::Enable => "",
     };
     html! {
-        @if deed == Deed::Rename {
-            (Line { name: "name", label: "Name", value: &key.name, hint: "", is_needed: true }.show())
-        }
         @if deed == Deed::Rotate {
             (Line { name: "grace_h", label: "Grace, in hours", value: "", hint: "How long the version in use goes on once its successor was claimed, at most 2160. What the key's policy says, if you leave it empty.", is_needed: false }.show())
         }
@@ -272,25 +262,18 @@ pub(crate) async fn act(visit: &Visit<'_>, id: KeyId, path: &str) -> Result<Resp
     let form = visit.form();
     let reason = form.text("reason");
     let result = visit
-        .change(deed.action(), Target::key(Some(id)), async |service, attempt| {
-            let change = |change: KeyChange| service.change_key(attempt, id, change, None);
-            match deed {
-                Deed::Rotate | Deed::Incident => {
-                    let asked = rotation(deed, reason, form.given("grace_h"))?;
-                    service.rotate_key(attempt, id, &asked).await.map(Some)
-                }
-                Deed::Claim => service.reissue_claim(attempt, id).await.map(Some),
-                Deed::Finish => service.finish_rotation(attempt, id, reason).await.map(|_| None),
-                Deed::Cancel => service.cancel_rotation(attempt, id, reason).await.map(|_| None),
-                Deed::Revoke => service.revoke_key(attempt, id, reason).await.map(|_| None),
-                Deed::Rename => {
-                    let name = Some(form.text("name").to_owned());
-                    change(KeyChange { name, ..KeyChange::default() }).await.map(|_| None)
-                }
-                Deed::Disable | Deed::Enable => {
-                    let disabled = Some(deed == Deed::Disable);
-                    change(KeyChange { disabled, ..KeyChange::default() }).await.map(|_| None)
-                }
+        .change(deed.action(), Target::key(Some(id)), async |service, attempt| match deed {
+            Deed::Rotate | Deed::Incident => {
+                let asked = rotation(deed, reason, form.given("grace_h"))?;
+                service.rotate_key(attempt, id, &asked).await.map(Some)
+            }
+            Deed::Claim => service.reissue_claim(attempt, id).await.map(Some),
+            Deed::Finish => service.finish_rotation(attempt, id, reason).await.map(|_| None),
+            Deed::Cancel => service.cancel_rotation(attempt, id, reason).await.map(|_| None),
+            Deed::Revoke => service.revoke_key(attempt, id, reason).await.map(|_| None),
+            Deed::Disable | Deed::Enable => {
+                let change = KeyChange { disabled: Some(deed == Deed::Disable), ..KeyChange::default() };
+                service.change_key(attempt, id, change, None).await.map(|_| None)
             }
         })
         .await;

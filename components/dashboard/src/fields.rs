@@ -2,6 +2,7 @@
 //! judged here: bounds are the API's.
 
 use keyward_crypto::SecretText;
+use keyward_domain::limit::{GivenLimit, NotALimit};
 use keyward_domain::{Error, FieldError, Result, Timestamp};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -44,6 +45,31 @@ pub(crate) fn lines(name: &str, label: &str, value: &str, hint: &str) -> Markup 
             p class="hint" id=(hint_id) { (hint) }
         }
     }
+}
+
+/// How much may be used in which windows of time; `what` says of what.
+pub(crate) fn limits(value: &str, what: &str) -> Markup {
+    lines(
+        "limits",
+        "Limits",
+        value,
+        &format!(
+            "{what}, such as burst=100/60s, daily=5000/day or monthly=1000000/month,pass; one in a line. None means as much as it likes."
+        ),
+    )
+}
+
+/// The limits that were written.
+pub(crate) fn limits_in(text: &str) -> Result<Vec<GivenLimit>> {
+    let mut limits = Vec::new();
+    for (index, entry) in text.split_whitespace().enumerate() {
+        let told = |_: NotALimit| {
+            let expected = "a name, an amount and a window, such as `burst=100/60s` or `daily=5000/day,pass`";
+            Error::field(format!("limits[{index}]"), "is no limit", expected)
+        };
+        limits.push(entry.parse().map_err(told)?);
+    }
+    Ok(limits)
 }
 
 /// One of several.

@@ -1,12 +1,14 @@
 //! One key: how it stands, as a picture of its versions; how it is used; what happened to it; what can be done with it.
 
 use crate::deed::Deed;
+use crate::edit_key;
 use crate::events;
 use crate::keys::{self, PATH, age, last_used};
 use crate::page::Page;
 use crate::parts::{
     self, copied, name, needs, standing, version_standing, when, when_by_the_hour, when_in_full,
 };
+use crate::policies;
 use crate::visit::Visit;
 use crate::words;
 use keyward_domain::event::{Action, Target};
@@ -41,11 +43,15 @@ pub(crate) async fn use_of(visit: &Visit<'_>, id: KeyId) -> Result<UsageView> {
 
 /// The page.
 pub(crate) async fn page(visit: &Visit<'_>, id: KeyId) -> Result<Response> {
-    let done = Deed::done(visit.incoming.query()?.one("done")?);
+    let done = match visit.incoming.query()?.one("done")? {
+        Some(edit_key::EDIT) => Some(edit_key::DONE),
+        path => Deed::done(path),
+    };
     // First, since it folds what validators kept: when the key was used last is told out of that.
     let used = use_of(visit, id).await?;
     let key = find(visit, id).await?;
     let now = visit.now;
+    let policy = policies::called(visit, key.policy, "").await?;
     let body = html! {
         @if let Some(done) = done { p class="notice" role="status" { (done) } }
         (deeds(visit, &key))
@@ -75,7 +81,7 @@ pub(crate) async fn page(visit: &Visit<'_>, id: KeyId) -> Result<Response> {
         }
         section aria-labelledby="facts" {
             h2 id="facts" { "Facts" }
-            (facts(&key, now))
+            (facts(&key, &policy, now))
         }
         section aria-labelledby="timeline" {
             h2 id="timeline" { "Timeline" }
@@ -95,6 +101,9 @@ fn deeds(visit: &Visit<'_>, key: &KeyView) -> Markup {
         .filter(|deed| deed.fits(key, visit.now) && visit.may_at(deed.scope(), key.application));
     html! {
         ul class="deeds" {
+            @if key.state != State::Revoked && visit.may_at(scope::KEYS_WRITE, key.application) {
+                li { a class="button" href=(format!("{PATH}/{}/{}", key.id, edit_key::EDIT)) { "Edit" } }
+            }
             @for deed in fitting {
                 li { a class={ "button " (if deed.is_dangerous() { "danger" } else { "" }) } href=(format!("{PATH}/{}/{}", key.id, deed.path())) { (deed.label()) } }
             }
@@ -218,7 +227,7 @@ pub(crate) fn columns(spans: &[(u64, u64)]) -> Markup {
     }
 }
 
-fn facts(key: &KeyView, now: Timestamp) -> Markup {
+fn facts(key: &KeyView, called: &str, now: Timestamp) -> Markup {
     html! {
         dl class="facts" {
             dt { "Id" } dd { (copied(key.id)) }
@@ -239,6 +248,8 @@ fn facts(key: &KeyView, now: Timestamp) -> Markup {
                 @if key.rules.network.is_empty() { "from anywhere" }
                 @else { ul class="inline" { @for network in key.rules.network.iter() { li { (parts::code(network)) } } } }
             }
+            dt { "Policy" } dd { @match key.policy { Some(policy) => { a href=(format!("{}/{policy}", policies::PATH)) { (name(called)) } } None => span class="soft" { "that of its application" } } }
+            @if !key.limits.is_empty() { dt { "Limits" } dd { ul class="inline" { @for limit in &key.limits { li { (parts::code(limit)) } } } } }
             dt { "Age" } dd { (age(key, now)) }
             dt { "Next rotation" } dd {
                 @match key.due_at { Some(at) => (when_in_full(at, now)), None => span class="soft" { "not asked for" } }

@@ -4,15 +4,19 @@
 //! Every page works without scripts. Whoever is signed in is told by a session that their key opened, and the key is looked at again on
 //! every request.
 
+mod application_form;
 mod applications;
 mod assets;
 mod bulk;
+mod change;
 mod claim;
 mod deed;
+mod edit_key;
 mod emergency;
 mod events;
 mod fields;
 mod key;
+mod key_fields;
 mod keys;
 mod log;
 mod new_key;
@@ -47,12 +51,16 @@ enum Op {
     Key,
     NewKey,
     IssueKey,
+    EditKey,
+    ChangeKey,
     AskDeed,
     DoDeed,
     Applications,
     NewApplication,
     CreateApplication,
     Application,
+    EditApplication,
+    ChangeApplication,
     AskApplicationDeed,
     DoApplicationDeed,
     Events,
@@ -96,12 +104,16 @@ const ROUTES: &[Route<Op>] = &[
     Route::get("/dashboard/keys/new", Op::NewKey),
     Route::post("/dashboard/keys/new", Op::IssueKey),
     Route::get("/dashboard/keys/{id}", Op::Key),
+    Route::get("/dashboard/keys/{id}/edit", Op::EditKey),
+    Route::post("/dashboard/keys/{id}/edit", Op::ChangeKey),
     Route::get("/dashboard/keys/{id}/{deed}", Op::AskDeed),
     Route::post("/dashboard/keys/{id}/{deed}", Op::DoDeed),
     Route::get("/dashboard/applications", Op::Applications),
     Route::get("/dashboard/applications/new", Op::NewApplication),
     Route::post("/dashboard/applications/new", Op::CreateApplication),
     Route::get("/dashboard/applications/{id}", Op::Application),
+    Route::get("/dashboard/applications/{id}/edit", Op::EditApplication),
+    Route::post("/dashboard/applications/{id}/edit", Op::ChangeApplication),
     Route::get("/dashboard/applications/{id}/{deed}", Op::AskApplicationDeed),
     Route::post("/dashboard/applications/{id}/{deed}", Op::DoApplicationDeed),
     Route::get("/dashboard/events", Op::Events),
@@ -158,14 +170,18 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
         Op::Live => overview::live(visit).await,
         Op::Keys => keys::page(visit).await,
         Op::Key => key::page(visit, params.id(0, "key")?).await,
+        Op::EditKey => edit_key::page(visit, params.id(0, "key")?).await,
+        Op::ChangeKey => edit_key::act(visit, params.id(0, "key")?).await,
         Op::AskDeed => deed::ask(visit, params.id(0, "key")?, params.text(1)).await,
         Op::DoDeed => deed::act(visit, params.id(0, "key")?, params.text(1)).await,
         Op::NewKey => new_key::page(visit).await,
         Op::IssueKey => new_key::issue(visit).await,
         Op::Applications => applications::page(visit).await,
-        Op::NewApplication => applications::new(visit),
-        Op::CreateApplication => applications::create(visit).await,
+        Op::NewApplication => application_form::new(visit).await,
+        Op::CreateApplication => application_form::create(visit).await,
         Op::Application => applications::show(visit, params.id(0, "application")?).await,
+        Op::EditApplication => application_form::edit(visit, params.id(0, "application")?).await,
+        Op::ChangeApplication => application_form::change(visit, params.id(0, "application")?).await,
         Op::AskApplicationDeed => {
             applications::ask(visit, params.id(0, "application")?, params.text(1)).await
         }

@@ -2,9 +2,11 @@
 
 use crate::applications;
 use crate::claim;
-use crate::fields::{DAY_S, Line, choice, lines, listed, span_s, words};
+use crate::fields::{DAY_S, Line, choice, span_s};
+use crate::key_fields::{self, Written};
 use crate::keys::PATH;
 use crate::page::{self, Page};
+use crate::policies;
 use crate::visit::Visit;
 use keyward_domain::error::Blame;
 use keyward_domain::event::{Action, Target};
@@ -29,6 +31,8 @@ async fn show(visit: &Visit<'_>, form: &Form, chosen: &str, error: Option<&Error
     let applications = applications::all(visit).await?;
     let line =
         |name, label, hint, is_needed| Line { name, label, value: form.text(name), hint, is_needed }.show();
+    let written = |field: &str| form.text(field).to_owned();
+    let policies = policies::choices(visit, "That of its application", form.text("policy")).await?;
     let environments = [("live".to_owned(), "Live".to_owned()), ("test".to_owned(), "Test".to_owned())];
     let is_administrative = chosen == ApplicationId::KEYWARD.to_string();
     let body = html! {
@@ -40,16 +44,14 @@ async fn show(visit: &Visit<'_>, form: &Form, chosen: &str, error: Option<&Error
                 } @else {
                     (choice("application", "Application", &applications.iter().map(option).collect::<Vec<_>>(), chosen))
                 }
-                (line("name", "Name", "What people call it: what uses it, and where.", true))
                 (choice("environment", "Environment", &environments, form.text("environment")))
-                (lines("scopes", "Scopes", form.text("scopes"), "What it may do, such as orders:read; one in a line. None means nothing."))
+                (key_fields::of_every_key(&written, &policies))
                 (line("days", "Days to live", "Empty for a key without end, or for as long as the policy allows.", false))
-                (lines("networks", "Networks", form.text("networks"), "Addresses or networks that it may be used from, such as 192.0.2.0/24; one in a line. None means from anywhere."))
-                (line("tags", "Tags", "Words by which it is found together with others, with commas between.", false))
+                (key_fields::of_partners(&written))
                 details open[is_administrative || !form.text("principal").is_empty() || !form.text("roles").is_empty()] {
                     summary { "For keys of " code { "keyward" } " alone" }
                     (line("principal", "Stands for", "The person or workload that events name.", false))
-                    (line("roles", "Roles", "Ids of roles, with commas between.", false))
+                    (key_fields::of_administrators(&written))
                 }
                 p class="actions" { button { "Issue the key" } " " a href=(PATH) { "Issue none" } }
             }))
@@ -70,18 +72,19 @@ fn asked(form: &Form) -> Result<NewKey> {
         "live" => Environment::Live,
         _ => return Err(Error::field("environment", "is not known", "`live` or `test`")),
     };
+    let Written { name, scopes, networks, tags, policy, limits, roles } = Written::in_form(form)?;
     Ok(NewKey {
         application: form.text("application").to_owned(),
-        name: form.text("name").to_owned(),
+        name,
         environment,
-        scopes: words(form.text("scopes")),
-        roles: words(form.text("roles")),
+        scopes,
+        roles,
         expires_in_s: span_s("days", form.text("days"), DAY_S)?,
-        rules: NewRules { network: words(form.text("networks")) },
+        rules: NewRules { network: networks },
         principal: form.given("principal").map(str::to_owned),
-        tags: listed(form.text("tags")),
-        policy: None,
-        limits: Vec::new(),
+        tags,
+        policy,
+        limits,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Policies: how often keys rotate, how long versions overlap, what becomes of a key that does not keep to it.
 
 use crate::applications::is_about_the_form;
+use crate::change::{self, revision_seen};
 use crate::fields::{self, DAY_S, Line, choice, span_s};
 use crate::page::{self, Page};
 use crate::parts::{Shape, Tone, badge, copied, empty, name, pager, when_in_full};
@@ -18,13 +19,12 @@ use maud::{Markup, html};
 pub(crate) const PATH: &str = "/dashboard/policies";
 const NEW: &str = "/dashboard/policies/new";
 const PER_PAGE: &str = "50";
+/// Policies to choose from.
+const CHOICES: &str = "100";
 
 /// The table.
 pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
-    let query = visit.incoming.query()?;
-    query.only(&["cursor"])?;
-    let cursor = query.one("cursor")?;
-    let page = ListPage::parse(Some(PER_PAGE), cursor)?;
+    let (page, is_first) = visit.page_of(PER_PAGE)?;
     let found = visit
         .look(Action::PolicyRead, Target::default(), async |service, attempt| {
             service.policies(attempt, &page).await
@@ -54,7 +54,7 @@ pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
                 } }
             } }
         }
-        (pager(PATH, &[], cursor.is_none(), found.next_cursor.as_deref()))
+        (pager(PATH, &[], is_first, found.next_cursor.as_deref()))
     };
     let new = html! { @if visit.may_everywhere(scope::POLICIES_WRITE) { a class="button" href=(NEW) { "New policy" } } };
     Ok(Page::new(PATH, "Policies", body).beside(new).show(visit))
@@ -87,6 +87,34 @@ async fn find(visit: &Visit<'_>, id: PolicyId) -> Result<PolicyView> {
             service.policy(attempt, id).await
         })
         .await
+}
+
+/// Those that keys and applications can be given, to choose from, behind `none`; `chosen` is among them whatever it is.
+pub(crate) async fn choices(visit: &Visit<'_>, none: &str, chosen: &str) -> Result<Vec<(String, String)>> {
+    let mut choices = vec![(String::new(), none.to_owned())];
+    if visit.may(scope::POLICIES_READ) {
+        let page = ListPage::parse(Some(CHOICES), None)?;
+        let found = visit
+            .look(Action::PolicyRead, Target::default(), async |service, attempt| {
+                service.policies(attempt, &page).await
+            })
+            .await?;
+        let living = found.items.into_iter().filter(|policy| policy.retired_at.is_none());
+        choices.extend(living.map(|policy| (policy.id.to_string(), policy.name)));
+    }
+    if choices.iter().all(|(id, _)| id != chosen) {
+        choices.push((chosen.to_owned(), chosen.to_owned()));
+    }
+    Ok(choices)
+}
+
+/// What a policy is called, by its id where this visitor may not see it.
+pub(crate) async fn called(visit: &Visit<'_>, id: Option<PolicyId>, none: &str) -> Result<String> {
+    match id {
+        None => Ok(none.to_owned()),
+        Some(id) if visit.may(scope::POLICIES_READ) => Ok(find(visit, id).await?.name),
+        Some(id) => Ok(id.to_string()),
+    }
 }
 
 /// One policy.
@@ -195,6 +223,7 @@ fn form_of(visit: &Visit<'_>, known: Option<&PolicyView>, form: &Form, error: Op
                 (choice("renewal", "Holders renew by themselves", &renewal, &written("renewal", if terms.self_renewal { "yes" } else { "no" }.to_owned())))
                 (choice("reuse", "A renewal token used twice", &reuse, &written("reuse", terms.on_renewal_reuse.as_str().to_owned())))
                 (choice("breach", "A key that breaks the policy", &breach, &written("breach", terms.on_breach.as_str().to_owned())))
+                @if let Some(policy) = known { (change::seen(policy.revision)) }
                 p class="actions" { button { (if known.is_some() { "Keep these" } else { "Create the policy" }) } " " a href=(above) { "Leave it as it is" } }
             }))
         }
@@ -271,18 +300,8 @@ pub(crate) async fn create(visit: &Visit<'_>) -> Result<Response> {
     let created = visit
         .change(Action::PolicyCreated, Target::default(), async |service, attempt| {
             let terms = asked(form, &Terms::DEFAULT)?;
-            let new = NewPolicy {
-                name: form.text("name").to_owned(),
-                description: form.text("description").to_owned(),
-                preset: None,
-                rotate_every_s: Some(terms.rotate_every_s),
-                grace_s: Some(terms.grace_s),
-                lifetime_s_max: Some(terms.lifetime_s_max),
-                idle_after_s: Some(terms.idle_after_s),
-                self_renewal: Some(terms.self_renewal),
-                on_renewal_reuse: Some(terms.on_renewal_reuse),
-                on_breach: Some(terms.on_breach),
-            };
+            let (name, description) = (form.text("name").to_owned(), form.text("description").to_owned());
+            let new = NewPolicy { name, description, ..NewPolicy::default() }.giving(&terms);
             service.create_policy(attempt, new).await
         })
         .await;
@@ -303,22 +322,19 @@ pub(crate) async fn change(visit: &Visit<'_>, id: PolicyId) -> Result<Response> 
     let changed = visit
         .change(Action::PolicyChanged, Target::policy(Some(id)), async |service, attempt| {
             let terms = asked(form, &known.terms)?;
-            let change = PolicyChange {
-                name: Some(form.text("name").to_owned()),
-                description: Some(form.text("description").to_owned()),
-                rotate_every_s: Some(terms.rotate_every_s),
-                grace_s: Some(terms.grace_s),
-                lifetime_s_max: Some(terms.lifetime_s_max),
-                idle_after_s: Some(terms.idle_after_s),
-                self_renewal: Some(terms.self_renewal),
-                on_renewal_reuse: Some(terms.on_renewal_reuse),
-                on_breach: Some(terms.on_breach),
-            };
-            service.change_policy(attempt, id, change, None).await
+            let (name, description) = (form.text("name").to_owned(), form.text("description").to_owned());
+            let is_so = terms == known.terms && name == known.name && description == known.description;
+            if is_so {
+                // Sent twice, or nothing was touched.
+                return Ok(());
+            }
+            let change =
+                PolicyChange { name: Some(name), description: Some(description), ..PolicyChange::default() };
+            service.change_policy(attempt, id, change.giving(&terms), revision_seen(visit)).await.map(drop)
         })
         .await;
     match changed {
-        Ok(_) => Ok(Response::see_other(&format!("{PATH}/{id}?done=edit"))),
+        Ok(()) => Ok(Response::see_other(&format!("{PATH}/{id}?done=edit"))),
         Err(error) if is_about_the_form(&error) => Ok(form_of(visit, Some(&known), form, Some(&error))),
         Err(error) => Err(error),
     }

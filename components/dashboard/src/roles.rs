@@ -1,6 +1,7 @@
 //! Roles: named bundles of scopes that keys of `keyward` hold by reference.
 
 use crate::applications::is_about_the_form;
+use crate::change::{self, revision_seen};
 use crate::fields::{self, Line, lines, words as scopes_in};
 use crate::page::{self, Page};
 use crate::parts::{Shape, Tone, badge, code, copied, empty, name, pager, when_in_full};
@@ -10,7 +11,7 @@ use keyward_domain::event::{Action, Target};
 use keyward_domain::scope::administration as scope;
 use keyward_domain::{Error, Result, RoleId};
 use keyward_guest::{Form, Response};
-use keyward_service::{NewRole, Page as ListPage, RoleChange, RoleView};
+use keyward_service::{NewRole, RoleChange, RoleView};
 use maud::{Markup, html};
 
 pub(crate) const PATH: &str = "/dashboard/roles";
@@ -20,10 +21,7 @@ const SCOPES_HINT: &str = "What whoever holds it may do, such as keys:read or ke
 
 /// The table.
 pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
-    let query = visit.incoming.query()?;
-    query.only(&["cursor"])?;
-    let cursor = query.one("cursor")?;
-    let page = ListPage::parse(Some(PER_PAGE), cursor)?;
+    let (page, is_first) = visit.page_of(PER_PAGE)?;
     let found = visit
         .look(Action::RoleRead, Target::default(), async |service, attempt| {
             service.roles(attempt, &page).await
@@ -47,7 +45,7 @@ pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
                 } }
             } }
         }
-        (pager(PATH, &[], cursor.is_none(), found.next_cursor.as_deref()))
+        (pager(PATH, &[], is_first, found.next_cursor.as_deref()))
     };
     let new =
         html! { @if visit.may_everywhere(scope::ROLES_WRITE) { a class="button" href=(NEW) { "New role" } } };
@@ -135,6 +133,7 @@ fn form_of(visit: &Visit<'_>, known: Option<&RoleView>, form: &Form, error: Opti
                 (Line { name: "name", label: "Name", value: &written("name", known.map(|role| role.name.clone())), hint: "", is_needed: true }.show())
                 (Line { name: "description", label: "Description", value: &written("description", known.map(|role| role.description.clone())), hint: "", is_needed: false }.show())
                 (lines("scopes", "Scopes", &written("scopes", held), SCOPES_HINT))
+                @if let Some(role) = known { (change::seen(role.revision)) }
                 p class="actions" { button { (if known.is_some() { "Keep these" } else { "Create the role" }) } " " a href=(above) { "Leave it as it is" } }
             }))
         }
@@ -174,21 +173,24 @@ pub(crate) async fn create(visit: &Visit<'_>) -> Result<Response> {
 /// Changes one.
 pub(crate) async fn change(visit: &Visit<'_>, id: RoleId) -> Result<Response> {
     let form = visit.form();
+    let known = find(visit, id).await?;
     let changed = visit
         .change(Action::RoleChanged, Target::role(Some(id)), async |service, attempt| {
-            let change = RoleChange {
-                name: Some(form.text("name").to_owned()),
-                description: Some(form.text("description").to_owned()),
-                scopes: Some(scopes_in(form.text("scopes"))),
-            };
-            service.change_role(attempt, id, change, None).await
+            let (name, description) = (form.text("name").to_owned(), form.text("description").to_owned());
+            let scopes = scopes_in(form.text("scopes"));
+            let holds = known.scopes.iter().map(ToString::to_string).eq(scopes.iter().cloned());
+            if holds && name == known.name && description == known.description {
+                // Sent twice, or nothing was touched.
+                return Ok(());
+            }
+            let change =
+                RoleChange { name: Some(name), description: Some(description), scopes: Some(scopes) };
+            service.change_role(attempt, id, change, revision_seen(visit)).await.map(drop)
         })
         .await;
     match changed {
-        Ok(_) => Ok(Response::see_other(&format!("{PATH}/{id}?done=edit"))),
-        Err(error) if is_about_the_form(&error) => {
-            Ok(form_of(visit, Some(&find(visit, id).await?), form, Some(&error)))
-        }
+        Ok(()) => Ok(Response::see_other(&format!("{PATH}/{id}?done=edit"))),
+        Err(error) if is_about_the_form(&error) => Ok(form_of(visit, Some(&known), form, Some(&error))),
         Err(error) => Err(error),
     }
 }

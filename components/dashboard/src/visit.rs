@@ -11,7 +11,7 @@ use keyward_domain::scope::Scope;
 use keyward_domain::session::Session;
 use keyward_domain::{ApplicationId, Code, Error, Result, Timestamp};
 use keyward_guest::{Form, Incoming, Method, Response};
-use keyward_service::Attempt;
+use keyward_service::{Attempt, Page as ListPage};
 use maud::{Markup, html};
 
 /// The cookie that carries a session. A browser takes a cookie of this prefix from this very host alone, and sends it nowhere else
@@ -123,6 +123,14 @@ impl Visit<'_> {
     /// What was posted.
     pub(crate) const fn form(&self) -> &Form {
         &self.form
+    }
+
+    /// The page of a list that the address leads to, and whether it is the first. Nothing else may stand in its query.
+    pub(crate) fn page_of(&self, per_page: &str) -> Result<(ListPage, bool)> {
+        let query = self.incoming.query()?;
+        query.only(&["cursor"])?;
+        let cursor = query.one("cursor")?;
+        Ok((ListPage::parse(Some(per_page), cursor)?, cursor.is_none()))
     }
 
     /// Who it is.

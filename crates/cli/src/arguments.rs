@@ -10,9 +10,10 @@ use keyward_crypto::note::VerifierKey;
 use keyward_domain::announcement::{MessageId, Type};
 use keyward_domain::application::Importance;
 use keyward_domain::credential::Kind;
+use keyward_domain::duration::seconds;
 use keyward_domain::event::Action;
 use keyward_domain::key::EXPIRES_IN_S_MAX;
-use keyward_domain::limit::{GivenLimit, OnOutage, Period};
+use keyward_domain::limit::{GivenLimit, NotALimit};
 use keyward_domain::policy::Preset;
 use keyward_domain::rotation::GRACE_S_MAX;
 use keyward_domain::scope::Scope;
@@ -1435,23 +1436,6 @@ fn idempotency_key(text: &str) -> Result<String, String> {
     }
 }
 
-/// Seconds out of a number and its unit.
-fn seconds(text: &str) -> Option<i64> {
-    let split = text.len().checked_sub(1)?;
-    let (number, unit) = (text.get(..split)?, text.get(split..)?);
-    let factor = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 24 * 3600,
-        _ => return None,
-    };
-    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    number.parse::<i64>().ok()?.checked_mul(factor)
-}
-
 /// A duration, of one second at least.
 fn duration_s(text: &str) -> Result<i64, String> {
     seconds(text).filter(|seconds| (1..=EXPIRES_IN_S_MAX).contains(seconds)).ok_or_else(|| {
@@ -1462,25 +1446,7 @@ fn duration_s(text: &str) -> Result<i64, String> {
 
 /// `burst=1000/60s`, `daily=5/day`, `monthly=1000000/month`, each with `,pass` at the end or not.
 fn limit(text: &str) -> Result<GivenLimit, String> {
-    let expected = || {
-        "is no limit; expected a name, an amount and a window, such as `burst=1000/60s`, `daily=5/day` or `monthly=1000000/month,pass`".to_owned()
-    };
-    let (rest, on_outage) = match text.strip_suffix(",pass") {
-        Some(rest) => (rest, OnOutage::Pass),
-        None => (text, OnOutage::Refuse),
-    };
-    let (name, rest) = rest.split_once('=').ok_or_else(expected)?;
-    let (amount, window) = rest.split_once('/').ok_or_else(expected)?;
-    let amount = amount.parse().map_err(|_| expected())?;
-    let (window_s, per) = match window {
-        "day" => (None, Some(Period::Day)),
-        "month" => (None, Some(Period::Month)),
-        window => {
-            let length_s = seconds(window).and_then(|length_s| u32::try_from(length_s).ok());
-            (Some(length_s.ok_or_else(expected)?), None)
-        }
-    };
-    Ok(GivenLimit { name: name.to_owned(), limit: amount, window_s, per, on_outage })
+    text.parse().map_err(|not_one: NotALimit| not_one.to_string())
 }
 
 /// A duration or `never`.

@@ -10,6 +10,7 @@ pub mod credential;
 pub mod delivery;
 pub mod distinct;
 pub mod due;
+pub mod duration;
 pub mod error;
 pub mod event;
 pub mod id;

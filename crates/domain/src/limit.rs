@@ -4,12 +4,15 @@
 //! Windows are fixed, and their numbers follow from the wall clock alone, so that every host that has the same time counts in the same
 //! one. Clocks that differ by some seconds have their hosts count in neighbouring windows for so long, at every change of windows.
 
+use crate::duration::seconds;
 use crate::error::FieldError;
 use crate::schema::{impl_schema, text};
 use crate::text::is_plain_name;
 use crate::timestamp::{Month, Timestamp};
 use crate::token::CRC;
 use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
 use utoipa::ToSchema;
 
 /// The most limits of one key, and of one application.
@@ -239,6 +242,58 @@ impl GivenLimit {
     }
 }
 
+/// What ends a limit's text whose requests pass while its counters' store does not answer.
+const PASS: &str = ",pass";
+
+/// A text that is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotALimit;
+
+impl fmt::Display for NotALimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "is no limit; expected a name, an amount and a window, such as `burst=1000/60s`, `daily=5/day` or `monthly=1000000/month,pass`",
+        )
+    }
+}
+
+/// As people write it in one line: `burst=1000/60s`, `daily=5/day`, `monthly=1000000/month`, each with `,pass` at the end or not.
+impl FromStr for GivenLimit {
+    type Err = NotALimit;
+
+    fn from_str(text: &str) -> Result<Self, NotALimit> {
+        let (rest, on_outage) = match text.strip_suffix(PASS) {
+            Some(rest) => (rest, OnOutage::Pass),
+            None => (text, OnOutage::Refuse),
+        };
+        let (name, rest) = rest.split_once('=').ok_or(NotALimit)?;
+        let (amount, window) = rest.split_once('/').ok_or(NotALimit)?;
+        let amount = amount.parse().map_err(|_| NotALimit)?;
+        let (window_s, per) = match window {
+            "day" => (None, Some(Period::Day)),
+            "month" => (None, Some(Period::Month)),
+            window => {
+                let length_s = seconds(window).and_then(|length_s| u32::try_from(length_s).ok());
+                (Some(length_s.ok_or(NotALimit)?), None)
+            }
+        };
+        Ok(Self { name: name.to_owned(), limit: amount, window_s, per, on_outage })
+    }
+}
+
+/// The same line.
+impl fmt::Display for GivenLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}/", self.name, self.limit)?;
+        match (self.per, self.window_s) {
+            (Some(Period::Day), _) => f.write_str("day")?,
+            (Some(Period::Month), _) => f.write_str("month")?,
+            (None, length_s) => write!(f, "{}s", length_s.unwrap_or_default())?,
+        }
+        f.write_str(if self.on_outage == OnOutage::Pass { PASS } else { "" })
+    }
+}
+
 /// The limits of a request's `field`, in the order given.
 ///
 /// # Errors
@@ -310,6 +365,26 @@ mod tests {
         }
         assert_eq!(GivenLimit::of(&limit), given("burst", 10, Some(60), None));
         assert_eq!(limit.fact(), "limit burst 10 per 60 s");
+    }
+
+    #[test]
+    fn a_line_is_read_as_it_is_written() {
+        for text in ["burst=1000/60s", "daily=5/day", "monthly=1000000/month,pass", "a=1/1s,pass"] {
+            assert_eq!(text.parse::<GivenLimit>().map(|limit| limit.to_string()), Ok(text.to_owned()));
+        }
+        assert_eq!("hourly=7/1h".parse::<GivenLimit>(), Ok(given("hourly", 7, Some(3600), None)));
+        for text in [
+            "",
+            "burst",
+            "burst=1000",
+            "burst=x/60s",
+            "burst=-1/60s",
+            "burst=1/60",
+            "burst=1/week",
+            "a=1/1s,drop",
+        ] {
+            assert_eq!(text.parse::<GivenLimit>(), Err(NotALimit), "{text}");
+        }
     }
 
     #[test]

@@ -158,6 +158,23 @@ impl ApplicationChange {
         ])
     }
 
+    /// Puts into the records what it gives, but for routes, revision and event.
+    fn apply(&self, checked: CheckedChange, application: &mut Application, details: &mut Details) {
+        let CheckedChange { policy, limits } = checked;
+        application.status = self.status.unwrap_or(application.status);
+        details.importance = self.importance.unwrap_or(details.importance);
+        details.policy = policy.unwrap_or(details.policy);
+        if let Some(limits) = limits {
+            application.limits = limits;
+        }
+        if let Some(name) = &self.name {
+            details.name.clone_from(name);
+        }
+        if let Some(contacts) = &self.contacts {
+            details.contacts.clone_from(contacts);
+        }
+    }
+
     /// What the change is to an application with this status; to one that is not known yet, all that it asks for.
     fn action(&self, now: Option<Status>) -> Action {
         match self.status.filter(|status| Some(*status) != now) {
@@ -330,22 +347,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         change: ApplicationChange,
         if_match: Option<u64>,
     ) -> Result<ApplicationView> {
-        attempt.act(change.action(None));
-        self.require_at(attempt, scope::APPS_WRITE, id, "application").await?;
-        let CheckedChange { policy, limits } = change.check()?;
-        let is_kept = change.name.is_some() || change.status.is_some() || change.limits.is_some();
-        if id == ApplicationId::KEYWARD && is_kept {
-            return Err(Error::new(
-                Code::Forbidden,
-                "the built-in application keeps its name, stays active and has no limits: its keys administer all others",
-            ));
-        }
-        // Looked at before a turn is taken: there is no turn at what does not exist.
-        let known = self.read().application(id).await?.ok_or_else(|| Error::not_found("application"))?;
-        check_revision(if_match, known.revision)?;
-        if let Some(policy) = policy.flatten() {
-            self.require_living_policy(policy).await?;
-        }
+        let checked = self.check_change_of(attempt, id, &change, if_match).await?;
         let (mut turn, mut application, mut details) = self.ledger.application_turn(id).await?;
         if let Err(error) = check_revision(if_match, application.revision) {
             attempt.unused((application, details), turn);
@@ -383,17 +385,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let generation = self.living_generation(&application).await?;
         let mut draft = attempt.draft(Outcome::Done, change.reason.clone(), Some(application.event));
         draft.detail = change.names();
-        draft.detail.extend(policy.map(policy_given));
-        draft.detail.extend(limits.iter().flatten().map(Limit::fact));
+        draft.detail.extend(checked.policy.map(policy_given));
+        draft.detail.extend(checked.limits.iter().flatten().map(Limit::fact));
         (application.revision, details.revision) = (turn.revision(), turn.revision());
         application.generation = generation;
-        application.status = change.status.unwrap_or(application.status);
-        application.limits = limits.unwrap_or(application.limits);
-        details.name = change.name.unwrap_or(details.name);
-        details.contacts = change.contacts.unwrap_or(details.contacts);
-        details.importance = change.importance.unwrap_or(details.importance);
+        change.apply(checked, &mut application, &mut details);
         details.routes = routes;
-        details.policy = policy.unwrap_or(details.policy);
         self.commit(attempt, vec![draft], |tickets, writes| {
             application.event = tickets.event(0);
             writes.application(&application, &details, turn);
@@ -403,6 +400,53 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             Ok(ApplicationView::of(&application, &details))
         })
         .await
+    }
+
+    /// The application as it would be after a change, for whoever is asked whether they mean it. Nothing is changed, and what would be
+    /// refused is, but for a name that is taken and routes that lead nowhere: those are looked at when it is.
+    ///
+    /// # Errors
+    /// As [`Service::change_application`].
+    pub async fn preview_application_change(
+        &self,
+        attempt: &Attempt,
+        id: ApplicationId,
+        change: &ApplicationChange,
+        if_match: Option<u64>,
+    ) -> Result<ApplicationView> {
+        let checked = self.check_change_of(attempt, id, change, if_match).await?;
+        let reader = self.read();
+        let (application, details) = futures::join!(reader.application(id), reader.details(id));
+        let (mut application, mut details) =
+            application?.zip(details?).ok_or_else(|| Error::not_found("application"))?;
+        change.apply(checked, &mut application, &mut details);
+        Ok(ApplicationView::of(&application, &details))
+    }
+
+    /// What is looked at before a turn is taken: there is no turn at what does not exist.
+    async fn check_change_of(
+        &self,
+        attempt: &Attempt,
+        id: ApplicationId,
+        change: &ApplicationChange,
+        if_match: Option<u64>,
+    ) -> Result<CheckedChange> {
+        attempt.act(change.action(None));
+        self.require_at(attempt, scope::APPS_WRITE, id, "application").await?;
+        let checked = change.check()?;
+        let is_kept = change.name.is_some() || change.status.is_some() || change.limits.is_some();
+        if id == ApplicationId::KEYWARD && is_kept {
+            return Err(Error::new(
+                Code::Forbidden,
+                "the built-in application keeps its name, stays active and has no limits: its keys administer all others",
+            ));
+        }
+        let known = self.read().application(id).await?.ok_or_else(|| Error::not_found("application"))?;
+        check_revision(if_match, known.revision)?;
+        if let Some(policy) = checked.policy.flatten() {
+            self.require_living_policy(policy).await?;
+        }
+        Ok(checked)
     }
 
     /// The routes as they are after the change; a slot leads to a living key of the application.

@@ -707,6 +707,23 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         .await
     }
 
+    /// The key as it would be after a change, for whoever is asked whether they mean it. Nothing is changed, and what would be refused is.
+    ///
+    /// # Errors
+    /// As [`Service::change_key`].
+    pub async fn preview_key_change(
+        &self,
+        attempt: &Attempt,
+        id: KeyId,
+        change: &KeyChange,
+        if_match: Option<u64>,
+    ) -> Result<KeyView> {
+        let known = self.visible_key(attempt, scope::KEYS_WRITE, id).await?;
+        let changed = self.check_change(attempt, &known, change, if_match).await?;
+        let terms = self.terms_of(&changed).await?;
+        self.key_view(&changed, &terms).await
+    }
+
     async fn check_change(
         &self,
         attempt: &Attempt,

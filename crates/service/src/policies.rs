@@ -56,6 +56,21 @@ macro_rules! with_terms {
         }
 
         impl $name {
+            /// The same, giving each of these terms.
+            #[must_use]
+            pub fn giving(self, terms: &Terms) -> Self {
+                Self {
+                    rotate_every_s: Some(terms.rotate_every_s),
+                    grace_s: Some(terms.grace_s),
+                    lifetime_s_max: Some(terms.lifetime_s_max),
+                    idle_after_s: Some(terms.idle_after_s),
+                    self_renewal: Some(terms.self_renewal),
+                    on_renewal_reuse: Some(terms.on_renewal_reuse),
+                    on_breach: Some(terms.on_breach),
+                    ..self
+                }
+            }
+
             /// These terms, but for those that it gives.
             fn over(&self, terms: &Terms) -> Terms {
                 Terms {
@@ -75,7 +90,7 @@ macro_rules! with_terms {
 with_terms! {
     /// What a policy is made of. What neither it nor a preset gives is 90 days between rotations, 7 days of grace, no bounds, and
     /// renewal by the holder.
-    #[derive(Deserialize, Serialize, ToSchema)]
+    #[derive(Default, Deserialize, Serialize, ToSchema)]
     #[serde(deny_unknown_fields)]
     pub struct NewPolicy {
         /// What people call it; unique.
@@ -93,7 +108,7 @@ with_terms! {
 
 with_terms! {
     /// What changes; what is absent stays.
-    #[derive(Deserialize, ToSchema)]
+    #[derive(Default, Deserialize, ToSchema)]
     #[serde(deny_unknown_fields)]
     #[schema(min_properties = 1)]
     pub struct PolicyChange {

@@ -33,6 +33,7 @@ mod merkle_log;
 mod metrics;
 mod personal_data;
 mod policies;
+mod previews;
 mod projections;
 mod renewal;
 mod revocation_races;
