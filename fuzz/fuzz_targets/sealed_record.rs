@@ -12,13 +12,17 @@ use keyward_domain::key::Key;
 use keyward_domain::policy::Policy;
 use keyward_domain::renewal::Renewal;
 use keyward_domain::role::Role;
+use keyward_domain::session::Session;
 use keyward_domain::webhook::Webhook;
 use keyward_fuzz::sealer;
 use keyward_records::projection::{Head, ListHead, ListPage};
+use keyward_records::register::{
+    RegisterHead, RegisterPage, RegisterSums, RegisterTotals, Registers, RowPlace,
+};
 use keyward_records::{
     Codec, Delivery, DueWalk, EndedLimits, EndedWalk, Epochs, Folding, KeyUse, Maintained, NameRecord,
-    PersonalKey, Record, Refusals, Resealing, Seen, StoredEvent, Tombstone, UsageBatch, UseBlock, Void, open,
-    seal,
+    PersonalKey, Record, Refusals, Requests, Resealing, Seen, Signed, StoredEvent, Tombstone, UsageBatch,
+    UseBlock, Void, open, seal,
 };
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
@@ -148,6 +152,15 @@ fuzz_target!(|data: &[u8]| {
         Delivery,
         Queue,
         Resealing,
+        Session,
+        Signed,
+        Requests,
+        Registers,
+        RegisterTotals,
+        RegisterHead,
+        RegisterPage,
+        RegisterSums,
+        RowPlace,
     );
     check(*schema, body);
 });

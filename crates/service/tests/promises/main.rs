@@ -43,6 +43,7 @@ mod rolled_back;
 mod root_recovery;
 mod rotation;
 mod routing;
+mod sessions;
 mod standings;
 mod tags;
 mod tenancy;
