@@ -130,6 +130,37 @@ impl Browser {
         self.act("POST", &format!("/element/{element}/click"), &json!({}));
     }
 
+    /// Clicks an element twice, as fast as a hand does.
+    pub fn double_click(&self, css: &str) {
+        let element = self.element(css);
+        let origin = json!({ ELEMENT: element });
+        let press = |kind: &str| json!({ "type": kind, "button": 0 });
+        let mut actions = vec![json!({ "type": "pointerMove", "origin": origin, "x": 0, "y": 0 })];
+        for _ in 0..2 {
+            actions.extend([press("pointerDown"), press("pointerUp")]);
+        }
+        let pointer = json!({ "type": "pointer", "id": "mouse", "actions": actions });
+        self.act("POST", "/actions", &json!({ "actions": [pointer] }));
+    }
+
+    /// The tab that is shown.
+    pub fn tab(&self) -> String {
+        self.act("GET", "/window", &json!({})).as_str().unwrap().to_owned()
+    }
+
+    /// Opens another tab, and shows it.
+    pub fn new_tab(&self) -> String {
+        let opened = self.act("POST", "/window/new", &json!({ "type": "tab" }));
+        let tab = opened["handle"].as_str().unwrap().to_owned();
+        self.show(&tab);
+        tab
+    }
+
+    /// Shows a tab.
+    pub fn show(&self, tab: &str) {
+        self.act("POST", "/window", &json!({ "handle": tab }));
+    }
+
     /// Types into a field, in the place of what stood there.
     pub fn fill(&self, css: &str, text: &str) {
         let element = self.element(css);

@@ -11,6 +11,7 @@ use keyward_domain::event::{Action, Target};
 use keyward_domain::issuing::State;
 use keyward_domain::scope::administration as scope;
 use keyward_guest::Response;
+use keyward_service::IssuingView;
 use maud::{Markup, html};
 
 pub(crate) const PATH: &str = "/dashboard/emergency";
@@ -39,53 +40,82 @@ pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
     Ok(Page::new(PATH, "Emergency", body).show(visit))
 }
 
-async fn issuing(visit: &Visit<'_>) -> Result<Markup> {
+/// How issuing stands; none where this visitor may not see.
+async fn look(visit: &Visit<'_>) -> Result<Option<IssuingView>> {
     if !visit.may_everywhere(scope::EMERGENCY_READ) {
-        return Ok(needs(scope::EMERGENCY_READ));
+        return Ok(None);
     }
-    let view = visit
+    let looked = visit
         .look(Action::IssuingRead, Target::default(), async |service, attempt| {
             service.emergency(attempt).await
         })
-        .await?;
-    let state = view.issuing;
-    let is_frozen = state.state == State::Frozen;
+        .await;
+    looked.map(|view| Some(view.issuing))
+}
+
+async fn issuing(visit: &Visit<'_>) -> Result<Markup> {
+    let known = look(visit).await?;
+    let is = |state: State| known.as_ref().is_some_and(|known| known.state == state);
     Ok(html! {
-        p {
-            @if is_frozen { (badge(Tone::Bad, Shape::Square, "Frozen")) } @else { (badge(Tone::Good, Shape::Disc, "Open")) }
-            @if let Some(at) = state.at { " " (when_in_full(at, visit.now)) }
-            @if let Some(by) = &state.by { " by " (name(words::actor(by))) }
-            @if let Some(reason) = &state.reason { ": " (name(reason)) }
+        @match &known {
+            None => (needs(scope::EMERGENCY_READ)),
+            Some(known) => p {
+                @if is(State::Frozen) { (badge(Tone::Bad, Shape::Square, "Frozen")) } @else { (badge(Tone::Good, Shape::Disc, "Open")) }
+                @if let Some(at) = known.at { " " (when_in_full(at, visit.now)) }
+                @if let Some(by) = &known.by { " by " (name(words::actor(by))) }
+                @if let Some(reason) = &known.reason { ": " (name(reason)) }
+            }
         }
         @if !visit.may_everywhere(scope::EMERGENCY_FREEZE) { (needs(scope::EMERGENCY_FREEZE)) }
-        @else if is_frozen {
-            (visit.form_to(THAW, &html! {
-                p { "Once thawed, keys are issued and claims taken again." }
-                (fields::reason(""))
-                p class="actions" { button { "Thaw issuing" } }
-            }))
-        } @else {
-            (visit.form_to(FREEZE, &html! {
-                p { "While issuing is frozen nobody issues a key, takes a claim or has one renewed, whatever they hold. Validation, revocation and reading go on." }
-                (fields::reason(""))
-                p class="actions" { button class="danger" { "Freeze issuing" } }
-            }))
+        @else {
+            p class="actions" {
+                @if !is(State::Frozen) { a class="button danger" href=(FREEZE) { "Freeze issuing" } }
+                @if !is(State::Open) { a class="button" href=(THAW) { "Thaw issuing" } }
+            }
         }
     })
 }
 
-/// Freezes issuing, or thaws it.
+/// Says what freezing issuing does, or thawing it, and asks.
+pub(crate) fn ask(visit: &Visit<'_>, state: State) -> Response {
+    let is_freeze = state == State::Frozen;
+    let (title, path) = if is_freeze { ("Freeze issuing", FREEZE) } else { ("Thaw issuing", THAW) };
+    let body = html! {
+        div class="confirm" {
+            ul class="consequences" {
+                @if is_freeze {
+                    li { strong { "Nobody issues a key, takes a claim or has one renewed" } ", whatever they hold, until somebody thaws issuing." }
+                    li { "Keys that are in use go on: validation, revocation and reading are not touched." }
+                    li { "Claims that are open stay so until their time is over." }
+                } @else {
+                    li { "Keys are issued and claims taken again, at once." }
+                    li { "What was issued just before the freeze lives on: if it should not, " a href=(bulk::REVOKE) { "revoke it" } " first." }
+                }
+            }
+            (visit.form_to(path, &html! {
+                // Something to start from, so that in an incident nobody is held up by a field.
+                (fields::reason(if is_freeze { "frozen from the dashboard" } else { "" }))
+                p class="actions" { button class=[is_freeze.then_some("danger")] { (title) } " " a href=(PATH) { "Leave it as it is" } }
+            }))
+        }
+    };
+    Page::new(PATH, title, body).below("Emergency", PATH).show(visit)
+}
+
+/// Freezes issuing, or thaws it. Pressed twice, what was asked for is so already.
 pub(crate) async fn set(visit: &Visit<'_>, state: State) -> Result<Response> {
     let reason = visit.form().text("reason");
     let (action, done) = match state {
         State::Frozen => (Action::IssuingFrozen, "freeze"),
         State::Open => (Action::IssuingThawed, "thaw"),
     };
-    visit
-        .change(action, Target::default(), async |service, attempt| match state {
-            State::Frozen => service.freeze_issuing(attempt, reason).await,
-            State::Open => service.thaw_issuing(attempt, reason).await,
-        })
-        .await?;
+    if look(visit).await?.is_none_or(|known| known.state != state) {
+        visit
+            .change(action, Target::default(), async |service, attempt| match state {
+                State::Frozen => service.freeze_issuing(attempt, reason).await,
+                State::Open => service.thaw_issuing(attempt, reason).await,
+            })
+            .await?;
+    }
     Ok(Response::see_other(&format!("{PATH}?done={done}")))
 }

@@ -141,7 +141,7 @@ const fn standing_word(standing: Standing) -> &'static str {
 /// How many keys stand how, each as a way to those keys.
 pub(crate) fn standings(view: &StandingsView, application: &str, chosen: Option<Standing>) -> Markup {
     html! {
-        ul class="counts" {
+        ul class="counts standings" {
             @for standing in Standing::ALL {
                 @let count = view.standings.of(standing);
                 @let path = target(PATH, &[("application", application), ("standing", standing.as_str())]);

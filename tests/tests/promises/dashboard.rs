@@ -1,6 +1,7 @@
 //! The dashboard in a real browser that runs no scripts: a person signs in, issues a key, has it claimed, rotates it, ends the overlap, revokes
 //! it, finds all of that in the log, and signs out. Going back, loading anew and pressing twice do nothing more.
 
+use keyward_e2e::admin::revoke;
 use keyward_e2e::browser::Browser;
 use keyward_e2e::dashboard::{Visitor, hidden};
 use keyward_e2e::{Keyward, Reply, Request, Setup, Value, eventually, json};
@@ -137,6 +138,63 @@ fn a_person_does_without_scripts_what_there_is_to_do() {
     person.sees("Key of the application keyward");
 }
 
+#[test]
+fn tabs_double_clicks_and_the_way_back_do_nothing_twice() {
+    let keyward = Setup::new().by_command().start();
+    let browser = Browser::start(&keyward.folder().join("profile"));
+    let person = Person { keyward: &keyward, browser: &browser };
+    let application = keyward.application("Acme");
+    let holders: Vec<_> = (0..3).map(|_| keyward.holder(&application, &["a:b"])).collect();
+    let revokes = |id: &str| person.events(id).iter().filter(|action| *action == "key.revoke").count();
+    let sign_in = || {
+        browser.fill("#key", keyward.root());
+        browser.click("form button");
+    };
+    browser.look(1000, false);
+    person.open("/dashboard/sign-in");
+    sign_in();
+    eventually("the overview", || person.path() == "/dashboard");
+
+    // Signed out in one tab, whoever acts in the other is told to sign in, and nothing is done.
+    let (page, revoke) =
+        (format!("/dashboard/keys/{}", holders[0].id), format!("/dashboard/keys/{}/revoke", holders[0].id));
+    let first = browser.tab();
+    person.open(&revoke);
+    browser.new_tab();
+    person.open("/dashboard");
+    person.presses(".who button", "/dashboard/sign-in?left=1");
+    browser.show(&first);
+    person.presses_for("button.danger", "Sign in");
+    person.sees("You have signed out");
+    person.sees("Nothing was changed");
+    assert_eq!((keyward.authorizes(&holders[0].token), revokes(&holders[0].id)), (204, 0));
+    sign_in();
+    eventually("the dashboard", || person.path().starts_with("/dashboard") && person.path() != revoke);
+
+    // A double click is one deed, with scripts and without; neither the way back nor pressing there again adds one.
+    for (holder, is_without) in [(&holders[1], false), (&holders[2], true)] {
+        let (page, revoke) =
+            (format!("/dashboard/keys/{}", holder.id), format!("/dashboard/keys/{}/revoke", holder.id));
+        browser.without_scripts(is_without);
+        person.open(&revoke);
+        browser.double_click("button.danger");
+        eventually("the key", || person.path() == format!("{page}?done=revoke"));
+        assert_eq!((keyward.authorizes(&holder.token), revokes(&holder.id)), (401, 1));
+        browser.back();
+        eventually("the form", || person.path() == revoke);
+        if browser.text_now("button.danger").is_some() {
+            browser.click("button.danger");
+            eventually("the key", || person.path() == format!("{page}?done=revoke"));
+        } else {
+            person.sees("there is nothing to do here");
+        }
+        assert_eq!(revokes(&holder.id), 1);
+    }
+    browser.without_scripts(false);
+    person.open(&page);
+    person.sees("Active");
+}
+
 /// Signs in at a Keyward of its own.
 fn visitor(keyward: &Keyward) -> Visitor<'_> {
     Visitor::signed_in(keyward, keyward.root())
@@ -150,6 +208,8 @@ fn forms_do_what_the_api_does_and_no_more_than_once() {
     pressed_twice_it_acts_once(&keyward, &mut visitor);
     what_is_wrong_stands_beside_the_form(&keyward, &mut visitor);
     applications_policies_and_roles(&keyward, &mut visitor);
+    a_key_is_edited(&keyward, &mut visitor);
+    an_old_form_writes_nothing_over(&keyward, &mut visitor);
     many_keys_end_in_steps(&keyward, &mut visitor);
     issuing_is_frozen_and_thawed(&keyward, &mut visitor);
     webhooks_are_switched_off_and_retired(&keyward, &mut visitor);
@@ -248,12 +308,22 @@ fn applications_policies_and_roles(keyward: &Keyward, visitor: &mut Visitor<'_>)
         [("name", "by the form"), ("contacts", "a@example.com\r\nb@example.com"), ("importance", "high")];
     let place = new(visitor, "/dashboard/applications/new", &fields);
     let api = place.replace("/dashboard", "/v1");
-    act(
-        visitor,
-        &format!("{place}/edit"),
-        &[("name", "renamed"), ("contacts", "a@example.com"), ("importance", "low")],
-    );
+    let edit = format!("{place}/edit");
+    let page = visitor.get(&edit).expect(200);
+    let written = [
+        ("name", "renamed"),
+        ("contacts", "a@example.com"),
+        ("importance", "low"),
+        ("limits", "burst=10/60s"),
+    ];
+    let look = visitor.send(&page, &edit, &written).expect(200);
+    for part in ["<del>", "b@example.com", "renamed", "<ins>", "burst=10/60s"] {
+        assert!(look.text().contains(part), "{part} in {}", look.text());
+    }
+    assert_eq!(shown(keyward, &api)["name"], "by the form", "looking changes nothing");
+    visitor.send(&look, &edit, &[("reason", "because")]).expect(303);
     let application = shown(keyward, &api);
+    assert_eq!(application["limits"][0]["limit"], 10);
     assert_eq!(
         (&application["name"], &application["contacts"], &application["importance"]),
         (&json!("renamed"), &json!(["a@example.com"]), &json!("low"))
@@ -300,6 +370,120 @@ fn applications_policies_and_roles(keyward: &Keyward, visitor: &mut Visitor<'_>)
     act(visitor, &format!("{place}/retire"), &[("reason", "because")]);
 }
 
+/// A key is changed by the form as over the API: what will be different is shown first, what is wrong stands beside the form, what somebody
+/// else changed meanwhile is not written over, and it is done once.
+fn a_key_is_edited(keyward: &Keyward, visitor: &mut Visitor<'_>) {
+    let application = keyward.application("of an edited key");
+    let policy = keyward.policy("often", &json!({ "rotate_every_s": 86_400, "grace_s": 3_600 }));
+    let id = keyward.holder(&application, &["a:b", "c:d"]).id;
+    let (api, edit) = (format!("/v1/keys/{id}"), format!("/dashboard/keys/{id}/edit"));
+    let shown = || keyward.as_root(Request::get(&api)).expect(200).json();
+    let changes = || keyward.events(&format!("key={id}&action=key.change")).len();
+    let page = visitor.get(&edit).expect(200);
+    for part in ["a:b\nc:d", "often"] {
+        assert!(page.text().contains(part), "{part} in {}", page.text());
+    }
+    let written = [
+        ("name", "renamed"),
+        ("scopes", "a:b e:f"),
+        ("networks", "192.0.2.0/24"),
+        ("tags", "eu, batch"),
+        ("policy", &*policy),
+        ("limits", "burst=10/60s\ndaily=500/day,pass"),
+    ];
+    let look = visitor.send(&page, &edit, &written).expect(200);
+    for part in [
+        "loses 1 scope",
+        "<del><bdi>c:d",
+        "<ins><bdi>e:f",
+        "192.0.2.0/24",
+        "<ins><bdi>often",
+        "Next rotation",
+        "daily=500/day,pass",
+    ] {
+        assert!(look.text().contains(part), "{part} in {}", look.text());
+    }
+    assert_eq!(changes(), 0, "looking changes nothing");
+    // Two tabs: what was looked at before somebody else's change is not made, and its own is made once.
+    let mut fields = hidden(&look, &edit);
+    let late = fields.clone();
+    for _ in 0..2 {
+        visitor.post(&edit, &fields).expect(303);
+    }
+    assert_eq!(changes(), 1);
+    let key = shown();
+    assert_eq!(
+        (&key["name"], &key["scopes"], &key["tags"], &key["policy"]),
+        (&json!("renamed"), &json!(["a:b", "e:f"]), &json!(["eu", "batch"]), &json!(policy))
+    );
+    assert_eq!(
+        (&key["rules"]["network"], &key["limits"][1]["per"]),
+        (&json!(["192.0.2.0/24"]), &json!("day"))
+    );
+    keyward.as_root(Request::patch(&api, &json!({ "name": "by somebody else" }))).expect(200);
+    let told = visitor.post(&edit, &late).expect(412).text();
+    assert!(told.contains("Somebody was faster"), "{told}");
+    assert_eq!((&shown()["name"], changes()), (&json!("by somebody else"), 2));
+    // A form without the revision is none of ours.
+    fields.retain(|(name, _)| name != "revision");
+    visitor.post(&edit, &fields).expect(412);
+    // What is wrong stands beside the form, with what was written in it.
+    let page = visitor.get(&edit).expect(200);
+    let same = [
+        ("name", "by somebody else"),
+        ("scopes", "a:b\ne:f"),
+        ("networks", "192.0.2.0/24"),
+        ("tags", "eu, batch"),
+        ("policy", &*policy),
+    ];
+    let unlimited = [&same[..], &[("limits", "burst=10/60s\ndaily=500/day,pass")]].concat();
+    assert!(visitor.send(&page, &edit, &unlimited).expect(200).text().contains("Nothing is different"));
+    for (field, wrong) in [("limits", "soon"), ("scopes", "NOT A SCOPE"), ("networks", "nowhere")] {
+        let mut fields = unlimited.clone();
+        fields.retain(|(name, _)| *name != field);
+        fields.push((field, wrong));
+        let told = visitor.send(&page, &edit, &fields).expect(400).text();
+        assert!(told.contains("role=\"alert\"") && told.contains(wrong), "{told}");
+    }
+    assert_eq!(changes(), 2);
+    // A key that is dead is not edited.
+    keyward.as_root(revoke(&id)).expect(200);
+    assert!(visitor.get(&edit).expect(200).text().contains("revoked, for good"));
+}
+
+/// Policies and roles that somebody else changed meanwhile are not written over either.
+fn an_old_form_writes_nothing_over(keyward: &Keyward, visitor: &mut Visitor<'_>) {
+    let policy = keyward.policy("raced", &json!({ "rotate_every_s": 86_400, "grace_s": 3_600 }));
+    let role = json!({ "name": "raced", "scopes": ["keys:read"] });
+    let role = keyward.as_root(Request::post("/v1/roles", &role)).expect(201).text_at("/id");
+    let terms = [("rotate", "30"), ("grace", "7"), ("renewal", "yes"), ("reuse", "stop"), ("breach", "warn")];
+    let scopes = [("scopes", "keys:read")];
+    for (api, mine) in
+        [(format!("/v1/policies/{policy}"), &terms[..]), (format!("/v1/roles/{role}"), &scopes[..])]
+    {
+        let edit = format!("{}/edit", api.replace("/v1", "/dashboard"));
+        let page = visitor.get(&edit).expect(200);
+        keyward.as_root(Request::patch(&api, &json!({ "description": "by somebody else" }))).expect(200);
+        visitor.send(&page, &edit, &[&[("name", "raced")], mine].concat()).expect(412);
+        let shown = keyward.as_root(Request::get(&api)).expect(200);
+        assert_eq!(shown.text_at("/description"), "by somebody else");
+        let page = visitor.get(&edit).expect(200);
+        let mut fields = hidden(&page, &edit);
+        for (name, value) in [&[("name", "raced")], mine].concat() {
+            fields.push((name.to_owned(), value.to_owned()));
+        }
+        for _ in 0..2 {
+            visitor.post(&edit, &fields).expect(303);
+        }
+    }
+    for (action, target) in [("policy.change", &policy), ("role.change", &role)] {
+        let events = keyward.events(&format!("action={action}"));
+        let of_it = events.iter().filter(|event| event["target"].to_string().contains(target.as_str()));
+        let outcomes: Vec<_> = of_it.map(|event| event["outcome"].as_str().unwrap()).collect();
+        assert_eq!(outcomes, ["done", "refused", "done"], "{action}: one each");
+    }
+}
+
 fn many_keys_end_in_steps(keyward: &Keyward, visitor: &mut Visitor<'_>) {
     const BULK: &str = "/dashboard/emergency/revoke";
     let application = keyward.application("of many keys");
@@ -317,15 +501,27 @@ fn many_keys_end_in_steps(keyward: &Keyward, visitor: &mut Visitor<'_>) {
 }
 
 fn issuing_is_frozen_and_thawed(keyward: &Keyward, visitor: &mut Visitor<'_>) {
-    let page = visitor.get("/dashboard/emergency").expect(200);
-    visitor.send(&page, "/dashboard/emergency/freeze", &[("reason", "an incident")]).expect(303);
+    const FREEZE: &str = "/dashboard/emergency/freeze";
+    const THAW: &str = "/dashboard/emergency/thaw";
+    assert!(visitor.get("/dashboard/emergency").expect(200).text().contains(FREEZE));
+    let page = visitor.get(FREEZE).expect(200);
+    assert!(page.text().contains("Nobody issues a key"), "it is said what it does: {}", page.text());
+    // Pressed twice.
+    let mut fields = hidden(&page, FREEZE);
+    fields.push(("reason".to_owned(), "an incident".to_owned()));
+    for _ in 0..2 {
+        visitor.post(FREEZE, &fields).expect(303);
+    }
+    assert_eq!(keyward.events("action=issuing.freeze").len(), 1);
     let overview = visitor.get("/dashboard").expect(200).text();
     assert!(overview.contains("Issuing is frozen") && overview.contains("an incident"), "{overview}");
     let refused =
         json!({ "application": keyward.application("while frozen"), "name": "n", "environment": "live" });
     keyward.as_root(Request::post("/v1/keys", &refused)).expect(409);
-    let page = visitor.get("/dashboard/emergency").expect(200);
-    visitor.send(&page, "/dashboard/emergency/thaw", &[("reason", "it is over")]).expect(303);
+    let emergency = visitor.get("/dashboard/emergency").expect(200).text();
+    assert!(emergency.contains(THAW) && !emergency.contains(FREEZE), "{emergency}");
+    let page = visitor.get(THAW).expect(200);
+    visitor.send(&page, THAW, &[("reason", "it is over")]).expect(303);
     assert!(!visitor.get("/dashboard").expect(200).text().contains("Issuing is frozen"));
 }
 

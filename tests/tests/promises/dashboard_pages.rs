@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use keyward_domain::Timestamp;
+use keyward_domain::delivery::ATTEMPTS_MAX;
 use keyward_e2e::admin::{Holder, authorize, new_webhook};
 use keyward_e2e::browser::Browser;
 use keyward_e2e::{Keyward, Request, Setup, Value, eventually, json, programs};
@@ -32,10 +34,29 @@ struct World {
     key: String,
     revoked: String,
     unclaimed: String,
+    admin: String,
     webhook: String,
+    failing: String,
     event: String,
     policy: String,
     role: String,
+}
+
+/// A webhook whose endpoint was down for so long that what it was to be told is a dead letter; days have gone by then.
+fn webhook_with_dead_letters(keyward: &Keyward, application: &str) -> String {
+    let mut new = new_webhook(application);
+    // Nobody listens there.
+    new["url"] = "http://127.0.0.1:1/hook".into();
+    let id = keyward.as_root(Request::post("/v1/webhooks", &new)).expect(201).text_at("/webhook/id");
+    keyward.issue(application, &["orders:read"]);
+    for _ in 0..=ATTEMPTS_MAX {
+        keyward.as_root(Request::post("/v1/delivery/run", &json!({}))).expect(200);
+        let shown = keyward.as_root(Request::get(&format!("/v1/webhooks/{id}"))).expect(200).json();
+        let Some(at) = shown["delivery"]["next_attempt_at"].as_str() else { return id };
+        let at = u64::try_from(Timestamp::parse(at).unwrap().unix_ms()).unwrap();
+        keyward.advance_ms((at + 1).saturating_sub(keyward.now_ms()));
+    }
+    panic!("it is tried for ever");
 }
 
 /// A name of 128 bytes, which is as long as one may be.
@@ -45,6 +66,12 @@ fn longest() -> String {
 
 fn hostile_world(keyward: &Keyward) -> World {
     let application = keyward.application("Acme");
+    // What is overdue by the time that the endpoint was given up.
+    let often = keyward.policy("every hour", &json!({ "rotate_every_s": 3_600, "grace_s": 60 }));
+    let late = keyward.holder(&application, &["orders:read"]).id;
+    let change = json!({ "name": "night batch", "policy": often });
+    keyward.as_root(Request::patch(&format!("/v1/keys/{late}"), &change)).expect(200);
+    let failing = webhook_with_dead_letters(keyward, &application);
     let created = keyward.as_root(Request::post(
         "/v1/applications",
         &json!({ "name": HOSTILE, "contacts": [HOSTILE, longest()] }),
@@ -69,25 +96,42 @@ fn hostile_world(keyward: &Keyward) -> World {
     let mut webhook = new_webhook(&application);
     webhook["description"] = HOSTILE.into();
     let webhook = keyward.as_root(Request::post("/v1/webhooks", &webhook)).expect(201).text_at("/webhook/id");
+    let admin = keyward.admin("ops@example.com", &["keys:read", "audit:read"]).id;
     let policy = keyward.policy(HOSTILE, &json!({ "description": HOSTILE }));
     let role = json!({ "name": HOSTILE, "description": longest(), "scopes": ["keys:read", "audit:read"] });
     let role = keyward.as_root(Request::post("/v1/roles", &role)).expect(201).text_at("/id");
-    World { application, hostile, key, revoked, unclaimed, webhook, event, policy, role }
+    keyward.as_root(Request::post("/v1/maintenance/run", &json!({}))).expect(200);
+    World { application, hostile, key, revoked, unclaimed, admin, webhook, failing, event, policy, role }
 }
 
 impl World {
     /// Every page, by a name for its pictures.
     fn pages(&self) -> Vec<(&'static str, String)> {
-        let Self { application, hostile, key, revoked, unclaimed, webhook, event, policy, role } = self;
+        let Self {
+            application,
+            hostile,
+            key,
+            revoked,
+            unclaimed,
+            admin,
+            webhook,
+            failing,
+            event,
+            policy,
+            role,
+        } = self;
         let mut pages = vec![
             ("overview", "/dashboard".to_owned()),
             ("keys", format!("/dashboard/keys?application={application}")),
             ("keys-long", format!("/dashboard/keys?application={hostile}")),
             ("keys-none", format!("/dashboard/keys?application={application}&tag=none")),
+            ("keys-overdue", "/dashboard/keys?standing=overdue".to_owned()),
             ("new-key", "/dashboard/keys/new".to_owned()),
             ("key", format!("/dashboard/keys/{key}")),
             ("key-revoked", format!("/dashboard/keys/{revoked}")),
             ("key-unclaimed", format!("/dashboard/keys/{unclaimed}")),
+            ("key-edit", format!("/dashboard/keys/{key}/edit")),
+            ("key-edit-admin", format!("/dashboard/keys/{admin}/edit")),
             ("applications", "/dashboard/applications".to_owned()),
             ("new-application", "/dashboard/applications/new".to_owned()),
             ("application", format!("/dashboard/applications/{hostile}")),
@@ -95,25 +139,43 @@ impl World {
             ("event", format!("/dashboard/events/{event}")),
             ("webhooks", "/dashboard/webhooks".to_owned()),
             ("webhook", format!("/dashboard/webhooks/{webhook}")),
+            ("webhook-dead-letters", format!("/dashboard/webhooks/{failing}")),
             ("policies", "/dashboard/policies".to_owned()),
             ("new-policy", "/dashboard/policies/new".to_owned()),
             ("policy", format!("/dashboard/policies/{policy}")),
-            ("edit-policy", format!("/dashboard/policies/{policy}/edit")),
+            ("policy-edit", format!("/dashboard/policies/{policy}/edit")),
+            ("policy-retire", format!("/dashboard/policies/{policy}/retire")),
             ("roles", "/dashboard/roles".to_owned()),
             ("role", format!("/dashboard/roles/{role}")),
-            ("edit-role", format!("/dashboard/roles/{role}/edit")),
+            ("new-role", "/dashboard/roles/new".to_owned()),
+            ("role-edit", format!("/dashboard/roles/{role}/edit")),
+            ("role-retire", format!("/dashboard/roles/{role}/retire")),
             ("report", "/dashboard/report".to_owned()),
             ("emergency", "/dashboard/emergency".to_owned()),
+            ("freeze", "/dashboard/emergency/freeze".to_owned()),
+            ("thaw", "/dashboard/emergency/thaw".to_owned()),
             ("revoke-many", "/dashboard/emergency/revoke".to_owned()),
             ("not-there", "/dashboard/nowhere".to_owned()),
         ];
-        for deed in ["revoke", "incident", "finish", "rename", "disable"] {
-            pages.push((deed, format!("/dashboard/keys/{key}/{deed}")));
+        for (name, deed) in [
+            ("key-revoke", "revoke"),
+            ("key-incident", "incident"),
+            ("key-finish", "finish"),
+            ("key-disable", "disable"),
+        ] {
+            pages.push((name, format!("/dashboard/keys/{key}/{deed}")));
         }
-        for deed in ["edit", "suspend", "revoke"] {
-            pages.push((deed, format!("/dashboard/applications/{hostile}/{deed}")));
+        pages.push(("key-claim", format!("/dashboard/keys/{unclaimed}/claim")));
+        for (name, deed) in [
+            ("application-edit", "edit"),
+            ("application-suspend", "suspend"),
+            ("application-revoke", "revoke"),
+        ] {
+            pages.push((name, format!("/dashboard/applications/{hostile}/{deed}")));
         }
-        pages.push(("retire", format!("/dashboard/webhooks/{webhook}/retire")));
+        for (name, deed) in [("webhook-retire", "retire"), ("webhook-disable", "disable")] {
+            pages.push((name, format!("/dashboard/webhooks/{webhook}/{deed}")));
+        }
         pages
     }
 }
@@ -131,7 +193,7 @@ fn findings(browser: &Browser) -> Vec<String> {
 
 #[test]
 fn every_page_is_for_everybody() {
-    let keyward = Setup::new().by_command().start();
+    let keyward = Setup::new().variable("webhook_private_targets", "true").start();
     let world = hostile_world(&keyward);
     let browser = Browser::start(&keyward.folder().join("profile"));
     let axe = std::fs::read_to_string(programs::npm_file("axe-core", "axe.min.js")).unwrap();
@@ -176,6 +238,46 @@ fn every_page_is_for_everybody() {
         browser.open(&format!("{}{path}", keyward.url()));
         look(name);
     }
+    let open = |path: &str| browser.open(&format!("{}{path}", keyward.url()));
+    let presses = |css: &str, leads_to: &str| {
+        browser.click(css);
+        eventually(leads_to, || browser.text_now(leads_to).is_some());
+    };
+    // What only a form leads to.
+    let new = format!("/dashboard/keys/new?application={}", world.application);
+    open(&new);
+    browser.fill("#name", HOSTILE.lines().next().unwrap_or_default());
+    browser.fill("#scopes", "NOT A SCOPE");
+    presses(".confirm button", ".problem");
+    look("new-key-wrong");
+    open(&new);
+    browser.fill("#name", "order intake");
+    browser.fill("#scopes", "orders:read");
+    presses(".confirm button", ".secret");
+    look("claim-link");
+    open(&format!("/dashboard/keys/{}/edit", world.key));
+    for (field, text) in [
+        ("#name", "order intake"),
+        ("#scopes", "orders:write\nstock:read"),
+        ("#tags", "eu, nightly"),
+        ("#networks", "192.0.2.0/24"),
+        ("#limits", "burst=100/60s"),
+    ] {
+        browser.fill(field, text);
+    }
+    presses(".confirm button", ".compared");
+    look("key-edit-shown");
+    open(&format!("/dashboard/applications/{}/edit", world.hostile));
+    browser.fill("#contacts", "ops@example.com");
+    browser.fill("#limits", "shared=5000/day");
+    presses(".confirm button", ".compared");
+    look("application-edit-shown");
+    open("/dashboard/emergency/revoke");
+    browser.fill("#tag", "eu");
+    presses(".confirm button", ".counts");
+    look("revoke-many-shown");
+    presses("button.danger", ".notice");
+    look("revoke-many-done");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 
     let asked: Vec<String> = browser.log("performance").iter().filter_map(|line| asked_for(line)).collect();
