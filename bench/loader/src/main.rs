@@ -1,5 +1,6 @@
-//! Fills the store of a bench with keys, straight through the ledger: many keys to one commit, each with its event, so that the log, the lists
-//! and the walk along what is due are what they would be had all of them been issued and claimed one by one. The store must not be in use.
+//! Fills the store of a bench with keys and with what happened to them, straight through the ledger: many keys to one commit, each with its
+//! event, so that the log, the lists and the walk along what is due are what they would be had all of them been issued and claimed one by one.
+//! Events beside them write no record: they fill log and lists. The store must not be in use.
 //!
 //! What was minted goes into a file of its own, a line of id and token each, for the load generator to draw from.
 
@@ -30,6 +31,17 @@ const KEYS_AT_ONCE: usize = 1_000;
 const ROUNDS: u32 = 32;
 /// What each key may do.
 const SCOPES: [&str; 2] = ["bench:read", "bench:write"];
+/// What happens to keys, in turn.
+const KINDS: [(Action, Outcome); 6] = [
+    (Action::ClaimTaken, Outcome::Done),
+    (Action::KeyChanged, Outcome::Done),
+    (Action::KeyLookedUp, Outcome::Done),
+    (Action::KeyChanged, Outcome::Refused),
+    (Action::KeyChanged, Outcome::Done),
+    (Action::KeyRevoked, Outcome::Refused),
+];
+/// Keys of `keyward` that caused them.
+const ADMINS: usize = 10;
 /// The version that each key has.
 const VERSION: u16 = 1;
 
@@ -47,6 +59,9 @@ struct Options {
     /// Of these, how many are due for a successor at once, the last; the others are in the next three months
     #[arg(long, default_value_t = 0)]
     due: usize,
+    /// How many events of several kinds come after them, about them
+    #[arg(long, default_value_t = 0)]
+    events: usize,
     /// The new file that ids and tokens are written into
     #[arg(long)]
     tokens: PathBuf,
@@ -62,6 +77,9 @@ fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     if options.due > options.keys {
         bail!("--due {} is more than --keys {}", options.due, options.keys);
+    }
+    if options.events > 0 && options.keys == 0 {
+        bail!("--events are about keys: --keys 0 leaves nothing for them to be about");
     }
     let state = StateDir::new(&options.state_dir);
     let rings = state.rings().map_err(shown)?;
@@ -84,6 +102,7 @@ async fn load(kv: &Kv, rings: &Rings, options: &Options, tokens: &mut impl Write
     let application = ledger.read().application(options.application).await?;
     let application = application.ok_or_else(|| Error::not_found("application"))?;
     let all = to_u64(options.keys);
+    let mut keys: Vec<Key> = Vec::new();
     let mut progress = Progress::new("Loading");
     for first in (0..options.keys).step_by(KEYS_AT_ONCE) {
         let numbers = first..options.keys.min(first + KEYS_AT_ONCE);
@@ -104,7 +123,18 @@ async fn load(kv: &Kv, rings: &Rings, options: &Options, tokens: &mut impl Write
             writeln!(tokens, "{} {}", minted.key.id, minted.token.expose())
                 .map_err(|_| Error::internal("the file of tokens cannot be written"))?;
         }
+        if options.events > 0 {
+            keys.extend(minted.into_iter().map(|minted| minted.key));
+        }
         progress.at(to_u64(first), all);
+    }
+    let actors: Vec<KeyId> = (0..ADMINS).map(|_| KeyId::from_bytes(SystemRng.bytes())).collect();
+    let mut progress = Progress::new("Adding events");
+    for first in (0..options.events).step_by(KEYS_AT_ONCE) {
+        let numbers = first..options.events.min(first + KEYS_AT_ONCE);
+        let drafts = numbers.filter_map(|number| happened(number, &keys, &actors, clock.now())).collect();
+        ledger.commit(drafts, |_, _| Ok(())).await?;
+        progress.at(to_u64(first), to_u64(options.events));
     }
     let mut progress = Progress::new("Integrating");
     loop {
@@ -114,6 +144,25 @@ async fn load(kv: &Kv, rings: &Rings, options: &Options, tokens: &mut impl Write
             return Ok(());
         }
     }
+}
+
+/// One of the events that come after the keys: of each kind in turn, about each key in turn. What changes a key says how it stands after that, as
+/// real ones do.
+fn happened(number: usize, keys: &[Key], actors: &[KeyId], now: Timestamp) -> Option<Draft> {
+    let (action, outcome) = *KINDS.get(number % KINDS.len())?;
+    // Another step than that of the kinds, or each key would have events of one kind.
+    let key = keys.get((number / KINDS.len() + number) % keys.len().max(1))?;
+    let actor = actors.get(number % actors.len().max(1)).copied();
+    let changes = outcome == Outcome::Done && action != Action::KeyLookedUp;
+    Some(Draft {
+        action,
+        outcome,
+        actor: Actor { kind: ActorKind::Admin, key: actor, principal: Some("bench@example.com".to_owned()) },
+        source: Source { client_addr: Some("192.0.2.7".to_owned()), user_agent: Some("bench".to_owned()) },
+        reason: (outcome == Outcome::Refused).then(|| "insufficient-scope".to_owned()),
+        detail: if changes { outlook(key, &Terms::DEFAULT, now).collect() } else { Vec::new() },
+        ..draft(key, now)
+    })
 }
 
 /// A key with one version, claimed so long ago that it is due when it is meant to be.

@@ -27,6 +27,8 @@ pub struct Answer {
     pub status: u16,
     /// Body, chunks put together.
     pub body: Vec<u8>,
+    /// Cookies that it sets, as they are sent back: names and values.
+    pub cookies: Vec<String>,
 }
 
 /// An answer taken from the front of what was received, and how many bytes it took.
@@ -96,6 +98,7 @@ fn take(received: &[u8]) -> io::Result<Option<Taken>> {
     let status = head.code.ok_or_else(|| bad("no status"))?;
     let mut body_length = None;
     let (mut is_chunked, mut closes) = (false, false);
+    let mut cookies = Vec::new();
     for header in head.headers.iter() {
         if header.name.eq_ignore_ascii_case("content-length") {
             let text = std::str::from_utf8(header.value).map_err(|_| bad("content-length"))?;
@@ -104,6 +107,9 @@ fn take(received: &[u8]) -> io::Result<Option<Taken>> {
             is_chunked = header.value.eq_ignore_ascii_case(b"chunked");
         } else if header.name.eq_ignore_ascii_case("connection") {
             closes = header.value.eq_ignore_ascii_case(b"close");
+        } else if header.name.eq_ignore_ascii_case("set-cookie") {
+            let text = std::str::from_utf8(header.value).map_err(|_| bad("set-cookie"))?;
+            cookies.push(text.split(';').next().unwrap_or_default().to_owned());
         }
     }
     let rest = received.get(head_length..).unwrap_or_default();
@@ -121,7 +127,7 @@ fn take(received: &[u8]) -> io::Result<Option<Taken>> {
             None => return Ok(None),
         }
     };
-    Ok(Some(Taken { answer: Answer { status, body }, length: head_length + length, closes }))
+    Ok(Some(Taken { answer: Answer { status, body, cookies }, length: head_length + length, closes }))
 }
 
 /// A chunked body (RFC 9112, section 7.1), without trailers: its content, and the bytes that it took.

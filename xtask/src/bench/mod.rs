@@ -4,6 +4,7 @@
 mod client;
 mod load;
 mod memory;
+mod pages;
 mod peers;
 mod replica;
 mod report;
@@ -74,6 +75,9 @@ pub struct Options {
     /// With --peers: write docs/peers.md and docs/peers.svg anew
     #[arg(long, requires = "peers")]
     write_docs: bool,
+    /// Pages of the dashboard instead, on a store of 100,000 keys and a log of 1,000,000 events, which takes some minutes to load
+    #[arg(long, conflicts_with_all = ["floor", "peers"])]
+    pages: bool,
     /// Measure what was built before
     #[arg(long)]
     no_build: bool,
@@ -103,6 +107,10 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         return peers::run(&options);
     }
 
+    if options.pages {
+        return look_at_pages(&options);
+    }
+
     let cast = if options.floor { Cast::Floor } else { Cast::Keyward };
     let stage = Stage::set(cast, "keys")?;
     let scale = if options.floor || options.many == 0 { None } else { Some(Scale::set(options.many)?) };
@@ -119,6 +127,22 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     }
     print!("{}", report.render());
     conclude(&options, &report.to_json(), report.has_wrong_answers(), &report.bars())
+}
+
+/// Pages of the dashboard.
+fn look_at_pages(options: &Options) -> anyhow::Result<()> {
+    let stage = Stage::set(Cast::Keyward, "pages")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let measured = runtime.block_on(pages::measure(&stage));
+    let pages =
+        measured.with_context(|| format!("the host's log and state are in {}", stage.folder().display()))?;
+    if options.keep {
+        eprintln!("the host's log and state are in {}", stage.folder().display());
+    } else {
+        stage.clear()?;
+    }
+    print!("{}", pages.render());
+    conclude(options, &pages.to_json(), false, &pages.bars())
 }
 
 /// Writes the figures where they were asked for; an error where they say nothing, or where a bar was missed.

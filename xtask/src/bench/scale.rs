@@ -56,7 +56,7 @@ pub async fn measure(options: &Options, scale: &Scale, report: &mut Report) -> a
         // The walk along what is due begins where it is first asked to.
         host.maintain(&root).await?;
         drop(host);
-        let tokens = stage.load(&application, *keys, DUE.min(*keys))?;
+        let tokens = stage.load(&application, *keys, DUE.min(*keys), 0)?;
         drawn.push(draw(&tokens, DRAWN)?);
         let host = stage.start(Telling::Calls).await?;
         report.ticks.push(tick(&host, &root, *keys).await?);

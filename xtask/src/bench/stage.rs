@@ -118,13 +118,14 @@ impl Stage {
         Ok(host)
     }
 
-    /// Fills the store with claimed keys of `application`, `due` of which are due for a successor; where their ids and tokens are. The host
-    /// must not run.
-    pub fn load(&self, application: &str, keys: usize, due: usize) -> anyhow::Result<PathBuf> {
+    /// Fills the store with claimed keys of `application`, `due` of which are due for a successor, and with `events` after them; where the
+    /// keys' ids and tokens are. The host must not run.
+    pub fn load(&self, application: &str, keys: usize, due: usize, events: usize) -> anyhow::Result<PathBuf> {
         let tokens = self.folder.join("tokens");
         let mut command = steps::command(build::program_path("bench-loader"));
         command.arg("--state-dir").arg(self.state_dir()).args(["--application", application]);
-        command.args(["--keys", &keys.to_string(), "--due", &due.to_string()]).arg("--tokens").arg(&tokens);
+        command.args(["--keys", &keys.to_string(), "--due", &due.to_string()]);
+        command.args(["--events", &events.to_string()]).arg("--tokens").arg(&tokens);
         steps::must(command.stdin(Stdio::null()))?;
         Ok(tokens)
     }
