@@ -76,8 +76,8 @@ impl Browser {
         self.call(method, &format!("/session/{}{path}", self.session), body)
     }
 
-    fn devtools(&self, command: &str, parameters: &Value) {
-        self.act("POST", "/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }));
+    fn devtools(&self, command: &str, parameters: &Value) -> Value {
+        self.act("POST", "/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }))
     }
 
     /// Shows pages as on a screen of this width, in the dark scheme or the light one.
@@ -210,10 +210,11 @@ impl Browser {
             .collect()
     }
 
-    /// Keeps a picture of the window as PNG.
+    /// Keeps a picture of the whole page as PNG, beyond what the window shows.
     pub fn picture(&self, path: &Path) {
-        let text = self.act("GET", "/screenshot", &json!({}));
-        let bytes = base64::engine::general_purpose::STANDARD.decode(text.as_str().unwrap()).unwrap();
+        let shown = self.devtools("Page.captureScreenshot", &json!({ "captureBeyondViewport": true }));
+        let bytes =
+            base64::engine::general_purpose::STANDARD.decode(shown["data"].as_str().unwrap()).unwrap();
         std::fs::write(path, bytes).unwrap();
     }
 }

@@ -191,10 +191,18 @@ fn asked(written: Written, application: &ApplicationView, reason: Option<&str>) 
     }
 }
 
+/// What is written in the form; of what nobody touched, what the application has.
+fn written(visit: &Visit<'_>, application: &ApplicationView) -> Result<Written> {
+    let (form, has) = (visit.form(), Written::of(application));
+    let name = change::line(form, "name", &has.name);
+    let contacts = change::entries(form, "contacts", (&has.text("contacts"), &has.contacts), listed);
+    Ok(Written { name, contacts, ..Written::in_form(form)? })
+}
+
 /// Shows what will be different, or makes it so.
 pub(crate) async fn change(visit: &Visit<'_>, id: ApplicationId) -> Result<Response> {
     let application = find(visit, id).await?;
-    let done = match Written::in_form(visit.form()) {
+    let done = match written(visit, &application) {
         Ok(written) if is_meant(visit) => make(visit, &application, written).await,
         Ok(written) => propose(visit, &application, written).await,
         Err(error) => Err(error),

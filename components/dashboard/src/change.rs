@@ -3,6 +3,7 @@
 
 use crate::parts::name;
 use crate::visit::Visit;
+use keyward_guest::Form;
 use maud::{Markup, html};
 use std::fmt::Display;
 
@@ -101,6 +102,27 @@ pub(crate) fn revision_seen(visit: &Visit<'_>) -> Option<u64> {
     Some(visit.form().text(REVISION).parse().unwrap_or(0))
 }
 
+/// What a field of one line has. Where nobody touched it that is what it was shown with: browsers take line feeds out of it.
+pub(crate) fn line(form: &Form, field: &str, shown: &str) -> String {
+    let written = form.text(field);
+    let bare = |text: &str| text.replace(['\r', '\n'], "").trim().to_owned();
+    if bare(written) == bare(shown) { shown.to_owned() } else { written.to_owned() }
+}
+
+/// The entries of a field of several lines, out of which `read` takes them. Where nobody touched it they are those that it was shown with:
+/// an entry of its own may have what stands between entries.
+pub(crate) fn entries(
+    form: &Form,
+    field: &str,
+    shown: (&str, &[String]),
+    read: fn(&str) -> Vec<String>,
+) -> Vec<String> {
+    let written = form.text(field);
+    // Browsers send each end of a line as both letters.
+    let lines = |text: &str| text.replace("\r\n", "\n").replace('\r', "\n").trim().to_owned();
+    if lines(written) == lines(shown.0) { shown.1.to_vec() } else { read(written) }
+}
+
 /// What was asked for, where it is another than what is.
 pub(crate) fn differing<T: PartialEq>(asked: T, is: &T) -> Option<T> {
     (asked != *is).then_some(asked)
@@ -109,6 +131,21 @@ pub(crate) fn differing<T: PartialEq>(asked: T, is: &T) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields::listed;
+
+    #[test]
+    fn what_a_browser_makes_of_a_text_that_nobody_touched_is_no_change() {
+        let form = Form::parse(b"name=a%26b&contacts=x%2C+y%0D%0Az&other=a%0D%0Ab").expect("a form");
+        assert_eq!(
+            (line(&form, "name", "a&\r\nb"), line(&form, "name", "a&c")),
+            ("a&\r\nb".into(), "a&b".into())
+        );
+        let shown = ["x, y".to_owned(), "z".to_owned()];
+        assert_eq!(entries(&form, "contacts", ("x, y\nz", &shown), listed), shown, "with a comma of its own");
+        assert_eq!(entries(&form, "contacts", ("x, y", &shown[..1]), listed), ["x", "y", "z"]);
+        // Two lines are not one.
+        assert_eq!(entries(&form, "other", ("ab", &["ab".to_owned()]), listed), ["a", "b"]);
+    }
 
     #[test]
     fn what_stays_is_no_row() {

@@ -2,6 +2,7 @@
 
 use crate::applications::is_about_the_form;
 use crate::change::{self, Proposal, differing, is_meant, revision_seen, row};
+use crate::fields::listed;
 use crate::key::find;
 use crate::key_fields::{self, FIELDS, Written};
 use crate::keys::PATH;
@@ -84,10 +85,18 @@ fn asked(written: Written, key: &KeyView) -> KeyChange {
     }
 }
 
+/// What is written in the form; of what nobody touched, what the key has.
+fn written(visit: &Visit<'_>, key: &KeyView) -> Result<Written> {
+    let (form, has) = (visit.form(), Written::of(key));
+    let name = change::line(form, "name", &has.name);
+    let tags = change::entries(form, "tags", (&has.text("tags"), &has.tags), listed);
+    Ok(Written { name, tags, ..Written::in_form(form)? })
+}
+
 /// Shows what will be different, or makes it so.
 pub(crate) async fn act(visit: &Visit<'_>, id: KeyId) -> Result<Response> {
     let key = find(visit, id).await?;
-    let done = match Written::in_form(visit.form()) {
+    let done = match written(visit, &key) {
         Ok(written) if is_meant(visit) => make(visit, &key, written).await,
         Ok(written) => propose(visit, &key, written).await,
         Err(error) => Err(error),

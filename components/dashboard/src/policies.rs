@@ -322,7 +322,8 @@ pub(crate) async fn change(visit: &Visit<'_>, id: PolicyId) -> Result<Response> 
     let changed = visit
         .change(Action::PolicyChanged, Target::policy(Some(id)), async |service, attempt| {
             let terms = asked(form, &known.terms)?;
-            let (name, description) = (form.text("name").to_owned(), form.text("description").to_owned());
+            let name = change::line(form, "name", &known.name);
+            let description = change::line(form, "description", &known.description);
             let is_so = terms == known.terms && name == known.name && description == known.description;
             if is_so {
                 // Sent twice, or nothing was touched.

@@ -176,7 +176,8 @@ pub(crate) async fn change(visit: &Visit<'_>, id: RoleId) -> Result<Response> {
     let known = find(visit, id).await?;
     let changed = visit
         .change(Action::RoleChanged, Target::role(Some(id)), async |service, attempt| {
-            let (name, description) = (form.text("name").to_owned(), form.text("description").to_owned());
+            let name = change::line(form, "name", &known.name);
+            let description = change::line(form, "description", &known.description);
             let scopes = scopes_in(form.text("scopes"));
             let holds = known.scopes.iter().map(ToString::to_string).eq(scopes.iter().cloned());
             if holds && name == known.name && description == known.description {

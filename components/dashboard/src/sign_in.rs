@@ -45,7 +45,9 @@ pub(crate) fn form(plane: &Plane, incoming: &Incoming, status: u16, told: &Told<
     let fresh = known.is_none().then(|| plane.random_text());
     let entry_text = known.or(fresh.as_deref()).unwrap_or_default();
     let token = plane.form_token(entry_text.as_bytes());
+    // Signed out in another tab, say: the browser has no session to tell of any more.
     let is_lost = incoming.method() == Method::Post && incoming.path() != PATH;
+    let told = told.or(is_lost.then_some("You are not signed in any more."));
     let body = html! {
         @if told.is_some() || detail.is_some() {
             div class="problem" role="alert" {
