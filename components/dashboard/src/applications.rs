@@ -91,7 +91,8 @@ pub(crate) const fn importance(importance: Importance) -> &'static str {
     }
 }
 
-fn contacts(contacts: &[String]) -> Markup {
+/// Whom to reach.
+pub(crate) fn contacts(contacts: &[String]) -> Markup {
     html! {
         @if contacts.is_empty() { span class="soft" { "nobody" } }
         ul class="inline" { @for contact in contacts { li { (name(contact)) } } }

@@ -116,7 +116,7 @@ fn overdue(keys: &[OverdueKey]) -> Markup {
                 tr {
                     th scope="row" data-label="Key" { a href=(format!("{}/{}", keys::PATH, key.id)) { (name(&key.name)) } }
                     td data-label="Application" { (name(&key.application.name)) }
-                    td data-label="Contacts" { ul class="inline" { @for contact in &key.application.contacts { li { (name(contact)) } } } }
+                    td data-label="Contacts" { (applications::contacts(&key.application.contacts)) }
                     td data-label="For" { (words::span(key.overdue_s)) }
                     td data-label="Successor" { (if key.offered { "offered, not claimed" } else { "none offered" }) }
                 }
