@@ -1,6 +1,8 @@
 //! How a key ends: one key, all keys of an application, those that an emergency asks for, or the token that somebody found; and whose a token in hand is. What stops
 //! issuing is here as well, apart from what issues: it holds no signing key, and works however busy the other is.
 
+mod leaks;
+
 use keyward_control::{Plane, fresh_or_replayed};
 use keyward_domain::event::{Action, Target};
 use keyward_domain::{ApplicationId, KeyId, Result};
@@ -15,6 +17,7 @@ enum Op {
     RevokeApplication,
     RevokeMany,
     Report,
+    ReportLeaks,
     LookUp,
     ShowEmergency,
     Freeze,
@@ -26,6 +29,7 @@ const ROUTES: &[Route<Op>] = &[
     Route::post("/v1/applications/{id}/revoke", Op::RevokeApplication),
     Route::post("/v1/revocations", Op::Report),
     Route::post("/v1/revocations/bulk", Op::RevokeMany),
+    Route::post("/v1/leaks", Op::ReportLeaks),
     Route::post("/v1/keys/lookup", Op::LookUp),
     Route::get("/v1/emergency", Op::ShowEmergency),
     Route::post("/v1/emergency/freeze", Op::Freeze),
@@ -43,6 +47,7 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
         Op::RevokeApplication => revoke_application(&plane, incoming, params.id(0, "application")).await,
         Op::RevokeMany => revoke_many(&plane, incoming).await,
         Op::Report => report(&plane, incoming).await,
+        Op::ReportLeaks => leaks::report(&plane, incoming).await,
         Op::LookUp => look_up(&plane, incoming).await,
         Op::ShowEmergency => show_emergency(&plane, incoming).await,
         Op::Freeze => freeze(&plane, incoming).await,

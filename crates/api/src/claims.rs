@@ -2,9 +2,12 @@
 
 use crate::Endpoint;
 use keyward_domain::{ClaimId, Code};
-use keyward_service::{ClaimView, ClaimedKeyBody, KeyRevocation, Presented, TakeClaim};
+use keyward_service::{
+    ClaimView, ClaimedKeyBody, KeyRevocation, LeakLabels, LeakReport, Presented, TakeClaim,
+};
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
-use utoipa::openapi::{Content, ResponseBuilder};
+use utoipa::openapi::{Content, Required, ResponseBuilder};
 
 const SUBJECT: &str = "Claims and reports";
 
@@ -28,6 +31,14 @@ pub fn endpoints() -> Vec<Endpoint> {
             .answers::<KeyRevocation>(200, "It is dead.")
             .changes()
             .refuses(&[Code::MisplacedCredential, Code::NotFound, Code::Revoked]),
+        Endpoint::post(SUBJECT, "/v1/leaks", "reportLeaks", "Revoke the keys whose tokens a scanner found")
+            .says("In the format of GitHub's secret scanning partners, and signed as GitHub signs (ECDSA over P-256 with SHA-256, of the body as it was sent) by a key that the variable `leak_report_keys` has. A report that comes twice finds the keys dead, and labels the same. The body may have 8 MB, and 10,000 matches.")
+            .query(required_header("Github-Public-Key-Identifier", "Which key it is signed with."))
+            .query(required_header("Github-Public-Key-Signature", "The signature, ASN.1 DER in base64."))
+            .takes::<LeakReport>()
+            .answers::<LeakLabels>(200, "A label for each match, in their order.")
+            .changes()
+            .refuses(&[Code::NotFound, Code::Unauthenticated, Code::MisplacedCredential, Code::Misconfigured]),
         Endpoint::get(SUBJECT, "/claim", "claimPage", "The page that explains a claim, and takes it on a click").answers_with(
             200,
             ResponseBuilder::new()
@@ -43,4 +54,14 @@ pub fn endpoints() -> Vec<Endpoint> {
             )
             .refuses(&[Code::Misconfigured]),
     ]
+}
+
+fn required_header(name: &str, description: &str) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::True)
+        .description(Some(description))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .build()
 }

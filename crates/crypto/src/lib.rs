@@ -7,6 +7,7 @@
 mod base64url;
 pub mod digest;
 mod keyed;
+pub mod leak_report;
 pub mod note;
 pub mod pepper;
 pub mod ring;

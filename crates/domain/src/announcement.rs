@@ -77,6 +77,8 @@ types! {
     ClaimReplayed = "alarm.claim_replayed",
     /// A renewal token was presented a second time.
     RenewalReplayed = "alarm.renewal_replayed",
+    /// A key's token was found where anybody can read it; the key is revoked.
+    KeyLeaked = "alarm.key_leaked",
     /// A key was not rotated in time, or lives for longer than its policy allows.
     PolicyBroken = "alarm.policy_broken",
     /// An event came to light after its ticket had been given up.
@@ -115,6 +117,7 @@ impl Type {
             Action::KeyExpired => done(Self::KeyExpired),
             Action::KeyRetired => done(Self::KeyRetired),
             Action::KeyRevoked | Action::KeyReported => done(Self::KeyRevoked),
+            Action::KeyLeaked => done(Self::KeyLeaked),
             Action::ApplicationRevoked => done(Self::KeyRevoked),
             Action::ApplicationSuspended => done(Self::ApplicationSuspended),
             Action::ApplicationResumed => done(Self::ApplicationResumed),

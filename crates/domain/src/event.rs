@@ -102,6 +102,8 @@ actions! {
     KeyRevoked = "key.revoke",
     /// Whoever held its token revoked it.
     KeyReported = "key.report",
+    /// Its token was found where anybody can read it, and it was revoked.
+    KeyLeaked = "key.leak",
     /// Somebody with a token in hand asked whose it is.
     KeyLookedUp = "key.lookup",
     /// A successor was offered for its version.
@@ -239,6 +241,7 @@ impl Action {
             self,
             Self::KeyRevoked
                 | Self::KeyReported
+                | Self::KeyLeaked
                 | Self::VersionsKilled
                 | Self::ApplicationRevoked
                 | Self::IssuingFrozen
@@ -525,8 +528,14 @@ pub(crate) mod tests {
     fn only_what_ends_access_is_urgent() {
         let urgent: Vec<&str> =
             Action::ALL.iter().filter(|action| action.is_urgent()).map(|action| action.as_str()).collect();
-        let expected =
-            ["application.revoke", "key.revoke", "key.report", "rotation.kill", "emergency.freeze"];
+        let expected = [
+            "application.revoke",
+            "key.revoke",
+            "key.report",
+            "key.leak",
+            "rotation.kill",
+            "emergency.freeze",
+        ];
         assert_eq!(urgent, expected);
     }
 

@@ -35,11 +35,15 @@ pub enum Field {
     Origin,
     /// How that page stands to us (W3C Fetch Metadata): a page cannot forge it.
     FetchSite,
+    /// Which key a report of leaked tokens is signed with.
+    GithubPublicKeyIdentifier,
+    /// Its signature.
+    GithubPublicKeySignature,
 }
 
 impl Field {
     /// How many there are.
-    const COUNT: usize = 14;
+    const COUNT: usize = 16;
 
     /// Its name, in lowercase.
     pub const fn name(self) -> &'static str {
@@ -57,6 +61,8 @@ impl Field {
             Self::ContentDigest => "content-digest",
             Self::Cookie => "cookie",
             Self::Origin => "origin",
+            Self::GithubPublicKeyIdentifier => "github-public-key-identifier",
+            Self::GithubPublicKeySignature => "github-public-key-signature",
             Self::FetchSite => "sec-fetch-site",
         }
     }

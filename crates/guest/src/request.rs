@@ -269,7 +269,11 @@ impl Incoming {
         self.body_of(BODY_BYTES_MAX).await
     }
 
-    async fn body_of(&self, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>> {
+    /// The same, at most `bytes_max`, as it was sent.
+    ///
+    /// # Errors
+    /// As [`Incoming::body`].
+    pub async fn body_of(&self, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>> {
         let announced =
             self.headers.texts(Field::ContentLength).next().and_then(|text| text.parse::<usize>().ok());
         if announced.is_some_and(|bytes| bytes > bytes_max) {

@@ -1,6 +1,7 @@
 //! A component's variables, parsed once per instance (which lives a second when idle). What is missing or wrong is told by the
 //! variable's name and the rule that it breaks, never by its content.
 
+use keyward_crypto::leak_report::ReportKeys;
 use keyward_crypto::note::LogKeys;
 use keyward_crypto::sign::SigningKeys;
 use keyward_crypto::{Peppers, Ring, RingError, Sealer, SecretText};
@@ -61,7 +62,14 @@ pub struct Delivery {
     pub maintenance_token: Option<SecretText>,
 }
 
+/// What revocation is handed beyond [`Control`].
+pub struct Leaks {
+    /// The keys that reports of leaked tokens are signed with; none where nobody may report any.
+    pub report_keys: Option<ReportKeys>,
+}
+
 thread_local! {
+    static LEAKS: OnceCell<Rc<Leaks>> = const { OnceCell::new() };
     static VALIDATION: OnceCell<Rc<Validation>> = const { OnceCell::new() };
     static CONTROL: OnceCell<Rc<Control>> = const { OnceCell::new() };
     static MINTING: OnceCell<Rc<Minting>> = const { OnceCell::new() };
@@ -146,6 +154,24 @@ pub async fn delivery() -> Result<Rc<Delivery>> {
         maintenance_token: parse_maintenance_token(optional("maintenance_token").await?)?,
     };
     Ok(hold(&DELIVERY, fresh))
+}
+
+/// The variables of reports of leaked tokens.
+///
+/// # Errors
+/// [`Code::Misconfigured`] names the variable and the rule.
+pub async fn leaks() -> Result<Rc<Leaks>> {
+    if let Some(held) = held(&LEAKS) {
+        return Ok(held);
+    }
+    let json = optional("leak_report_keys").await?;
+    let report_keys = match json.expose().trim().is_empty() {
+        true => None,
+        false => Some(ReportKeys::parse(json.expose()).map_err(|error| {
+            Error::new(Code::Misconfigured, format!("variable `leak_report_keys` is {error}"))
+        })?),
+    };
+    Ok(hold(&LEAKS, Leaks { report_keys }))
 }
 
 fn held<T>(slot: &'static LocalKey<OnceCell<Rc<T>>>) -> Option<Rc<T>> {

@@ -275,14 +275,13 @@ fn card(credential: &Credential) -> Card {
         card = card.field("tags", Cell::new(credential.tags.join(", ")));
     }
     card = card
-        .field("version", Cell::new(credential.current.to_string()))
+        .field("current", Cell::new(credential.current.to_string()))
         .field("rotation due", Cell::or_dash(credential.rotation_due_at.as_ref()))
         .field("expires", Cell::or_dash(credential.expires_at.as_ref()))
         .field("created", Cell::new(&credential.created_at));
-    for version in &credential.versions {
+    let versions = credential.versions.iter().map(|version| {
         let at = version.destroyed_at.as_ref().unwrap_or(&version.written_at);
-        let what = format!("{}, {} {at}", version.number, version.state);
-        card = card.field("of its versions", Cell::new(what));
-    }
-    card
+        format!("{} {} {at}", version.number, version.state)
+    });
+    card.field("versions", Cell::new(versions.collect::<Vec<_>>().join(", ")))
 }

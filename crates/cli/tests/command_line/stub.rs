@@ -198,11 +198,12 @@ fn render(answer: &Answer, request: &Request, words: &Words) -> Vec<u8> {
         let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
         let (created, expires) =
             if sign == Sign::Expired { (now - 600, now - 300) } else { (now, now + 300) };
-        let path = request.line.split(' ').nth(1).unwrap();
+        let (method, target) = request.line.split_once(' ').unwrap();
+        let path = target.split(['?', ' ']).next().unwrap();
         let digest = content_digest(body.as_bytes());
         let signed = if sign == Sign::OtherKey { ring(8) } else { signing_keys() }
             .sign_response(&ResponseToSign {
-                method: "POST",
+                method,
                 path: if sign == Sign::OtherPath { "/v1/other" } else { path },
                 request_content_digest: request.headers.get("content-digest").map(String::as_str),
                 status: answer.status,

@@ -26,6 +26,7 @@ mod history;
 mod hot_path;
 mod idempotency;
 mod last_root;
+mod leaks;
 mod limits;
 mod lists;
 mod log_state;

@@ -17,10 +17,10 @@ use keyward_ledger::{KvWrite, Ledger, Receipt};
 use keyward_records::{CurrentMonth, KvCount, KvRead, Reader, Rings};
 use keyward_service::{
     ApplicationChange, Attempt, Body, BulkRevocation, BulkRotation, Caller, ComplianceQuery,
-    CredentialChange, CredentialFilter, DropRequest, EventFilter, KeyChange, KeyFilter, NewApplication,
-    NewCredential, NewCredentialVersion, NewKey, NewPolicy, NewRole, NewWebhook, Page, PolicyChange,
-    Presented, RenewKey, ReplayRequest, ResealRequest, RoleChange, RollBack, RotateKey, Service, TakeClaim,
-    WebhookChange, WhichCredential, bootstrap,
+    CredentialChange, CredentialFilter, DropRequest, EventFilter, KeyChange, KeyFilter, LeakReport,
+    NewApplication, NewCredential, NewCredentialVersion, NewKey, NewPolicy, NewRole, NewWebhook, Page,
+    PolicyChange, Presented, RenewKey, ReplayRequest, ResealRequest, RoleChange, RollBack, RotateKey,
+    Service, TakeClaim, WebhookChange, WhichCredential, bootstrap,
 };
 use keyward_verify::{Administrator, ApplicationCache, Demand, Verdict, Verifier};
 use serde_json::{Value, json};
@@ -209,6 +209,7 @@ pub enum Do {
     RotateMany(Value),
     Lookup(String),
     Report(String),
+    ReportLeaks(Value),
     TakeClaim(String),
     Freeze(&'static str),
     Thaw(&'static str),
@@ -283,6 +284,7 @@ impl Do {
             Self::RotateMany(_) => Attempt::to_change(caller, Action::KeyRotated, nothing),
             Self::Lookup(_) => Attempt::to_change(caller, Action::KeyLookedUp, nothing),
             Self::Report(_) => Attempt::to_change(caller, Action::KeyReported, nothing),
+            Self::ReportLeaks(_) => Attempt::to_change(caller, Action::KeyLeaked, nothing),
             Self::TakeClaim(_) => Attempt::to_change(caller, Action::ClaimTaken, nothing),
             Self::Freeze(_) => Attempt::to_change(caller, Action::IssuingFrozen, nothing),
             Self::Thaw(_) => Attempt::to_change(caller, Action::IssuingThawed, nothing),
@@ -429,6 +431,9 @@ async fn execute<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         Do::Report(token) => {
             let presented: Presented = body(&json!({ "token": token }));
             Reply::of(&service.report_token(attempt, &presented.token).await?)
+        }
+        Do::ReportLeaks(report) => {
+            Reply::of(&service.report_leaks(attempt, &body::<LeakReport>(report)).await?)
         }
         Do::TakeClaim(ticket) => Reply::answer(
             &service.take_claim(attempt, &body::<TakeClaim>(&json!({ "ticket": ticket }))).await?,
@@ -665,7 +670,7 @@ impl World {
     /// Root does it, or the holder of a ticket or token where no admin is needed.
     pub async fn run(&self, what: &Do) -> Result<Reply> {
         let caller = match what {
-            Do::TakeClaim(_) | Do::Report(_) | Do::Renew(_) => self.holder(None),
+            Do::TakeClaim(_) | Do::Report(_) | Do::ReportLeaks(_) | Do::Renew(_) => self.holder(None),
             _ => self.caller(&self.root).await,
         };
         perform(&self.service(), caller, what).await
@@ -678,7 +683,9 @@ impl World {
     /// Root does it with an Idempotency-Key, or the holder.
     pub async fn run_once(&self, idempotency_key: &str, what: &Do) -> Result<Reply> {
         let caller = match what {
-            Do::TakeClaim(_) | Do::Report(_) | Do::Renew(_) => self.holder(Some(idempotency_key)),
+            Do::TakeClaim(_) | Do::Report(_) | Do::ReportLeaks(_) | Do::Renew(_) => {
+                self.holder(Some(idempotency_key))
+            }
             _ => self.caller_with(&self.root, Some(idempotency_key)).await,
         };
         perform(&self.service(), caller, what).await
