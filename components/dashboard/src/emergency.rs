@@ -1,14 +1,15 @@
 //! What an emergency needs: issuing frozen and thawed, and the way to many keys at once.
 
-use crate::bulk;
+use crate::bulk::Deed;
 use crate::fields;
 use crate::page::Page;
-use crate::parts::{Shape, Tone, badge, name, needs, when_in_full};
+use crate::parts::{self, Shape, Tone, badge, name, needs, when_in_full};
 use crate::visit::Visit;
 use crate::words;
 use keyward_domain::Result;
 use keyward_domain::event::{Action, Target};
 use keyward_domain::issuing::State;
+use keyward_domain::rotation::Mode;
 use keyward_domain::scope::administration as scope;
 use keyward_guest::Response;
 use keyward_service::IssuingView;
@@ -33,7 +34,14 @@ pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
             section aria-labelledby="many" {
                 h2 id="many" { "Revoke many keys" }
                 p { "All that one admin key issued, all with a tag, all that were issued in a span of time: first you see which they are, then you end them." }
-                p { a class="button danger" href=(bulk::REVOKE) { "Choose which" } }
+                p { a class="button danger" href=(Deed::Revoke.path()) { "Choose which" } }
+            }
+        }
+        @if visit.may(scope::KEYS_ROTATE) {
+            section aria-labelledby="rotate" {
+                h2 id="rotate" { "Rotate many keys" }
+                p { "Where their holders are to go on: every version of these keys ends at once, and you get a link to a successor for each." }
+                p { a class="button danger" href=(parts::target(Deed::Rotate.path(), &[("mode", Mode::Incident.as_str())])) { "Choose which to rotate" } }
             }
         }
     };

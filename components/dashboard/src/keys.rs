@@ -1,6 +1,7 @@
 //! The keys of an application, as a table.
 
 use crate::applications;
+use crate::bulk::Deed;
 use crate::fields::{Line, choice};
 use crate::page::Page;
 use crate::parts::{self, bar, empty, name, pager, standing, standing_badge, target, when_by_the_hour};
@@ -63,9 +64,12 @@ pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
         None => visit.may(scope::KEYS_WRITE),
     };
     let new = html! {
+        @if visit.may(scope::KEYS_ROTATE) {
+            a class="button" href=(target(Deed::Rotate.path(), &[("application", application), ("standing", standing), ("tag", tag)])) { "Rotate many" } " "
+        }
         @if may_issue { a class="button" href=(target("/dashboard/keys/new", &[("application", application)])) { "New key" } }
     };
-    Ok(Page::new(PATH, "Keys", body).beside(new).show(visit))
+    Ok(Page::new(PATH, "Keys", body).beside(html! { div { (new) } }).show(visit))
 }
 
 /// What the API takes.
@@ -125,7 +129,7 @@ async fn filter(visit: &Visit<'_>, query: &[(&str, &str); 5]) -> Result<Markup> 
 }
 
 /// What a standing is called.
-const fn standing_word(standing: Standing) -> &'static str {
+pub(crate) const fn standing_word(standing: Standing) -> &'static str {
     match standing {
         Standing::Unclaimed => "Not claimed",
         Standing::Active => "Active",

@@ -71,7 +71,9 @@ enum Op {
     AskToThaw,
     Thaw,
     RevokeMany,
-    SelectMany,
+    SelectToRevoke,
+    RotateMany,
+    SelectToRotate,
     Webhooks,
     Webhook,
     AskWebhookDeed,
@@ -105,6 +107,8 @@ const ROUTES: &[Route<Op>] = &[
     Route::get("/dashboard/keys", Op::Keys),
     Route::get("/dashboard/keys/new", Op::NewKey),
     Route::post("/dashboard/keys/new", Op::IssueKey),
+    Route::get("/dashboard/keys/rotate", Op::SelectToRotate),
+    Route::post("/dashboard/keys/rotate", Op::RotateMany),
     Route::get("/dashboard/keys/{id}", Op::Key),
     Route::get("/dashboard/keys/{id}/edit", Op::EditKey),
     Route::post("/dashboard/keys/{id}/edit", Op::ChangeKey),
@@ -146,7 +150,7 @@ const ROUTES: &[Route<Op>] = &[
     Route::post("/dashboard/emergency/freeze", Op::Freeze),
     Route::get("/dashboard/emergency/thaw", Op::AskToThaw),
     Route::post("/dashboard/emergency/thaw", Op::Thaw),
-    Route::get("/dashboard/emergency/revoke", Op::SelectMany),
+    Route::get("/dashboard/emergency/revoke", Op::SelectToRevoke),
     Route::post("/dashboard/emergency/revoke", Op::RevokeMany),
 ];
 
@@ -218,8 +222,10 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
         Op::AskToThaw => Ok(emergency::ask(visit, State::Open)),
         Op::Freeze => emergency::set(visit, State::Frozen).await,
         Op::Thaw => emergency::set(visit, State::Open).await,
-        Op::RevokeMany => bulk::revoke(visit).await,
-        Op::SelectMany => bulk::selection(visit).await,
+        Op::RevokeMany => bulk::act(visit, bulk::Deed::Revoke).await,
+        Op::SelectToRevoke => bulk::selection(visit, bulk::Deed::Revoke).await,
+        Op::RotateMany => bulk::act(visit, bulk::Deed::Rotate).await,
+        Op::SelectToRotate => bulk::selection(visit, bulk::Deed::Rotate).await,
         Op::Asset | Op::SignInPage | Op::SignIn => assets::serve(incoming.path()),
     })
     .await

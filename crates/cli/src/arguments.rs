@@ -780,7 +780,7 @@ pub enum KeyCommand {
     /// Offer a successor of a key's version: prints the link that its holder claims it with
     Rotate(KeyRotate),
     /// Offer successors of many keys at once: by application, tag, standing, time; all that is given must hold of a key
-    RotateMany(Box<KeyRotateMany>),
+    RotateMany(KeyRotateMany),
     /// End the overlap of a rotation: every version but the newest dies
     FinishRotation(KeyRevoke),
     /// Take the offer of a successor back

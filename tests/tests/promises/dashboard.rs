@@ -211,6 +211,7 @@ fn forms_do_what_the_api_does_and_no_more_than_once() {
     a_key_is_edited(&keyward, &mut visitor);
     an_old_form_writes_nothing_over(&keyward, &mut visitor);
     many_keys_end_in_steps(&keyward, &mut visitor);
+    many_keys_are_rotated_in_steps(&keyward, &mut visitor);
     issuing_is_frozen_and_thawed(&keyward, &mut visitor);
     webhooks_are_switched_off_and_retired(&keyward, &mut visitor);
     a_store_that_is_silent_is_told(&keyward, &mut visitor);
@@ -501,6 +502,65 @@ fn many_keys_end_in_steps(keyward: &Keyward, visitor: &mut Visitor<'_>) {
     for token in &tokens {
         assert_eq!(keyward.authorizes(token), 401);
     }
+}
+
+fn many_keys_are_rotated_in_steps(keyward: &Keyward, visitor: &mut Visitor<'_>) {
+    const ROTATE: &str = "/dashboard/keys/rotate";
+    /// More than one form does.
+    const MANY: usize = 131;
+    let tickets = |reply: &Reply| -> Vec<String> {
+        let text = reply.text();
+        let shown = text.split("data-copy=\"").skip(1).map(|rest| rest.split('"').next().unwrap());
+        shown.map(|link| link.split_once("/claim#").expect("a claim's link").1.to_owned()).collect()
+    };
+    let application = keyward.application("of many keys to rotate");
+    let tokens: Vec<String> = (0..3).map(|_| keyward.holder(&application, &["a:b"]).token).collect();
+    let page = visitor.get(&format!("{ROTATE}?application={application}")).expect(200);
+    assert!(page.text().contains(&format!("<option value=\"{application}\" selected")), "{}", page.text());
+    let asked = [("application", &*application), ("grace_h", "2"), ("reason", "because")];
+    let look = visitor.send(&page, ROTATE, &asked).expect(200);
+    assert!(look.text().contains("<strong>3</strong>would be rotated"), "{}", look.text());
+    assert!(
+        tickets(&look).is_empty() && keyward.events("action=key.rotate").is_empty(),
+        "looking does nothing"
+    );
+    let fields = hidden(&look, ROTATE);
+    let done = visitor.post(ROTATE, &fields).expect(200);
+    assert!(done.text().contains("<strong>3</strong>rotated"), "{}", done.text());
+    assert!(done.text().contains("<progress id=\"progress\" max=\"3\" value=\"3\">"), "{}", done.text());
+    assert_eq!(done.field("cache-control"), Some("no-store"));
+    let links = tickets(&done);
+    assert_eq!(links.len(), 3);
+    let again = visitor.post(ROTATE, &fields).expect(200);
+    assert_eq!(tickets(&again), links, "the same form sent twice has the same links");
+    for ticket in &links {
+        assert!(done.text().matches(&**ticket).count() > 1, "and each as text");
+        let claimed = keyward.send(Request::post("/v1/claims", &json!({ "ticket": ticket }))).expect(200);
+        assert_eq!(keyward.authorizes(&claimed.text_at("/token")), 204);
+    }
+    assert!(tokens.iter().all(|token| keyward.authorizes(token) == 204), "nobody is cut off");
+
+    // In an incident: more than one form does, and no link is lost on the way.
+    let application = keyward.application("of many more keys to rotate");
+    let tokens: Vec<String> = (0..MANY).map(|_| keyward.holder(&application, &["a:b"]).token).collect();
+    keyward.advance_ms(1);
+    let page = visitor.get(&format!("{ROTATE}?mode=incident")).expect(200);
+    let asked = [("application", &*application), ("mode", "incident"), ("reason", "because")];
+    let mut page = visitor.send(&page, ROTATE, &asked).expect(200);
+    assert!(page.text().contains("that was claimed so far ends at once"), "{}", page.text());
+    let mut links: Vec<String> = Vec::new();
+    let mut forms = 0;
+    while page.text().contains("name=\"step\" value=\"act\"") {
+        page = visitor.send(&page, ROTATE, &[]).expect(200);
+        let new = tickets(&page);
+        assert!(new.iter().all(|link| !links.contains(link)));
+        links.extend(new);
+        forms += 1;
+        assert!(!page.text().contains("data-go-on"), "it waits until somebody has the links");
+    }
+    assert!(forms > 1 && page.text().contains(&format!("<strong>{MANY}</strong>rotated")), "{}", page.text());
+    assert_eq!(links.len(), MANY);
+    assert!(tokens.iter().all(|token| keyward.authorizes(token) == 401));
 }
 
 fn issuing_is_frozen_and_thawed(keyward: &Keyward, visitor: &mut Visitor<'_>) {

@@ -155,6 +155,7 @@ impl World {
             ("freeze", "/dashboard/emergency/freeze".to_owned()),
             ("thaw", "/dashboard/emergency/thaw".to_owned()),
             ("revoke-many", "/dashboard/emergency/revoke".to_owned()),
+            ("rotate-many", format!("/dashboard/keys/rotate?application={application}")),
             ("not-there", "/dashboard/nowhere".to_owned()),
         ];
         for (name, deed) in [
