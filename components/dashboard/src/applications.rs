@@ -1,6 +1,7 @@
 //! Applications: a table, a page for each, and what can be done with one and with all of its keys.
 
 use crate::application_form::{EDIT, NEW};
+use crate::deeds::{self, Deed, Told};
 use crate::events;
 use crate::fields;
 use crate::keys;
@@ -110,11 +111,16 @@ pub(crate) async fn find(visit: &Visit<'_>, id: ApplicationId) -> Result<Applica
 
 /// One application.
 pub(crate) async fn show(visit: &Visit<'_>, id: ApplicationId) -> Result<Response> {
-    let done = Deed::done(visit.incoming.query()?.one("done")?);
+    let done = match visit.incoming.query()?.one("done")? {
+        Some("create") => Some("The application is there. It has no key yet."),
+        Some(EDIT) => Some("The application is changed."),
+        path => ApplicationDeed::done(path),
+    };
     let application = find(visit, id).await?;
     let policy = policies::called(visit, application.policy, "").await?;
     let keys_path = parts::target(keys::PATH, &[("application", &id.to_string())]);
-    let fitting = Deed::ALL.iter().filter(|deed| deed.fits(&application) && visit.may_at(deed.scope(), id));
+    let is_fit = |deed: &ApplicationDeed| deed.fits(&application) && visit.may_at(deed.scope(), id);
+    let fitting = ApplicationDeed::ALL.iter().copied().filter(is_fit);
     let body = html! {
         @if let Some(done) = done { p class="notice" role="status" { (done) } }
         ul class="deeds" {
@@ -125,9 +131,7 @@ pub(crate) async fn show(visit: &Visit<'_>, id: ApplicationId) -> Result<Respons
             @if visit.may_at(scope::APPS_WRITE, id) {
                 li { a class="button" href=(format!("{PATH}/{id}/{EDIT}")) { "Edit" } }
             }
-            @for deed in fitting {
-                li { a class={ "button " (if deed.is_dangerous() { "danger" } else { "" }) } href=(format!("{PATH}/{id}/{}", deed.path())) { (deed.label()) } }
-            }
+            (deeds::ways(format!("{PATH}/{id}"), fitting))
         }
         section aria-labelledby="facts" {
             h2 id="facts" { "Facts" }
@@ -186,50 +190,29 @@ pub(crate) fn is_about_the_form(error: &Error) -> bool {
 
 /// What can be done with an application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Deed {
+enum ApplicationDeed {
     Suspend,
     Resume,
     Revoke,
 }
 
-impl Deed {
-    const ALL: [Self; 3] = [Self::Suspend, Self::Resume, Self::Revoke];
+impl Deed for ApplicationDeed {
+    const ALL: &'static [Self] = &[Self::Suspend, Self::Resume, Self::Revoke];
 
-    const fn path(self) -> &'static str {
+    fn told(self) -> Told {
         match self {
-            Self::Suspend => "suspend",
-            Self::Resume => "resume",
-            Self::Revoke => "revoke",
+            Self::Suspend => Told::new("suspend", "Suspend", "Suspend the application")
+                .done("The application is suspended: its keys are refused until it is resumed."),
+            Self::Resume => Told::new("resume", "Resume", "Resume the application")
+                .done("The application is resumed: its keys pass again."),
+            Self::Revoke => Told::new("revoke", "Revoke all its keys", "Revoke all its keys for good")
+                .dangerous()
+                .done("All keys that it had are revoked, for good. Keys issued from now on live."),
         }
     }
+}
 
-    fn of(path: &str) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|deed| deed.path() == path)
-            .ok_or_else(|| Error::new(Code::NotFound, "there is no such page"))
-    }
-
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Suspend => "Suspend",
-            Self::Resume => "Resume",
-            Self::Revoke => "Revoke all its keys",
-        }
-    }
-
-    const fn button(self) -> &'static str {
-        match self {
-            Self::Suspend => "Suspend the application",
-            Self::Resume => "Resume the application",
-            Self::Revoke => "Revoke all its keys for good",
-        }
-    }
-
-    const fn is_dangerous(self) -> bool {
-        matches!(self, Self::Revoke)
-    }
-
+impl ApplicationDeed {
     const fn scope(self) -> &'static str {
         match self {
             Self::Suspend | Self::Resume => scope::APPS_WRITE,
@@ -252,31 +235,18 @@ impl Deed {
             Self::Revoke => !is_built_in,
         }
     }
-
-    fn done(path: Option<&str>) -> Option<&'static str> {
-        match path {
-            Some("create") => return Some("The application is there. It has no key yet."),
-            Some(EDIT) => return Some("The application is changed."),
-            _ => {}
-        }
-        Some(match Self::of(path?).ok()? {
-            Self::Suspend => "The application is suspended: its keys are refused until it is resumed.",
-            Self::Resume => "The application is resumed: its keys pass again.",
-            Self::Revoke => "All keys that it had are revoked, for good. Keys issued from now on live.",
-        })
-    }
 }
 
 /// Says what a deed will do, and asks.
 pub(crate) async fn ask(visit: &Visit<'_>, id: ApplicationId, path: &str) -> Result<Response> {
-    let deed = Deed::of(path)?;
+    let deed = ApplicationDeed::of(path)?;
     let application = find(visit, id).await?;
     Ok(form_of(visit, deed, &application, &Form::default(), None))
 }
 
 fn form_of(
     visit: &Visit<'_>,
-    deed: Deed,
+    deed: ApplicationDeed,
     application: &ApplicationView,
     form: &Form,
     error: Option<&Error>,
@@ -287,32 +257,29 @@ fn form_of(
         div class="confirm" {
             ul class="consequences" {
                 @match deed {
-                    Deed::Suspend => {
+                    ApplicationDeed::Suspend => {
                         li { "Every request with any of its keys is refused, within a quarter of a second, until somebody resumes it." }
                         li { "Nothing is lost: keys, claims and rotations stay as they are." }
                     }
-                    Deed::Resume => { li { "Its keys pass again within a quarter of a second." } }
-                    Deed::Revoke => {
+                    ApplicationDeed::Resume => { li { "Its keys pass again within a quarter of a second." } }
+                    ApplicationDeed::Revoke => {
                         li { strong { "Every key that was issued for it so far ends, for good" } ", within a quarter of a second. This cannot be undone." }
                         li { "Keys that are issued afterwards live. The application itself stays." }
                         li { a href=(parts::target(keys::PATH, &[("application", &application.id.to_string())])) { "Look at its keys" } " first, if there is time." }
                     }
                 }
             }
-            (visit.form_to(&format!("{here}/{}", deed.path()), &html! {
+            (visit.form_to(&format!("{here}/{}", deed.told().path), &html! {
                 @match deed {
-                    Deed::Suspend | Deed::Resume => (fields::reason(form.text("reason"))),
-                    Deed::Revoke => (fields::reason(form.given("reason").unwrap_or("revoked from the dashboard"))),
+                    ApplicationDeed::Suspend | ApplicationDeed::Resume => (fields::reason(form.text("reason"))),
+                    ApplicationDeed::Revoke => (fields::reason(form.given("reason").unwrap_or("revoked from the dashboard"))),
                 }
-                p class="actions" {
-                    button class=[deed.is_dangerous().then_some("danger")] { (deed.button()) }
-                    " " a href=(here) { "Leave it as it is" }
-                }
+                (deeds::buttons(deed, &here))
             }))
         }
     };
     let status = error.map_or(200, |error| error.code.status());
-    Page::new(PATH, format!("{}: {}", deed.label(), application.name), body)
+    Page::new(PATH, format!("{}: {}", deed.told().label, application.name), body)
         .below("Applications", PATH)
         .below(application.name.clone(), here)
         .show_as(visit, status)
@@ -320,16 +287,16 @@ fn form_of(
 
 /// Does it.
 pub(crate) async fn act(visit: &Visit<'_>, id: ApplicationId, path: &str) -> Result<Response> {
-    let deed = Deed::of(path)?;
+    let deed = ApplicationDeed::of(path)?;
     let form = visit.form();
     let done = visit
         .change(deed.action(), Target::application(Some(id)), async |service, attempt| {
             let change = match deed {
-                Deed::Revoke => {
+                ApplicationDeed::Revoke => {
                     return service.revoke_application(attempt, id, form.text("reason")).await.map(drop);
                 }
-                Deed::Suspend => status(Status::Suspended, form),
-                Deed::Resume => status(Status::Active, form),
+                ApplicationDeed::Suspend => status(Status::Suspended, form),
+                ApplicationDeed::Resume => status(Status::Active, form),
             };
             service.change_application(attempt, id, change, None).await.map(drop)
         })
@@ -346,4 +313,14 @@ pub(crate) async fn act(visit: &Visit<'_>, id: ApplicationId, path: &str) -> Res
 fn status(status: Status, form: &Form) -> ApplicationChange {
     let reason = form.given("reason").map(str::to_owned);
     ApplicationChange { status: Some(status), reason, ..ApplicationChange::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_deed_has_a_path_of_its_own() {
+        deeds::check_paths::<ApplicationDeed>();
+    }
 }

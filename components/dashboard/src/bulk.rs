@@ -43,12 +43,12 @@ const KEPT: [&str; 11] = [
 
 /// What is done to many keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Deed {
+pub(crate) enum BulkDeed {
     Revoke,
     Rotate,
 }
 
-impl Deed {
+impl BulkDeed {
     /// Its form.
     pub(crate) const fn path(self) -> &'static str {
         match self {
@@ -102,7 +102,7 @@ impl Deed {
 }
 
 /// The form that says which keys. What the address says is filled in already.
-pub(crate) async fn selection(visit: &Visit<'_>, deed: Deed) -> Result<Response> {
+pub(crate) async fn selection(visit: &Visit<'_>, deed: BulkDeed) -> Result<Response> {
     let query = visit.incoming.query()?;
     let text = |name| query.one(name).map(|text| text.unwrap_or_default().trim());
     let (application, standing, tag, mode) =
@@ -123,16 +123,16 @@ pub(crate) async fn selection(visit: &Visit<'_>, deed: Deed) -> Result<Response>
         div class="columns-of-fields" {
             (choice("application", "Application", &applications, application))
             (choice("environment", "Environment", &environments, ""))
-            @if deed == Deed::Rotate { (choice("standing", "Stands", &standings, standing)) }
+            @if deed == BulkDeed::Rotate { (choice("standing", "Stands", &standings, standing)) }
             (line("tag", "With the tag", tag, ""))
             (line("actor", "Issued with the key", "", "An id, such as key_..."))
             (time("since", "Issued since (UTC)"))
             (time("until", "Issued before (UTC)"))
-            @if deed == Deed::Rotate { (time("claimed", "Newest version claimed before (UTC)")) }
+            @if deed == BulkDeed::Rotate { (time("claimed", "Newest version claimed before (UTC)")) }
         }
         @match deed {
-            Deed::Revoke => (fields::reason("revoked from the dashboard")),
-            Deed::Rotate => {
+            BulkDeed::Revoke => (fields::reason("revoked from the dashboard")),
+            BulkDeed::Rotate => {
                 (choice("mode", "Why", &modes, mode))
                 (line("grace_h", "Grace, in hours", "", "How long versions in use go on once their successors were claimed, at most 2160. What each key's policy says, if you leave it empty; none where secrets may be in the wrong hands."))
                 (fields::reason(""))
@@ -265,7 +265,7 @@ fn is_look(form: &Form) -> bool {
 }
 
 /// Shows which keys are meant, or does it to them, as many as there is time for: the rest is for the form on the page that tells of it.
-pub(crate) async fn act(visit: &Visit<'_>, deed: Deed) -> Result<Response> {
+pub(crate) async fn act(visit: &Visit<'_>, deed: BulkDeed) -> Result<Response> {
     let form = visit.form();
     let begun_ms = visit.plane.clock().monotonic_ms();
     let mut step = Step { next_cursor: given(form, "cursor"), ..Step::default() };
@@ -274,8 +274,12 @@ pub(crate) async fn act(visit: &Visit<'_>, deed: Deed) -> Result<Response> {
         let answer = visit
             .change_part(part, deed.action(), async |service, attempt| {
                 Ok(match deed {
-                    Deed::Revoke => service.revoke_many(attempt, &revocation(form, cursor)?).await?.to_json(),
-                    Deed::Rotate => service.rotate_many(attempt, &rotation(form, cursor)?).await?.to_json(),
+                    BulkDeed::Revoke => {
+                        service.revoke_many(attempt, &revocation(form, cursor)?).await?.to_json()
+                    }
+                    BulkDeed::Rotate => {
+                        service.rotate_many(attempt, &rotation(form, cursor)?).await?.to_json()
+                    }
                 })
             })
             .await?;
@@ -310,7 +314,7 @@ fn count(list: usize) -> u64 {
     u64::try_from(list).unwrap_or(u64::MAX)
 }
 
-fn told(visit: &Visit<'_>, deed: Deed, step: &Step) -> Response {
+fn told(visit: &Visit<'_>, deed: BulkDeed, step: &Step) -> Response {
     let form = visit.form();
     let is_look = is_look(form);
     let progress = Progress::of(form, step);
@@ -320,7 +324,7 @@ fn told(visit: &Visit<'_>, deed: Deed, step: &Step) -> Response {
         ul class="counts" {
             li { strong { (words::grouped(progress.done)) } (if is_look { would_be } else { has_been }) }
             li { strong { (words::grouped(count(step.already_dead))) } "dead before" }
-            li { strong { (words::grouped(count(step.skipped.len()))) } (if deed == Deed::Revoke { "not yours to end" } else { "stay as they are" }) }
+            li { strong { (words::grouped(count(step.skipped.len()))) } (if deed == BulkDeed::Revoke { "not yours to end" } else { "stay as they are" }) }
             li { strong { (words::grouped(progress.looked)) } "looked at" }
         }
         @if let Some(expected) = progress.expected.filter(|_| !is_look) {
@@ -348,7 +352,7 @@ fn told(visit: &Visit<'_>, deed: Deed, step: &Step) -> Response {
 }
 
 /// What there is to do after a step.
-fn what_next(visit: &Visit<'_>, deed: Deed, progress: &Progress, next: Option<&str>) -> Markup {
+fn what_next(visit: &Visit<'_>, deed: BulkDeed, progress: &Progress, next: Option<&str>) -> Markup {
     let form = visit.form();
     let is_incident = form.text("mode") == Mode::Incident.as_str();
     let (_, path) = deed.section();
@@ -378,7 +382,7 @@ fn what_next(visit: &Visit<'_>, deed: Deed, progress: &Progress, next: Option<&s
             section aria-labelledby="next" {
                 h2 id="next" { "Nothing is done yet" }
                 ul class="consequences" {
-                    @if deed == Deed::Revoke { li { strong { "Every version of these keys ends at once, for good." } } }
+                    @if deed == BulkDeed::Revoke { li { strong { "Every version of these keys ends at once, for good." } } }
                     @else if is_incident {
                         li { strong { "Every version of these keys that was claimed so far ends at once." } " This cannot be undone. Their renewal tokens work no longer." }
                         li { "You get a link for each key's successor. Until it is taken, nobody can use that key." }
@@ -386,14 +390,14 @@ fn what_next(visit: &Visit<'_>, deed: Deed, progress: &Progress, next: Option<&s
                         li { "You get a link for each key. Until it is taken, nothing changes for whoever uses the key." }
                         li { "From then on both versions pass until the grace is over; then the new one alone." }
                     }
-                    @if deed == Deed::Rotate { li { "A link works for 15 minutes. Links are shown once: at most some " (KEYS_SHOWN) " on a page, and then you go on." } }
+                    @if deed == BulkDeed::Rotate { li { "A link works for 15 minutes. Links are shown once: at most some " (KEYS_SHOWN) " on a page, and then you go on." } }
                     @if next.is_some() { li { "There are more to look at than this page shows: it goes through all of them, step by step." } }
                     li { "Reason: " (name(form.text("reason"))) }
                 }
                 (step("act", None, &html! {
                     p class="actions" {
                         button class=[danger] {
-                            @if deed == Deed::Revoke { "Revoke them for good" } @else if is_incident { "End their versions and offer successors" } @else { "Offer successors" }
+                            @if deed == BulkDeed::Revoke { "Revoke them for good" } @else if is_incident { "End their versions and offer successors" } @else { "Offer successors" }
                         }
                         " " a href=(path) { (deed.none()) }
                     }
@@ -404,12 +408,12 @@ fn what_next(visit: &Visit<'_>, deed: Deed, progress: &Progress, next: Option<&s
             section aria-labelledby="next" {
                 h2 id="next" { "There is more" }
                 @match deed {
-                    Deed::Revoke => {
+                    BulkDeed::Revoke => {
                         p { "What there was time for has ended. It goes on where it stopped, by itself where scripts run." }
                         div data-go-on { (step("act", next, &go_on)) }
                     }
                     // Not by itself: these links would be gone before anybody has them.
-                    Deed::Rotate => {
+                    BulkDeed::Rotate => {
                         p { strong { "Take the links below first." } " The next page has the next ones, and these no more." }
                         (step("act", next, &go_on))
                     }

@@ -1,6 +1,7 @@
-//! What can be done with a key. Each deed has a page that says what it will do, before anything is done, and a form that does it.
+//! What can be done with a key.
 
 use crate::claim;
+use crate::deeds::{self, Deed, Told};
 use crate::fields::{self, HOUR_S, Line, span_s};
 use crate::key::{find, use_of};
 use crate::keys::{PATH, passes};
@@ -19,7 +20,7 @@ use maud::{Markup, html};
 
 /// A deed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Deed {
+pub(crate) enum KeyDeed {
     Rotate,
     Finish,
     Cancel,
@@ -30,9 +31,8 @@ pub(crate) enum Deed {
     Revoke,
 }
 
-impl Deed {
-    /// All of them, the quiet ones first.
-    pub(crate) const ALL: [Self; 8] = [
+impl Deed for KeyDeed {
+    const ALL: &'static [Self] = &[
         Self::Rotate,
         Self::Finish,
         Self::Cancel,
@@ -43,60 +43,31 @@ impl Deed {
         Self::Revoke,
     ];
 
-    /// The end of its page's path.
-    pub(crate) const fn path(self) -> &'static str {
+    fn told(self) -> Told {
         match self {
-            Self::Rotate => "rotate",
-            Self::Finish => "finish",
-            Self::Cancel => "cancel",
-            Self::Claim => "claim",
-            Self::Disable => "disable",
-            Self::Enable => "enable",
-            Self::Incident => "incident",
-            Self::Revoke => "revoke",
+            Self::Rotate => Told::new("rotate", "Rotate", "Offer a successor"),
+            Self::Finish => Told::new("finish", "End the overlap", "End the overlap now")
+                .done("The overlap is ended: the newest version alone passes."),
+            Self::Cancel => Told::new("cancel", "Take the offer back", "Take the offer back")
+                .done("The offer is taken back: nothing changes for whoever uses the key."),
+            Self::Claim => Told::new("claim", "Reissue the claim", "Make a new claim"),
+            Self::Disable => Told::new("disable", "Disable", "Disable the key")
+                .done("The key is disabled: it is refused until it is enabled."),
+            Self::Enable => {
+                Told::new("enable", "Enable", "Enable the key").done("The key is enabled: it passes again.")
+            }
+            Self::Incident => {
+                Told::new("incident", "Rotate in an incident", "End every version and offer a successor")
+                    .dangerous()
+            }
+            Self::Revoke => Told::new("revoke", "Revoke", "Revoke for good")
+                .dangerous()
+                .done("The key is revoked, for good."),
         }
     }
+}
 
-    fn of(path: &str) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|deed| deed.path() == path)
-            .ok_or_else(|| Error::new(Code::NotFound, "there is no such page"))
-    }
-
-    /// What leads to it.
-    pub(crate) const fn label(self) -> &'static str {
-        match self {
-            Self::Rotate => "Rotate",
-            Self::Finish => "End the overlap",
-            Self::Cancel => "Take the offer back",
-            Self::Claim => "Reissue the claim",
-            Self::Disable => "Disable",
-            Self::Enable => "Enable",
-            Self::Incident => "Rotate in an incident",
-            Self::Revoke => "Revoke",
-        }
-    }
-
-    /// What does it.
-    const fn button(self) -> &'static str {
-        match self {
-            Self::Rotate => "Offer a successor",
-            Self::Finish => "End the overlap now",
-            Self::Cancel => "Take the offer back",
-            Self::Claim => "Make a new claim",
-            Self::Disable => "Disable the key",
-            Self::Enable => "Enable the key",
-            Self::Incident => "End every version and offer a successor",
-            Self::Revoke => "Revoke for good",
-        }
-    }
-
-    /// Whether it ends something that is in use.
-    pub(crate) const fn is_dangerous(self) -> bool {
-        matches!(self, Self::Incident | Self::Revoke)
-    }
-
+impl KeyDeed {
     /// What it takes.
     pub(crate) const fn scope(self) -> &'static str {
         match self {
@@ -133,23 +104,11 @@ impl Deed {
                 Self::Revoke => true,
             }
     }
-
-    /// What a page says that one comes to after a deed.
-    pub(crate) fn done(path: Option<&str>) -> Option<&'static str> {
-        Some(match Self::of(path?).ok()? {
-            Self::Finish => "The overlap is ended: the newest version alone passes.",
-            Self::Cancel => "The offer is taken back: nothing changes for whoever uses the key.",
-            Self::Disable => "The key is disabled: it is refused until it is enabled.",
-            Self::Enable => "The key is enabled: it passes again.",
-            Self::Revoke => "The key is revoked, for good.",
-            Self::Rotate | Self::Incident | Self::Claim => return None,
-        })
-    }
 }
 
 /// Says what a deed will do, and asks.
 pub(crate) async fn ask(visit: &Visit<'_>, id: KeyId, path: &str) -> Result<Response> {
-    let deed = Deed::of(path)?;
+    let deed = KeyDeed::of(path)?;
     let used = use_of(visit, id).await?;
     let key = find(visit, id).await?;
     let here = format!("{PATH}/{id}/{path}");
@@ -159,10 +118,7 @@ pub(crate) async fn ask(visit: &Visit<'_>, id: KeyId, path: &str) -> Result<Resp
                 (consequences(deed, &key, &used, visit.now))
                 (visit.form_to(&here, &html! {
                     (fields_of(deed))
-                    p class="actions" {
-                        button class=[deed.is_dangerous().then_some("danger")] { (deed.button()) }
-                        " " a href=(format!("{PATH}/{id}")) { "Leave it as it is" }
-                    }
+                    (deeds::buttons(deed, &format!("{PATH}/{id}")))
                 }))
             }
         }
@@ -172,14 +128,14 @@ pub(crate) async fn ask(visit: &Visit<'_>, id: KeyId, path: &str) -> Result<Resp
             p { a href=(format!("{PATH}/{id}")) { "Back to the key" } }
         }
     };
-    let page = Page::new(PATH, format!("{}: {}", deed.label(), key.name), body)
+    let page = Page::new(PATH, format!("{}: {}", deed.told().label, key.name), body)
         .below("Keys", crate::parts::target(PATH, &[("application", &key.application.to_string())]))
         .below(key.name.clone(), format!("{PATH}/{id}"));
     Ok(page.show(visit))
 }
 
 /// In plain words what will happen, to whom, and when.
-fn consequences(deed: Deed, key: &KeyView, used: &UsageView, now: Timestamp) -> Markup {
+fn consequences(deed: KeyDeed, key: &KeyView, used: &UsageView, now: Timestamp) -> Markup {
     let passing: Vec<_> = key.versions.iter().filter(|version| passes(version.state)).collect();
     let count = u64::try_from(passing.len()).unwrap_or_default();
     let requests = used.outcomes.accepted().saturating_add(used.outcomes.refused());
@@ -196,37 +152,37 @@ fn consequences(deed: Deed, key: &KeyView, used: &UsageView, now: Timestamp) -> 
     html! {
         ul class="consequences" {
             @match deed {
-                Deed::Rotate => {
+                KeyDeed::Rotate => {
                     li { "You get a link for whoever uses the key. Until they take it, nothing changes for them." }
                     li { "From then on both versions pass until the grace is over; then the new one alone." }
                     li { (in_use) }
                 }
-                Deed::Incident => {
+                KeyDeed::Incident => {
                     li { strong { (words::counted(count, "version")) " end at once" } ": the very next request with one of them is refused. This cannot be undone." }
                     li { "You get a link for a successor. Until it is taken, nobody can use the key." }
                     li { "Renewal tokens of the key work no longer." }
                     li { (in_use) }
                 }
-                Deed::Finish => {
+                KeyDeed::Finish => {
                     li { strong { "The older version ends at once" } "; the newest goes on." }
                     li {
                         @if old_requests > 0 { strong { "The older version still carried " (words::counted(old_requests, "request")) " in the last 24 hours." } " Whoever sends them will be refused." }
                         @else { "The older version carried no request in the last 24 hours." }
                     }
                 }
-                Deed::Cancel => {
+                KeyDeed::Cancel => {
                     li { "The link that was handed out works no longer. The version in use goes on." }
                 }
-                Deed::Claim => {
+                KeyDeed::Claim => {
                     li { "You get a new link. The one before works no longer." }
                     li { "Whoever opens the new one within 15 minutes has the secret minted, and it is shown to them alone." }
                 }
-                Deed::Disable => {
+                KeyDeed::Disable => {
                     li { "Every request with the key is refused, from the next one on, until somebody enables it." }
                     li { (in_use) }
                 }
-                Deed::Enable => { li { (words::counted(count, "version")) " of it " (if count == 1 { "passes" } else { "pass" }) " again, from the next request on." } }
-                Deed::Revoke => {
+                KeyDeed::Enable => { li { (words::counted(count, "version")) " of it " (if count == 1 { "passes" } else { "pass" }) " again, from the next request on." } }
+                KeyDeed::Revoke => {
                     li { strong { (words::counted(count, "version")) " end, for good" } ". This cannot be undone: whoever needs a key again is issued a new one." }
                     li { "The very next request with it is refused; at a replica as soon as it has heard of it." }
                     li { (in_use) }
@@ -236,18 +192,18 @@ fn consequences(deed: Deed, key: &KeyView, used: &UsageView, now: Timestamp) -> 
     }
 }
 
-fn fields_of(deed: Deed) -> Markup {
+fn fields_of(deed: KeyDeed) -> Markup {
     // Something to start from, so that in an incident nobody is held up by a field.
     let reason = match deed {
-        Deed::Rotate => "it is time",
-        Deed::Incident => "a secret may be in the wrong hands",
-        Deed::Finish => "everybody uses the newest version",
-        Deed::Cancel => "no successor is needed",
-        Deed::Revoke => "revoked from the dashboard",
-        Deed::Claim | Deed::Disable | Deed::Enable => "",
+        KeyDeed::Rotate => "it is time",
+        KeyDeed::Incident => "a secret may be in the wrong hands",
+        KeyDeed::Finish => "everybody uses the newest version",
+        KeyDeed::Cancel => "no successor is needed",
+        KeyDeed::Revoke => "revoked from the dashboard",
+        KeyDeed::Claim | KeyDeed::Disable | KeyDeed::Enable => "",
     };
     html! {
-        @if deed == Deed::Rotate {
+        @if deed == KeyDeed::Rotate {
             (Line { name: "grace_h", label: "Grace, in hours", value: "", hint: "How long the version in use goes on once its successor was claimed, at most 2160. What the key's policy says, if you leave it empty.", is_needed: false }.show())
         }
         @if !reason.is_empty() {
@@ -258,21 +214,21 @@ fn fields_of(deed: Deed) -> Markup {
 
 /// Does it.
 pub(crate) async fn act(visit: &Visit<'_>, id: KeyId, path: &str) -> Result<Response> {
-    let deed = Deed::of(path)?;
+    let deed = KeyDeed::of(path)?;
     let form = visit.form();
     let reason = form.text("reason");
     let result = visit
         .change(deed.action(), Target::key(Some(id)), async |service, attempt| match deed {
-            Deed::Rotate | Deed::Incident => {
+            KeyDeed::Rotate | KeyDeed::Incident => {
                 let asked = rotation(deed, reason, form.given("grace_h"))?;
                 service.rotate_key(attempt, id, &asked).await.map(Some)
             }
-            Deed::Claim => service.reissue_claim(attempt, id).await.map(Some),
-            Deed::Finish => service.finish_rotation(attempt, id, reason).await.map(|_| None),
-            Deed::Cancel => service.cancel_rotation(attempt, id, reason).await.map(|_| None),
-            Deed::Revoke => service.revoke_key(attempt, id, reason).await.map(|_| None),
-            Deed::Disable | Deed::Enable => {
-                let change = KeyChange { disabled: Some(deed == Deed::Disable), ..KeyChange::default() };
+            KeyDeed::Claim => service.reissue_claim(attempt, id).await.map(Some),
+            KeyDeed::Finish => service.finish_rotation(attempt, id, reason).await.map(|_| None),
+            KeyDeed::Cancel => service.cancel_rotation(attempt, id, reason).await.map(|_| None),
+            KeyDeed::Revoke => service.revoke_key(attempt, id, reason).await.map(|_| None),
+            KeyDeed::Disable | KeyDeed::Enable => {
+                let change = KeyChange { disabled: Some(deed == KeyDeed::Disable), ..KeyChange::default() };
                 service.change_key(attempt, id, change, None).await.map(|_| None)
             }
         })
@@ -289,14 +245,14 @@ pub(crate) async fn act(visit: &Visit<'_>, id: KeyId, path: &str) -> Result<Resp
     }
 }
 
-async fn is_done(visit: &Visit<'_>, id: KeyId, deed: Deed) -> bool {
-    matches!(deed, Deed::Finish | Deed::Cancel)
+async fn is_done(visit: &Visit<'_>, id: KeyId, deed: KeyDeed) -> bool {
+    matches!(deed, KeyDeed::Finish | KeyDeed::Cancel)
         && find(visit, id).await.is_ok_and(|key| key.rotation.state == Phase::Stable)
 }
 
 /// A rotation as the API takes it.
-fn rotation(deed: Deed, reason: &str, grace_h: Option<&str>) -> Result<RotateKey> {
-    let mode = if deed == Deed::Incident { Mode::Incident } else { Mode::Scheduled };
+fn rotation(deed: KeyDeed, reason: &str, grace_h: Option<&str>) -> Result<RotateKey> {
+    let mode = if deed == KeyDeed::Incident { Mode::Incident } else { Mode::Scheduled };
     let too_long = |_| Error::field("grace_h", "is too long", "0 to 2160 hours");
     let grace_s = span_s("grace_h", grace_h.unwrap_or_default(), HOUR_S)?;
     let grace_s = grace_s.map(u32::try_from).transpose().map_err(too_long)?;
@@ -309,16 +265,16 @@ mod tests {
 
     #[test]
     fn a_form_becomes_what_the_api_takes() {
-        let asked = rotation(Deed::Rotate, "why", Some("48")).expect("hours");
+        let asked = rotation(KeyDeed::Rotate, "why", Some("48")).expect("hours");
         assert_eq!(
             (asked.mode, asked.grace_s, asked.version, &*asked.reason),
             (Mode::Scheduled, Some(172_800), None, "why")
         );
-        let asked = rotation(Deed::Incident, "why", None).expect("none");
+        let asked = rotation(KeyDeed::Incident, "why", None).expect("none");
         assert_eq!((asked.mode, asked.grace_s), (Mode::Incident, None));
         for bad in ["x", "-1", "1.5", "4294967295"] {
             assert_eq!(
-                rotation(Deed::Rotate, "why", Some(bad)).map(|_| ()).map_err(|e| e.code),
+                rotation(KeyDeed::Rotate, "why", Some(bad)).map(|_| ()).map_err(|e| e.code),
                 Err(Code::InvalidField)
             );
         }
@@ -326,9 +282,6 @@ mod tests {
 
     #[test]
     fn each_deed_has_a_path_of_its_own() {
-        for deed in Deed::ALL {
-            assert_eq!(Deed::of(deed.path()), Ok(deed));
-        }
-        assert!(Deed::of("").is_err() && Deed::of("revoke/").is_err());
+        deeds::check_paths::<KeyDeed>();
     }
 }

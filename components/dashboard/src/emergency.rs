@@ -1,6 +1,6 @@
 //! What an emergency needs: issuing frozen and thawed, and the way to many keys at once.
 
-use crate::bulk::Deed;
+use crate::bulk::BulkDeed;
 use crate::fields;
 use crate::page::Page;
 use crate::parts::{self, Shape, Tone, badge, name, needs, when_in_full};
@@ -34,14 +34,14 @@ pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
             section aria-labelledby="many" {
                 h2 id="many" { "Revoke many keys" }
                 p { "All that one admin key issued, all with a tag, all that were issued in a span of time: first you see which they are, then you end them." }
-                p { a class="button danger" href=(Deed::Revoke.path()) { "Choose which" } }
+                p { a class="button danger" href=(BulkDeed::Revoke.path()) { "Choose which" } }
             }
         }
         @if visit.may(scope::KEYS_ROTATE) {
             section aria-labelledby="rotate" {
                 h2 id="rotate" { "Rotate many keys" }
                 p { "Where their holders are to go on: every version of these keys ends at once, and you get a link to a successor for each." }
-                p { a class="button danger" href=(parts::target(Deed::Rotate.path(), &[("mode", Mode::Incident.as_str())])) { "Choose which to rotate" } }
+                p { a class="button danger" href=(parts::target(BulkDeed::Rotate.path(), &[("mode", Mode::Incident.as_str())])) { "Choose which to rotate" } }
             }
         }
     };
@@ -97,7 +97,7 @@ pub(crate) fn ask(visit: &Visit<'_>, state: State) -> Response {
                     li { "Claims that are open stay so until their time is over." }
                 } @else {
                     li { "Keys are issued and claims taken again, at once." }
-                    li { "What was issued just before the freeze lives on: if it should not, " a href=(bulk::REVOKE) { "revoke it" } " first." }
+                    li { "What was issued just before the freeze lives on: if it should not, " a href=(BulkDeed::Revoke.path()) { "revoke it" } " first." }
                 }
             }
             (visit.form_to(path, &html! {

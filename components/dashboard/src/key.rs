@@ -1,6 +1,7 @@
 //! One key: how it stands, as a picture of its versions; how it is used; what happened to it; what can be done with it.
 
-use crate::deed::Deed;
+use crate::deed::KeyDeed;
+use crate::deeds::{self, Deed};
 use crate::edit_key;
 use crate::events;
 use crate::keys::{self, PATH, age, last_used};
@@ -45,7 +46,7 @@ pub(crate) async fn use_of(visit: &Visit<'_>, id: KeyId) -> Result<UsageView> {
 pub(crate) async fn page(visit: &Visit<'_>, id: KeyId) -> Result<Response> {
     let done = match visit.incoming.query()?.one("done")? {
         Some(edit_key::EDIT) => Some(edit_key::DONE),
-        path => Deed::done(path),
+        path => KeyDeed::done(path),
     };
     // First, since it folds what validators kept: when the key was used last is told out of that.
     let used = use_of(visit, id).await?;
@@ -96,17 +97,15 @@ pub(crate) async fn page(visit: &Visit<'_>, id: KeyId) -> Result<Response> {
 
 /// What this visitor can do with the key as it stands.
 fn deeds(visit: &Visit<'_>, key: &KeyView) -> Markup {
-    let fitting = Deed::ALL
-        .iter()
-        .filter(|deed| deed.fits(key, visit.now) && visit.may_at(deed.scope(), key.application));
+    let is_fit = |deed: &KeyDeed| deed.fits(key, visit.now) && visit.may_at(deed.scope(), key.application);
+    let fitting = KeyDeed::ALL.iter().copied().filter(is_fit);
+    let here = format!("{PATH}/{}", key.id);
     html! {
         ul class="deeds" {
             @if key.state != State::Revoked && visit.may_at(scope::KEYS_WRITE, key.application) {
-                li { a class="button" href=(format!("{PATH}/{}/{}", key.id, edit_key::EDIT)) { "Edit" } }
+                li { a class="button" href=(format!("{here}/{}", edit_key::EDIT)) { "Edit" } }
             }
-            @for deed in fitting {
-                li { a class={ "button " (if deed.is_dangerous() { "danger" } else { "" }) } href=(format!("{PATH}/{}/{}", key.id, deed.path())) { (deed.label()) } }
-            }
+            (deeds::ways(&here, fitting))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The keys of an application, as a table.
 
 use crate::applications;
-use crate::bulk::Deed;
+use crate::bulk::BulkDeed;
 use crate::fields::{Line, choice};
 use crate::page::Page;
 use crate::parts::{self, bar, empty, name, pager, standing, standing_badge, target, when_by_the_hour};
@@ -65,7 +65,7 @@ pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
     };
     let new = html! {
         @if visit.may(scope::KEYS_ROTATE) {
-            a class="button" href=(target(Deed::Rotate.path(), &[("application", application), ("standing", standing), ("tag", tag)])) { "Rotate many" } " "
+            a class="button" href=(target(BulkDeed::Rotate.path(), &[("application", application), ("standing", standing), ("tag", tag)])) { "Rotate many" } " "
         }
         @if may_issue { a class="button" href=(target("/dashboard/keys/new", &[("application", application)])) { "New key" } }
     };

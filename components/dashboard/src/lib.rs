@@ -11,6 +11,7 @@ mod bulk;
 mod change;
 mod claim;
 mod deed;
+mod deeds;
 mod edit_key;
 mod emergency;
 mod events;
@@ -222,10 +223,10 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
         Op::AskToThaw => Ok(emergency::ask(visit, State::Open)),
         Op::Freeze => emergency::set(visit, State::Frozen).await,
         Op::Thaw => emergency::set(visit, State::Open).await,
-        Op::RevokeMany => bulk::act(visit, bulk::Deed::Revoke).await,
-        Op::SelectToRevoke => bulk::selection(visit, bulk::Deed::Revoke).await,
-        Op::RotateMany => bulk::act(visit, bulk::Deed::Rotate).await,
-        Op::SelectToRotate => bulk::selection(visit, bulk::Deed::Rotate).await,
+        Op::RevokeMany => bulk::act(visit, bulk::BulkDeed::Revoke).await,
+        Op::SelectToRevoke => bulk::selection(visit, bulk::BulkDeed::Revoke).await,
+        Op::RotateMany => bulk::act(visit, bulk::BulkDeed::Rotate).await,
+        Op::SelectToRotate => bulk::selection(visit, bulk::BulkDeed::Rotate).await,
         Op::Asset | Op::SignInPage | Op::SignIn => assets::serve(incoming.path()),
     })
     .await

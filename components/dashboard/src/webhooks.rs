@@ -1,6 +1,7 @@
 //! Webhooks and what could not be delivered to them: how each does, and dead letters tried anew or given up.
 
 use crate::applications;
+use crate::deeds::{self, Deed, Told};
 use crate::events;
 use crate::fields;
 use crate::keys;
@@ -12,7 +13,7 @@ use keyward_domain::announcement::MessageId;
 use keyward_domain::delivery::{Circuit, DeathCause};
 use keyward_domain::event::{Action, Target};
 use keyward_domain::scope::administration as scope;
-use keyward_domain::{Code, Error, Result, WebhookId};
+use keyward_domain::{Result, WebhookId};
 use keyward_guest::Response;
 use keyward_service::{
     DeadLetterFilter, DeadLetterView, DropRequest, Page as ListPage, ReplayRequest, WebhookChange,
@@ -101,7 +102,7 @@ async fn find(visit: &Visit<'_>, id: WebhookId) -> Result<WebhookView> {
 pub(crate) async fn show(visit: &Visit<'_>, id: WebhookId) -> Result<Response> {
     let query = visit.incoming.query()?;
     query.only(&["cursor", "done"])?;
-    let (done, cursor) = (Deed::done(query.one("done")?), query.one("cursor")?);
+    let (done, cursor) = (WebhookDeed::done(query.one("done")?), query.one("cursor")?);
     let webhook = find(visit, id).await?;
     let page = ListPage::parse(Some(PER_PAGE), cursor)?;
     let filter = DeadLetterFilter { webhook: Some(id), application: None };
@@ -111,14 +112,10 @@ pub(crate) async fn show(visit: &Visit<'_>, id: WebhookId) -> Result<Response> {
         })
         .await?;
     let may_write = visit.may_at(scope::WEBHOOKS_WRITE, webhook.application);
-    let fitting = Deed::ALL.iter().filter(|deed| may_write && deed.fits(&webhook));
+    let fitting = WebhookDeed::ALL.iter().copied().filter(|deed| may_write && deed.fits(&webhook));
     let body = html! {
         @if let Some(done) = done { p class="notice" role="status" { (done) } }
-        ul class="deeds" {
-            @for deed in fitting {
-                li { a class={ "button " (if deed.is_dangerous() { "danger" } else { "" }) } href=(format!("{PATH}/{id}/{}", deed.path())) { (deed.label()) } }
-            }
-        }
+        ul class="deeds" { (deeds::ways(format!("{PATH}/{id}"), fitting)) }
         section aria-labelledby="facts" { h2 id="facts" { "Facts" } (facts(visit, &webhook)) }
         section aria-labelledby="dead" {
             h2 id="dead" { "Dead letters" }
@@ -188,7 +185,7 @@ const fn cause(why: DeathCause) -> &'static str {
 
 /// What can be done with a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Deed {
+enum WebhookDeed {
     Replay,
     Disable,
     Enable,
@@ -196,40 +193,29 @@ enum Deed {
     Retire,
 }
 
-impl Deed {
-    const ALL: [Self; 5] = [Self::Replay, Self::Disable, Self::Enable, Self::Drop, Self::Retire];
+impl Deed for WebhookDeed {
+    const ALL: &'static [Self] = &[Self::Replay, Self::Disable, Self::Enable, Self::Drop, Self::Retire];
 
-    const fn path(self) -> &'static str {
+    fn told(self) -> Told {
         match self {
-            Self::Replay => "replay",
-            Self::Disable => "disable",
-            Self::Enable => "enable",
-            Self::Drop => "drop",
-            Self::Retire => "retire",
+            Self::Replay => Told::new("replay", "Try dead letters anew", "Try them anew")
+                .done("The dead letters are on their way again."),
+            Self::Disable => Told::new("disable", "Disable", "Disable the webhook")
+                .done("The webhook is disabled: it is told nothing until it is enabled."),
+            Self::Enable => {
+                Told::new("enable", "Enable", "Enable the webhook").done("The webhook is enabled.")
+            }
+            Self::Drop => Told::new("drop", "Drop dead letters", "Drop them for good")
+                .dangerous()
+                .done("The dead letters are dropped. The log has their events."),
+            Self::Retire => Told::new("retire", "Retire", "Retire the webhook for good")
+                .dangerous()
+                .done("The webhook is retired, for good."),
         }
     }
+}
 
-    fn of(path: &str) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|deed| deed.path() == path)
-            .ok_or_else(|| Error::new(Code::NotFound, "there is no such page"))
-    }
-
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Replay => "Try dead letters anew",
-            Self::Disable => "Disable",
-            Self::Enable => "Enable",
-            Self::Drop => "Drop dead letters",
-            Self::Retire => "Retire",
-        }
-    }
-
-    const fn is_dangerous(self) -> bool {
-        matches!(self, Self::Drop | Self::Retire)
-    }
-
+impl WebhookDeed {
     const fn takes_reason(self) -> bool {
         matches!(self, Self::Drop | Self::Retire)
     }
@@ -253,21 +239,11 @@ impl Deed {
             Self::Retire => webhook.state != WebhookState::Retired,
         }
     }
-
-    fn done(path: Option<&str>) -> Option<&'static str> {
-        Some(match Self::of(path?).ok()? {
-            Self::Replay => "The dead letters are on their way again.",
-            Self::Disable => "The webhook is disabled: it is told nothing until it is enabled.",
-            Self::Enable => "The webhook is enabled.",
-            Self::Drop => "The dead letters are dropped. The log has their events.",
-            Self::Retire => "The webhook is retired, for good.",
-        })
-    }
 }
 
 /// Says what a deed will do, and asks.
 pub(crate) async fn ask(visit: &Visit<'_>, id: WebhookId, path: &str) -> Result<Response> {
-    let deed = Deed::of(path)?;
+    let deed = WebhookDeed::of(path)?;
     let webhook = find(visit, id).await?;
     let here = format!("{PATH}/{id}");
     let dead =
@@ -276,20 +252,20 @@ pub(crate) async fn ask(visit: &Visit<'_>, id: WebhookId, path: &str) -> Result<
         div class="confirm" {
             ul class="consequences" {
                 @match deed {
-                    Deed::Replay => { li { "As many of " (dead) " as the queue has room for are tried anew, as if they were new. Whoever listens may be told twice of what it had before: each has the " (code("webhook-id")) " that it had." } }
-                    Deed::Disable => { li { "It is told nothing until it is enabled. What is pending becomes dead letters; what happens meanwhile is not announced to it later." } }
-                    Deed::Enable => { li { "It is told what happens from now on." } }
-                    Deed::Drop => { li { strong { (dead) " are given up, for good." } " The log keeps their events." } }
-                    Deed::Retire => { li { strong { "It is told nothing any more, for good." } " Its secret signs nothing again." } }
+                    WebhookDeed::Replay => { li { "As many of " (dead) " as the queue has room for are tried anew, as if they were new. Whoever listens may be told twice of what it had before: each has the " (code("webhook-id")) " that it had." } }
+                    WebhookDeed::Disable => { li { "It is told nothing until it is enabled. What is pending becomes dead letters; what happens meanwhile is not announced to it later." } }
+                    WebhookDeed::Enable => { li { "It is told what happens from now on." } }
+                    WebhookDeed::Drop => { li { strong { (dead) " are given up, for good." } " The log keeps their events." } }
+                    WebhookDeed::Retire => { li { strong { "It is told nothing any more, for good." } " Its secret signs nothing again." } }
                 }
             }
             (visit.form_to(&format!("{here}/{path}"), &html! {
                 @if deed.takes_reason() { (fields::reason("")) }
-                p class="actions" { button class=[deed.is_dangerous().then_some("danger")] { (deed.label()) } " " a href=(here) { "Leave it as it is" } }
+                (deeds::buttons(deed, &here))
             }))
         }
     };
-    let page = Page::new(PATH, format!("{}: {}", deed.label(), webhook.url), body)
+    let page = Page::new(PATH, format!("{}: {}", deed.told().label, webhook.url), body)
         .below("Webhooks", PATH)
         .below(webhook.url.clone(), here);
     Ok(page.show(visit))
@@ -297,22 +273,24 @@ pub(crate) async fn ask(visit: &Visit<'_>, id: WebhookId, path: &str) -> Result<
 
 /// Does it.
 pub(crate) async fn act(visit: &Visit<'_>, id: WebhookId, path: &str) -> Result<Response> {
-    let deed = Deed::of(path)?;
+    let deed = WebhookDeed::of(path)?;
     let form = visit.form();
     let message: Option<MessageId> = None;
     visit
         .change(deed.action(), Target::webhook(Some(id)), async |service, attempt| match deed {
-            Deed::Replay => {
+            WebhookDeed::Replay => {
                 service.replay_dead_letters(attempt, id, &ReplayRequest { message }).await.map(drop)
             }
-            Deed::Drop => {
+            WebhookDeed::Drop => {
                 let asked = DropRequest { message, reason: form.text("reason").to_owned() };
                 service.drop_dead_letters(attempt, id, &asked).await.map(drop)
             }
-            Deed::Retire => service.retire_webhook(attempt, id, form.text("reason")).await.map(drop),
-            Deed::Disable | Deed::Enable => {
-                let change =
-                    WebhookChange { disabled: Some(deed == Deed::Disable), ..WebhookChange::default() };
+            WebhookDeed::Retire => service.retire_webhook(attempt, id, form.text("reason")).await.map(drop),
+            WebhookDeed::Disable | WebhookDeed::Enable => {
+                let change = WebhookChange {
+                    disabled: Some(deed == WebhookDeed::Disable),
+                    ..WebhookChange::default()
+                };
                 // No target is named, so which ones are allowed is not asked.
                 let targets = keyward_domain::webhook::Targets::Public;
                 service.change_webhook(attempt, id, change, None, targets).await.map(drop)
@@ -320,4 +298,14 @@ pub(crate) async fn act(visit: &Visit<'_>, id: WebhookId, path: &str) -> Result<
         })
         .await?;
     Ok(Response::see_other(&format!("{PATH}/{id}?done={path}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_deed_has_a_path_of_its_own() {
+        deeds::check_paths::<WebhookDeed>();
+    }
 }
