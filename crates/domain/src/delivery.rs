@@ -279,11 +279,27 @@ impl Queue {
 
     /// Puts an announcement at the end; where the queue is full, its oldest becomes a dead letter.
     pub fn push(&mut self, announcement: Pending, now: Timestamp) {
-        if self.pending.len() >= PENDING_MAX {
+        if self.is_full() {
             let oldest = self.pending.remove(0);
             self.bury(oldest, DeathCause::Overflow, now);
         }
         self.pending.push(announcement);
+    }
+
+    /// Puts an announcement at the end that somebody waits for: an open circuit lets one through at once, whatever the endpoint asked for.
+    pub fn push_to_try(&mut self, announcement: Pending, now: Timestamp) {
+        self.push(announcement, now);
+        self.try_now(now);
+    }
+
+    /// Whether one more would push the oldest out.
+    pub const fn is_full(&self) -> bool {
+        self.pending.len() >= PENDING_MAX
+    }
+
+    fn try_now(&mut self, now: Timestamp) {
+        self.health.hold_until = None;
+        self.health.probe_at = self.health.probe_at.map(|_| now);
     }
 
     /// Takes what is to be attempted now, up to `room`, and counts the attempts. Whatever is not settled within [`IN_FLIGHT_S`] is
@@ -385,8 +401,7 @@ impl Queue {
             self.pending.push(Pending { since: now, attempts: 0, due_at: now, ..letter.pending });
         }
         if replayed > 0 {
-            self.health.hold_until = None;
-            self.health.probe_at = self.health.probe_at.map(|_| now);
+            self.try_now(now);
         }
         replayed
     }

@@ -1,7 +1,7 @@
 //! Dead letters: what could not be delivered to webhooks, listed by what hangs on it, tried anew, or given up.
 
 use crate::attempt::Attempt;
-use crate::edit::require_living;
+use crate::delivery::require_open;
 use crate::list::{List, Page};
 use crate::service::Service;
 use crate::webhooks::reaches;
@@ -13,7 +13,7 @@ use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::scope::administration as scope;
 use keyward_domain::text::{Reason, check_reason};
 use keyward_domain::webhook::Webhook;
-use keyward_domain::{ApplicationId, Code, Error, KeyId, Result, Timestamp, WebhookId};
+use keyward_domain::{ApplicationId, Error, KeyId, Result, Timestamp, WebhookId};
 use keyward_ledger::KvWrite;
 use keyward_records::{KvCount, KvRead};
 use serde::{Deserialize, Serialize};
@@ -196,10 +196,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         asked: &ReplayRequest,
     ) -> Result<DeadLettersView> {
         let webhook = self.visible_webhook(attempt, scope::WEBHOOKS_WRITE, id).await?;
-        require_living(&webhook)?;
-        if webhook.disabled {
-            return Err(Error::new(Code::StateConflict, "the webhook is disabled; enable it first"));
-        }
+        require_open(&webhook)?;
         let now = self.clock.now();
         self.move_dead_letters(attempt, &webhook, asked.message, None, |queue, message| {
             let replayed = queue.replay(message, now);

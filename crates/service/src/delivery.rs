@@ -18,7 +18,7 @@ use keyward_domain::event::{Action, Actor, ActorKind, Event, EventId, Outcome, S
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::scope::administration as scope;
 use keyward_domain::webhook::{Targets, Webhook, check_url};
-use keyward_domain::{ApplicationId, Error, KeyId, Result, Timestamp, WebhookId};
+use keyward_domain::{ApplicationId, Code, Error, KeyId, Result, Timestamp, WebhookId};
 use keyward_ledger::{Draft, KvWrite, Turn};
 use keyward_records::projection::lists;
 use keyward_records::{Delivery, Due, KeyUse, KvCount, KvRead};
@@ -500,6 +500,39 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         Ok(WebhookTestView { message: MessageId(event), delivered: fault.is_none(), status, fault })
     }
 
+    /// Queues such a message instead, for whoever may not call out: the next run sends it, again where it fails, as any other. What it comes
+    /// to is told by the webhook itself.
+    ///
+    /// # Errors
+    /// A missing scope, no such webhook, one that is disabled or retired, a full queue; where the store does not answer.
+    pub async fn queue_webhook_test(&self, attempt: &Attempt, id: WebhookId) -> Result<MessageId> {
+        let webhook = self.visible_webhook(attempt, scope::WEBHOOKS_WRITE, id).await?;
+        require_open(&webhook)?;
+        let stakes = self.stakes(webhook.application, None).await?;
+        let (turn, mut delivery, mut queue) = self.queue_turn(id).await?;
+        if queue.is_full() {
+            attempt.unused(delivery, turn);
+            return Err(Error::new(
+                Code::StateConflict,
+                "as many announcements wait for the webhook as its queue holds; a test would push the oldest out",
+            ));
+        }
+        let draft = attempt.draft(Outcome::Done, None, Some(webhook.event));
+        let (kind, application) = (Type::WebhookTested, Some(webhook.application));
+        self.commit(attempt, vec![draft], |tickets, writes| {
+            let (event, now) = (tickets.event(0), self.clock.now());
+            let (since, due_at) = (now, now);
+            queue.push_to_try(
+                Pending { event, kind, application, key: None, stakes, since, attempts: 0, due_at },
+                now,
+            );
+            delivery.note(&queue);
+            writes.delivery(delivery, Some(&queue), turn);
+            Ok(MessageId(event))
+        })
+        .await
+    }
+
     /// A turn at the queues, and this one as it stands.
     pub(crate) async fn queue_turn(&self, id: WebhookId) -> Result<(Turn, Delivery, Queue)> {
         let (turn, delivery) = self.ledger.delivery_turn().await?;
@@ -510,6 +543,15 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 Err(error)
             }
         }
+    }
+}
+
+/// Refuses what is told nothing for now, or for good.
+pub(crate) fn require_open(webhook: &Webhook) -> Result<()> {
+    require_living(webhook)?;
+    match webhook.disabled {
+        true => Err(Error::new(Code::StateConflict, "the webhook is disabled; enable it first")),
+        false => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::usage;
 use crate::world::{Do, World, new_key, survive};
 use keyward_crypto::webhook::signature;
-use keyward_domain::delivery::{ATTEMPTS_MAX, FAILURES_MAX, Fault, SCHEDULE_S};
+use keyward_domain::delivery::{ATTEMPTS_MAX, FAILURES_MAX, Fault, PENDING_MAX, SCHEDULE_S};
 use keyward_domain::event::{Action, Target};
 use keyward_domain::webhook::Targets;
 use keyward_domain::{ApplicationId, Code, Error, Result, WebhookId};
@@ -439,6 +439,56 @@ async fn the_secret_that_was_replaced_signs_for_a_day() {
     for (key, value) in world.kv.values() {
         assert!(!value.windows(32).any(|window| window == fresh), "{key}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_test_that_is_queued_is_sent_by_the_next_run_whatever_the_webhook_listens_for() {
+    let world = World::new(23).await;
+    let orders = world.application("orders").await;
+    let hook = create(&world, orders, &["key.revoked"]).await;
+    let listener = Listener::default();
+    let test = async |id: WebhookId| {
+        let testing = attempt(&world, Action::WebhookTested).await;
+        let service = world.service();
+        let queued = service.queue_webhook_test(&testing, id).await;
+        service.settle(&testing, queued).await
+    };
+    let message = test(hook.id).await.expect("queued");
+    assert!(listener.take().is_empty(), "whoever queues it calls nobody");
+    assert_eq!(show(&world, hook.id).await["delivery"]["pending"], 1);
+    assert_eq!(deliver(&world, &listener).await["delivered"], 1);
+    let came = listener.take().pop().expect("it came");
+    assert_eq!((came.kind(), &came.id), ("webhook.tested".to_owned(), &message.to_string()));
+    assert_eq!(came.signature, signature(&hook.secret, &came.id, came.timestamp, &came.body));
+    let told = world.events().await.pop().expect("an event");
+    assert_eq!((told.action, told.id), (Action::WebhookTested, message.0));
+    assert_eq!(deliver(&world, &listener).await["delivered"], 0, "once");
+    assert!(show(&world, hook.id).await["delivery"]["last_success_at"].is_string());
+
+    // Where nothing is let through, whoever tests has reason to.
+    listener.answers(Err(Fault::Connection));
+    for _ in 0..FAILURES_MAX {
+        test(hook.id).await.expect("queued");
+        deliver(&world, &listener).await;
+    }
+    assert_eq!(show(&world, hook.id).await["delivery"]["circuit"], "open");
+    listener.take();
+    listener.answers(Ok(204));
+    assert_eq!(deliver(&world, &listener).await["delivered"], 0, "an open circuit");
+    test(hook.id).await.expect("queued");
+    assert_eq!(deliver(&world, &listener).await["delivered"], 1);
+    assert_eq!(show(&world, hook.id).await["delivery"]["circuit"], "closed");
+
+    // Nothing that is to be told is given up for a test.
+    listener.answers(Err(Fault::Connection));
+    while show(&world, hook.id).await["delivery"]["pending"].as_u64().unwrap() < PENDING_MAX as u64 {
+        test(hook.id).await.expect("queued");
+    }
+    let refused = |result: Result<_>| result.map(|_| ()).map_err(|error: Error| error.code);
+    assert_eq!(refused(test(hook.id).await), Err(Code::StateConflict));
+    assert_eq!(show(&world, hook.id).await["delivery"]["dead_letters"], 0);
+    change(&world, hook.id, json!({ "disabled": true })).await.expect("disabled");
+    assert_eq!(refused(test(hook.id).await), Err(Code::StateConflict));
 }
 
 #[tokio::test(start_paused = true)]
