@@ -21,6 +21,7 @@ mod key_fields;
 mod keys;
 mod log;
 mod new_key;
+mod new_webhook;
 mod overview;
 mod page;
 mod parts;
@@ -30,6 +31,7 @@ mod retirement;
 mod roles;
 mod sign_in;
 mod visit;
+mod webhook_deed;
 mod webhooks;
 mod words;
 
@@ -76,6 +78,8 @@ enum Op {
     RotateMany,
     SelectToRotate,
     Webhooks,
+    NewWebhook,
+    CreateWebhook,
     Webhook,
     AskWebhookDeed,
     DoWebhookDeed,
@@ -126,6 +130,8 @@ const ROUTES: &[Route<Op>] = &[
     Route::get("/dashboard/events", Op::Events),
     Route::get("/dashboard/events/{id}", Op::Event),
     Route::get("/dashboard/webhooks", Op::Webhooks),
+    Route::get("/dashboard/webhooks/new", Op::NewWebhook),
+    Route::post("/dashboard/webhooks/new", Op::CreateWebhook),
     Route::get("/dashboard/webhooks/{id}", Op::Webhook),
     Route::get("/dashboard/webhooks/{id}/{deed}", Op::AskWebhookDeed),
     Route::post("/dashboard/webhooks/{id}/{deed}", Op::DoWebhookDeed),
@@ -198,9 +204,11 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
         Op::Events => events::page(visit).await,
         Op::Event => events::show(visit, params.id(0, "event")?).await,
         Op::Webhooks => webhooks::page(visit).await,
+        Op::NewWebhook => new_webhook::page(visit).await,
+        Op::CreateWebhook => new_webhook::create(visit).await,
         Op::Webhook => webhooks::show(visit, params.id(0, "webhook")?).await,
-        Op::AskWebhookDeed => webhooks::ask(visit, params.id(0, "webhook")?, params.text(1)).await,
-        Op::DoWebhookDeed => webhooks::act(visit, params.id(0, "webhook")?, params.text(1)).await,
+        Op::AskWebhookDeed => webhook_deed::ask(visit, params.id(0, "webhook")?, params.text(1)).await,
+        Op::DoWebhookDeed => webhook_deed::act(visit, params.id(0, "webhook")?, params.text(1)).await,
         Op::Policies => policies::page(visit).await,
         Op::NewPolicy => Ok(policies::new(visit)),
         Op::CreatePolicy => policies::create(visit).await,

@@ -1,24 +1,21 @@
-//! Webhooks and what could not be delivered to them: how each does, and dead letters tried anew or given up.
+//! Webhooks and what could not be delivered to them: how each does. What can be done with one is `webhook_deed`'s.
 
 use crate::applications;
-use crate::deeds::{self, Deed, Told};
+use crate::deeds::{self, Deed};
 use crate::events;
-use crate::fields;
 use crate::keys;
+use crate::new_webhook;
 use crate::page::Page;
-use crate::parts::{Shape, Tone, badge, code, copied, empty, name, pager, when, when_in_full};
+use crate::parts::{Shape, Tone, badge, code, copied, empty, name, pager, target, when, when_in_full};
 use crate::visit::Visit;
+use crate::webhook_deed::WebhookDeed;
 use crate::words;
-use keyward_domain::announcement::MessageId;
 use keyward_domain::delivery::{Circuit, DeathCause};
 use keyward_domain::event::{Action, Target};
 use keyward_domain::scope::administration as scope;
 use keyward_domain::{Result, WebhookId};
 use keyward_guest::Response;
-use keyward_service::{
-    DeadLetterFilter, DeadLetterView, DropRequest, Page as ListPage, ReplayRequest, WebhookChange,
-    WebhookState, WebhookView,
-};
+use keyward_service::{DeadLetterFilter, DeadLetterView, Page as ListPage, WebhookState, WebhookView};
 use maud::{Markup, html};
 
 pub(crate) const PATH: &str = "/dashboard/webhooks";
@@ -56,7 +53,7 @@ pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
         .await?;
     let body = html! {
         @if found.items.is_empty() {
-            (empty("No webhook", html! { "A webhook tells a system of yours what happens here: " (code("keyward webhook create")) " makes one." }))
+            (empty("No webhook", html! { "A webhook tells a system of yours what happens here." }))
         } @else {
             div class="table" { table {
                 thead { tr {
@@ -68,7 +65,8 @@ pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
         }
         (pager(PATH, &[], cursor.is_none(), found.next_cursor.as_deref()))
     };
-    Ok(Page::new(PATH, "Webhooks", body).show(visit))
+    let new = html! { @if visit.may(scope::WEBHOOKS_WRITE) { a class="button" href=(new_webhook::HERE) { "New webhook" } } };
+    Ok(Page::new(PATH, "Webhooks", body).beside(new).show(visit))
 }
 
 fn row(visit: &Visit<'_>, webhook: &WebhookView) -> Markup {
@@ -90,7 +88,7 @@ fn row(visit: &Visit<'_>, webhook: &WebhookView) -> Markup {
     }
 }
 
-async fn find(visit: &Visit<'_>, id: WebhookId) -> Result<WebhookView> {
+pub(crate) async fn find(visit: &Visit<'_>, id: WebhookId) -> Result<WebhookView> {
     visit
         .look(Action::WebhookRead, Target::webhook(Some(id)), async |service, attempt| {
             service.webhook(attempt, id).await
@@ -126,8 +124,9 @@ pub(crate) async fn show(visit: &Visit<'_>, id: WebhookId) -> Result<Response> {
                 div class="table" { table {
                     thead { tr {
                         th scope="col" { "What" } th scope="col" { "About" } th scope="col" { "Why it died" } th scope="col" class="number" { "Attempts" } th scope="col" class="number" { "Impact" }
+                        @if may_write { th scope="col" { span class="unseen" { "Act" } } }
                     } }
-                    tbody { @for letter in &letters.items { (letter_row(visit, letter)) } }
+                    tbody { @for letter in &letters.items { (letter_row(visit, &webhook, letter, may_write)) } }
                 } }
             }
         }
@@ -146,6 +145,7 @@ fn facts(visit: &Visit<'_>, webhook: &WebhookView) -> Markup {
             dt { "Id" } dd { (copied(webhook.id)) }
             dt { "Application" } dd { a href=(format!("{}/{}", applications::PATH, webhook.application)) { (code(webhook.application)) } }
             @if !webhook.description.is_empty() { dt { "Description" } dd { (name(&webhook.description)) } }
+            dt { "Told of" } dd { ul class="inline" { @for kind in new_webhook::names(&webhook.events) { li { (code(kind)) } } } }
             dt { "Delivered" } dd { (words::grouped(delivery.delivered)) ", " (delivery.pending) " pending" }
             dt { "Last delivered" } dd { @match delivery.last_success_at { Some(at) => (when_in_full(at, visit.now)), None => span class="soft" { "never" } } }
             @if let Some(failure) = &delivery.last_failure {
@@ -159,7 +159,9 @@ fn facts(visit: &Visit<'_>, webhook: &WebhookView) -> Markup {
     }
 }
 
-fn letter_row(visit: &Visit<'_>, letter: &DeadLetterView) -> Markup {
+fn letter_row(visit: &Visit<'_>, webhook: &WebhookView, letter: &DeadLetterView, may_write: bool) -> Markup {
+    let fitting = WebhookDeed::OF_LETTERS.iter().filter(|deed| deed.fits(webhook));
+    let message = letter.message.to_string();
     html! {
         tr {
             th scope="row" data-label="What" {
@@ -170,6 +172,12 @@ fn letter_row(visit: &Visit<'_>, letter: &DeadLetterView) -> Markup {
             td data-label="Why it died" { (cause(letter.why)) ", " (when(letter.died_at, visit.now)) }
             td data-label="Attempts" class="number" { (letter.attempts) }
             td data-label="Impact" class="number" { (letter.impact) }
+            @if may_write {
+                td data-label="" class="act" { @for deed in fitting {
+                    @let way = target(&format!("{PATH}/{}/{}", webhook.id, deed.told().path), &[("message", &message)]);
+                    a class={ "button small " (if deed.told().is_dangerous { "danger" } else { "" }) } href=(way) { (deed.of_one()) span class="unseen" { " " (letter.kind.as_str()) } } " "
+                } }
+            }
         }
     }
 }
@@ -180,132 +188,5 @@ const fn cause(why: DeathCause) -> &'static str {
         DeathCause::Overflow => "the queue was full",
         DeathCause::Closed => "the webhook was switched off",
         DeathCause::EventUnreadable => "its event cannot be read",
-    }
-}
-
-/// What can be done with a webhook.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum WebhookDeed {
-    Replay,
-    Disable,
-    Enable,
-    Drop,
-    Retire,
-}
-
-impl Deed for WebhookDeed {
-    const ALL: &'static [Self] = &[Self::Replay, Self::Disable, Self::Enable, Self::Drop, Self::Retire];
-
-    fn told(self) -> Told {
-        match self {
-            Self::Replay => Told::new("replay", "Try dead letters anew", "Try them anew")
-                .done("The dead letters are on their way again."),
-            Self::Disable => Told::new("disable", "Disable", "Disable the webhook")
-                .done("The webhook is disabled: it is told nothing until it is enabled."),
-            Self::Enable => {
-                Told::new("enable", "Enable", "Enable the webhook").done("The webhook is enabled.")
-            }
-            Self::Drop => Told::new("drop", "Drop dead letters", "Drop them for good")
-                .dangerous()
-                .done("The dead letters are dropped. The log has their events."),
-            Self::Retire => Told::new("retire", "Retire", "Retire the webhook for good")
-                .dangerous()
-                .done("The webhook is retired, for good."),
-        }
-    }
-}
-
-impl WebhookDeed {
-    const fn takes_reason(self) -> bool {
-        matches!(self, Self::Drop | Self::Retire)
-    }
-
-    const fn action(self) -> Action {
-        match self {
-            Self::Replay => Action::WebhookReplayed,
-            Self::Disable | Self::Enable => Action::WebhookChanged,
-            Self::Drop => Action::WebhookDropped,
-            Self::Retire => Action::WebhookRetired,
-        }
-    }
-
-    fn fits(self, webhook: &WebhookView) -> bool {
-        let has_dead = webhook.delivery.dead_letters > 0;
-        match self {
-            Self::Replay => has_dead && webhook.state == WebhookState::Active,
-            Self::Drop => has_dead,
-            Self::Disable => webhook.state == WebhookState::Active,
-            Self::Enable => webhook.state == WebhookState::Disabled,
-            Self::Retire => webhook.state != WebhookState::Retired,
-        }
-    }
-}
-
-/// Says what a deed will do, and asks.
-pub(crate) async fn ask(visit: &Visit<'_>, id: WebhookId, path: &str) -> Result<Response> {
-    let deed = WebhookDeed::of(path)?;
-    let webhook = find(visit, id).await?;
-    let here = format!("{PATH}/{id}");
-    let dead =
-        words::counted(u64::try_from(webhook.delivery.dead_letters).unwrap_or(u64::MAX), "dead letter");
-    let body = html! {
-        div class="confirm" {
-            ul class="consequences" {
-                @match deed {
-                    WebhookDeed::Replay => { li { "As many of " (dead) " as the queue has room for are tried anew, as if they were new. Whoever listens may be told twice of what it had before: each has the " (code("webhook-id")) " that it had." } }
-                    WebhookDeed::Disable => { li { "It is told nothing until it is enabled. What is pending becomes dead letters; what happens meanwhile is not announced to it later." } }
-                    WebhookDeed::Enable => { li { "It is told what happens from now on." } }
-                    WebhookDeed::Drop => { li { strong { (dead) " are given up, for good." } " The log keeps their events." } }
-                    WebhookDeed::Retire => { li { strong { "It is told nothing any more, for good." } " Its secret signs nothing again." } }
-                }
-            }
-            (visit.form_to(&format!("{here}/{path}"), &html! {
-                @if deed.takes_reason() { (fields::reason("")) }
-                (deeds::buttons(deed, &here))
-            }))
-        }
-    };
-    let page = Page::new(PATH, format!("{}: {}", deed.told().label, webhook.url), body)
-        .below("Webhooks", PATH)
-        .below(webhook.url.clone(), here);
-    Ok(page.show(visit))
-}
-
-/// Does it.
-pub(crate) async fn act(visit: &Visit<'_>, id: WebhookId, path: &str) -> Result<Response> {
-    let deed = WebhookDeed::of(path)?;
-    let form = visit.form();
-    let message: Option<MessageId> = None;
-    visit
-        .change(deed.action(), Target::webhook(Some(id)), async |service, attempt| match deed {
-            WebhookDeed::Replay => {
-                service.replay_dead_letters(attempt, id, &ReplayRequest { message }).await.map(drop)
-            }
-            WebhookDeed::Drop => {
-                let asked = DropRequest { message, reason: form.text("reason").to_owned() };
-                service.drop_dead_letters(attempt, id, &asked).await.map(drop)
-            }
-            WebhookDeed::Retire => service.retire_webhook(attempt, id, form.text("reason")).await.map(drop),
-            WebhookDeed::Disable | WebhookDeed::Enable => {
-                let change = WebhookChange {
-                    disabled: Some(deed == WebhookDeed::Disable),
-                    ..WebhookChange::default()
-                };
-                // No target is named, so which ones are allowed is not asked.
-                let targets = keyward_domain::webhook::Targets::Public;
-                service.change_webhook(attempt, id, change, None, targets).await.map(drop)
-            }
-        })
-        .await?;
-    Ok(Response::see_other(&format!("{PATH}/{id}?done={path}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_deed_has_a_path_of_its_own() {
-        deeds::check_paths::<WebhookDeed>();
     }
 }

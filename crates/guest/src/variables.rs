@@ -150,7 +150,7 @@ pub async fn delivery() -> Result<Rc<Delivery>> {
         return Ok(held);
     }
     let fresh = Delivery {
-        targets: parse_targets(optional("webhook_private_targets").await?.expose())?,
+        targets: webhook_targets().await?,
         maintenance_token: parse_maintenance_token(optional("maintenance_token").await?)?,
     };
     Ok(hold(&DELIVERY, fresh))
@@ -172,6 +172,14 @@ pub async fn leaks() -> Result<Rc<Leaks>> {
         })?),
     };
     Ok(hold(&LEAKS, Leaks { report_keys }))
+}
+
+/// Which targets webhooks may have.
+///
+/// # Errors
+/// [`Code::Misconfigured`] names the variable and the rule.
+pub async fn webhook_targets() -> Result<Targets> {
+    parse_targets(optional("webhook_private_targets").await?.expose())
 }
 
 fn held<T>(slot: &'static LocalKey<OnceCell<Rc<T>>>) -> Option<Rc<T>> {

@@ -521,7 +521,8 @@ fn many_keys_are_rotated_in_steps(keyward: &Keyward, visitor: &mut Visitor<'_>) 
     let look = visitor.send(&page, ROTATE, &asked).expect(200);
     assert!(look.text().contains("<strong>3</strong>would be rotated"), "{}", look.text());
     assert!(
-        tickets(&look).is_empty() && keyward.events("action=key.rotate").is_empty(),
+        tickets(&look).is_empty()
+            && keyward.events(&format!("application={application}&action=key.rotate")).is_empty(),
         "looking does nothing"
     );
     let fields = hidden(&look, ROTATE);

@@ -140,6 +140,7 @@ impl World {
             ("webhooks", "/dashboard/webhooks".to_owned()),
             ("webhook", format!("/dashboard/webhooks/{webhook}")),
             ("webhook-dead-letters", format!("/dashboard/webhooks/{failing}")),
+            ("new-webhook", "/dashboard/webhooks/new".to_owned()),
             ("policies", "/dashboard/policies".to_owned()),
             ("new-policy", "/dashboard/policies/new".to_owned()),
             ("policy", format!("/dashboard/policies/{policy}")),
@@ -174,7 +175,13 @@ impl World {
         ] {
             pages.push((name, format!("/dashboard/applications/{hostile}/{deed}")));
         }
-        for (name, deed) in [("webhook-retire", "retire"), ("webhook-disable", "disable")] {
+        for (name, deed) in [
+            ("webhook-test", "test"),
+            ("webhook-edit", "edit"),
+            ("webhook-secret", "secret"),
+            ("webhook-retire", "retire"),
+            ("webhook-disable", "disable"),
+        ] {
             pages.push((name, format!("/dashboard/webhooks/{webhook}/{deed}")));
         }
         pages

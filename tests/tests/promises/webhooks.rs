@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use keyward_domain::delivery::{ATTEMPTS_MAX, SCHEDULE_S};
 use keyward_e2e::admin::KEYWARD_APPLICATION;
+use keyward_e2e::dashboard::{Visitor, hidden};
 use keyward_e2e::{Connection, Keyward, Request, Setup, Value, json, programs};
 
 /// Whoever listens, in a process of their own.
@@ -309,4 +310,87 @@ fn keyward_up_delivers_without_anybody_asking() {
     assert_eq!(kinds(&came), ["key.issued"]);
     assert_eq!(came[0]["verified"], true);
     assert!(keyward.events("action=delivery.run").is_empty(), "it is nobody's deed");
+}
+
+/// The secret or link that a page shows once.
+fn shown_once(page: &keyward_e2e::Reply) -> String {
+    assert_eq!(page.field("cache-control"), Some("no-store"));
+    let text = page.text();
+    text.split("data-copy=\"").nth(1).expect("something to copy").split('"').next().unwrap().to_owned()
+}
+
+#[test]
+fn from_the_dashboard_one_is_made_tested_edited_and_its_dead_letters_are_dealt_with() {
+    let (keyward, receiver) = (allowing_private_targets().start(), Receiver::start());
+    let application = keyward.application("orders");
+    let mut visitor = Visitor::signed_in(&keyward, keyward.root());
+    let new = "/dashboard/webhooks/new";
+    let page = visitor.get(new).expect(200);
+    let wrong = [("application", &*application), ("url", "ftp://example.com/")];
+    let told = visitor.send(&page, new, &wrong).expect(400).text();
+    assert!(told.contains("<code>url</code>") && told.contains("value=\"ftp://example.com/\""), "{told}");
+    let url = receiver.url("127.0.0.1");
+    let mut fields = hidden(&page, new);
+    for (name, value) in [("application", &*application), ("url", &*url), ("events", "key.issued")] {
+        fields.push((name.to_owned(), value.to_owned()));
+    }
+    let made = visitor.post(new, &fields).expect(200);
+    let secret = shown_once(&made);
+    assert_eq!(shown_once(&visitor.post(new, &fields).expect(200)), secret, "pressed twice, one is made");
+    receiver.tell(&json!({ "secret": secret }));
+    let listed = keyward.list("/v1/webhooks");
+    assert_eq!((listed.len(), &listed[0]["events"]), (1, &json!(["key.issued"])));
+    let id = listed[0]["id"].as_str().unwrap();
+    let here = format!("/dashboard/webhooks/{id}");
+    let mut act = |deed: &str, query: &str, fields: &[(&str, &str)]| {
+        let page = visitor.get(&format!("{here}/{deed}{query}")).expect(200);
+        visitor.send(&page, &format!("{here}/{deed}"), fields)
+    };
+
+    // These pages call nobody: the test waits for a run of delivery.
+    act("test", "", &[]).expect(303);
+    assert!(receiver.came().is_empty());
+    assert_eq!(run(&keyward)["delivered"], 1);
+    let came = receiver.came();
+    assert_eq!(kinds(&came), ["webhook.tested"]);
+    assert!(came.iter().all(|came| came["verified"] == true), "{came:?}");
+
+    // What it is told of is as it was ticked.
+    let edited =
+        [("url", &*url), ("description", "pager"), ("events", "key.issued"), ("events", "key.revoked")];
+    act("edit", "", &edited).expect(303);
+    let webhook = show(&keyward, id);
+    assert_eq!(
+        (&webhook["description"], &webhook["events"]),
+        (&json!("pager"), &json!(["key.issued", "key.revoked"]))
+    );
+    let wrong = act("edit", "", &[("url", "nowhere"), ("description", "pager"), ("events", "*")]).expect(400);
+    assert!(wrong.text().contains("value=\"nowhere\""));
+
+    // Another secret: both sign for a day.
+    let fresh = shown_once(&act("secret", "", &[]).expect(200));
+    assert_ne!(fresh, secret);
+    receiver.tell(&json!({ "secret": fresh }));
+
+    // What died is tried anew or dropped, one by one.
+    for _ in 0..2 {
+        keyward.issue(&application, &["orders:read"]);
+    }
+    act("disable", "", &[]).expect(303);
+    run(&keyward);
+    run(&keyward);
+    let letters = keyward.list("/v1/webhooks/dead-letters");
+    assert_eq!(letters.len(), 2);
+    act("enable", "", &[]).expect(303);
+    let message = |letter: &Value| letter["message"].as_str().unwrap().to_owned();
+    act("replay", &format!("?message={}", message(&letters[0])), &[]).expect(303);
+    assert_eq!(run(&keyward)["delivered"], 1);
+    let came = receiver.came();
+    assert!(came.iter().all(|came| came["verified"] == true), "{came:?}");
+    assert_eq!(kinds(&came), ["key.issued"]);
+    let left = keyward.list("/v1/webhooks/dead-letters");
+    assert_eq!(left.iter().map(message).collect::<Vec<_>>(), [message(&letters[1])]);
+    act("drop", &format!("?message={}", message(&letters[1])), &[("reason", "because")]).expect(303);
+    assert!(keyward.list("/v1/webhooks/dead-letters").is_empty());
+    act("drop", "?message=msg_1_1", &[("reason", "because")]).expect(404);
 }
