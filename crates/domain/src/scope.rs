@@ -79,10 +79,11 @@ const GRAMMAR: &str = "segments of `[a-z0-9._-]` joined by `:`, the last may be 
 /// One scope, in its one spelling.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Scope {
-    pattern: String,
+    // Boxed, since errors name one: they are returned everywhere, and stay small.
+    pattern: Box<str>,
     application: Option<ApplicationId>,
     /// Of credentials: one name, or all below one.
-    names: Option<String>,
+    names: Option<Box<str>>,
 }
 
 /// Why a text is not a scope.
@@ -145,12 +146,12 @@ impl Scope {
                 return no("has a character that no scope has");
             }
         }
-        Ok(Self { pattern: pattern.to_owned(), application, names: names.map(str::to_owned) })
+        Ok(Self { pattern: pattern.into(), application, names: names.map(Into::into) })
     }
 
     /// A scope of administration written in the code, which is known to be well-formed.
     pub fn fixed(pattern: &'static str) -> Self {
-        Self { pattern: pattern.to_owned(), application: None, names: None }
+        Self { pattern: pattern.into(), application: None, names: None }
     }
 
     /// The same scope, narrowed to one application.
@@ -163,7 +164,7 @@ impl Scope {
     /// The same scope, narrowed to one credential's name.
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
-        self.names = Some(name.to_owned());
+        self.names = Some(name.into());
         self
     }
 
@@ -180,7 +181,9 @@ impl Scope {
     /// Whether it grants a service to read credentials by their names: nothing but `credentials:read@NAMES` does, so that a partner's
     /// `*` or `credentials:read`, which may mean something of the partner's own, opens no vault.
     pub fn is_grant(&self) -> bool {
-        self.pattern == administration::CREDENTIALS_READ && self.names.is_some() && self.application.is_none()
+        &*self.pattern == administration::CREDENTIALS_READ
+            && self.names.is_some()
+            && self.application.is_none()
     }
 
     /// Whether whoever holds `self` may do all that `needed` allows.

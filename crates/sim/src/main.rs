@@ -36,7 +36,7 @@ const SEEDS_KEPT: &[u64] = &[28, 725, 827, 7565];
 /// Those that were kept before worlds had acts: they are lived without, so that they stay the worlds that they were.
 const SEEDS_WITHOUT_ACTS: &[u64] = &[28, 725, 827];
 /// How many worlds are lived where nobody says otherwise.
-const SEEDS: u64 = 10_000;
+const SEEDS: u64 = 4_000;
 /// Within how many worlds a planted mistake must be found.
 const SEEDS_FOR_FLAW: u64 = 2_000;
 /// Worlds lived at the same time.

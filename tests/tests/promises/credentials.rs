@@ -101,16 +101,12 @@ fn what_one_holds_is_found_nowhere_else() {
     let wrong: [(&str, Value, u16); 3] = [
         ("versions", json!({ "value": { "password": CANARY } }), 400),
         ("versions", json!({ "value": CANARY }), 400),
-        ("versions", json!({ "value": { "value": CANARY }, CANARY: 1 }), 400),
+        ("versions", json!({ "value": { CANARY: "x" } }), 400),
     ];
     for (path, body, status) in wrong {
         let reply =
             keyward.as_root(Request::post(&format!("/v1/credentials/{id}/{path}"), &body)).expect(status);
-        assert!(
-            !reply.text().contains(CANARY) || body.as_object().unwrap().contains_key(CANARY),
-            "{}",
-            reply.text()
-        );
+        assert!(!reply.text().contains(CANARY), "{}", reply.text());
     }
     let mut holders = 0;
     for (line, reply) in keyward.seen() {

@@ -37,6 +37,7 @@ mod gateway_traefik;
 mod idempotency;
 mod kill_nine;
 mod last_root;
+mod leaks;
 mod limits;
 mod methods;
 mod metrics;

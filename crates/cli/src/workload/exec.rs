@@ -208,7 +208,8 @@ fn forward_signals(tell: impl Fn(Signal) -> bool + Send + 'static) -> Result<()>
                     _ = first.recv() => Signal::USR1,
                     _ = second.recv() => Signal::USR2,
                 };
-                if !(signal == Signal::INT && is_interrupted_itself) && !tell(signal) {
+                let is_told_already = signal == Signal::INT && is_interrupted_itself;
+                if !is_told_already && !tell(signal) {
                     return;
                 }
             }
