@@ -29,7 +29,7 @@ enum Command {
     #[command(flatten)]
     Local(local::Command),
     #[command(flatten)]
-    Client(keyward_cli::Command),
+    Client(Box<keyward_cli::Command>),
     /// Named contexts: where a Keyward answers, and the key file for it
     #[command(subcommand)]
     Context(ContextCommand),
@@ -56,14 +56,15 @@ fn run(arguments: Arguments, origins: Origins, terminal: &Terminal) -> Result<En
     match command {
         #[cfg(feature = "host")]
         Command::Local(command) => local::run(&global, command, terminal),
-        #[cfg(feature = "host")]
-        Command::Client(keyward_cli::Command::Audit(command)) if local::audit::is_local(&command) => {
-            resolve(&mut global)?;
-            local::audit::run(&global, &command, terminal)
-        }
         Command::Client(command) => {
             resolve(&mut global)?;
-            keyward_cli::commands::run(&global, &command, terminal)
+            match *command {
+                #[cfg(feature = "host")]
+                keyward_cli::Command::Audit(command) if local::audit::is_local(&command) => {
+                    local::audit::run(&global, &command, terminal)
+                }
+                command => keyward_cli::commands::run(&global, &command, terminal),
+            }
         }
         Command::Context(command) => keyward_cli::commands::context::run(&global, &command, terminal),
         Command::Manual(command) => manual::run(&command, Arguments::command(), terminal),
