@@ -137,6 +137,8 @@ pub(crate) async fn show(visit: &Visit<'_>, id: PolicyId) -> Result<Response> {
         self_renewal,
         on_renewal_reuse,
         on_breach,
+        lease_s,
+        outage_s,
     } = &policy.terms;
     let body = html! {
         @if let Some(done) = done { p class="notice" role="status" { (done) } }
@@ -156,6 +158,8 @@ pub(crate) async fn show(visit: &Visit<'_>, id: PolicyId) -> Result<Response> {
                 dt { "Holders renew by themselves" } dd { (if *self_renewal { "yes" } else { "no" }) }
                 dt { "A renewal token used twice" } dd { (match on_renewal_reuse { OnRenewalReuse::Stop => "stops renewal", OnRenewalReuse::Incident => "ends every version at once" }) }
                 dt { "A key that breaks the policy" } dd { (match on_breach { OnBreach::Warn => "is told", OnBreach::Retire => "ends" }) }
+                dt { "A credential is asked for again after" } dd { (words::span(i64::from(*lease_s))) }
+                dt { "A credential outlasts an outage of" } dd { (words::span(i64::from(*outage_s))) }
             }
         }
         section aria-labelledby="facts" {
@@ -223,6 +227,8 @@ fn form_of(visit: &Visit<'_>, known: Option<&PolicyView>, form: &Form, error: Op
                 (choice("renewal", "Holders renew by themselves", &renewal, &written("renewal", if terms.self_renewal { "yes" } else { "no" }.to_owned())))
                 (choice("reuse", "A renewal token used twice", &reuse, &written("reuse", terms.on_renewal_reuse.as_str().to_owned())))
                 (choice("breach", "A key that breaks the policy", &breach, &written("breach", terms.on_breach.as_str().to_owned())))
+                (line("lease", "Seconds until a credential is asked for again", terms.lease_s.to_string(), "How long a service goes on with what it read without asking.", true))
+                (line("outage", "Seconds of an outage that a credential outlasts", terms.outage_s.to_string(), "How long a service goes on with what it read while Keyward cannot be asked.", true))
                 @if let Some(policy) = known { (change::seen(policy.revision)) }
                 p class="actions" { button { (if known.is_some() { "Keep these" } else { "Create the policy" }) } " " a href=(above) { "Leave it as it is" } }
             }))
@@ -291,7 +297,16 @@ fn asked(form: &Form, known: &Terms) -> Result<Terms> {
             "retire" => OnBreach::Retire,
             _ => return Err(not_one("breach", "`warn` or `retire`")),
         },
+        lease_s: seconds(form, "lease", known.lease_s)?,
+        outage_s: seconds(form, "outage", known.outage_s)?,
     })
+}
+
+fn seconds(form: &Form, field: &str, known: u32) -> Result<u32> {
+    match form.text(field).trim() {
+        "" => Ok(known),
+        text => text.parse().map_err(|_| Error::field(field, "is no number", "a whole number of seconds")),
+    }
 }
 
 /// Creates one.

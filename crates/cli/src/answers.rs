@@ -304,6 +304,10 @@ pub struct PolicyTerms {
     pub on_renewal_reuse: String,
     /// `warn` or `retire`.
     pub on_breach: String,
+    /// How long a credential is gone on with before it is asked for again.
+    pub lease_s: u64,
+    /// How long one is gone on with while Keyward cannot be asked.
+    pub outage_s: u64,
 }
 
 /// How far a run of what is due came.

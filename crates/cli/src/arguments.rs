@@ -715,6 +715,12 @@ pub struct PolicyTerms {
     /// What becomes of a key that breaks its policy, beside the warning
     #[arg(long, value_name = "WHAT", value_parser = ["warn", "retire"])]
     pub on_breach: Option<String>,
+    /// How long whoever read a credential goes on with it before asking again, such as `5m`: from `5s` to `1d`
+    #[arg(long, value_name = "TIME", value_parser = span_s)]
+    pub lease: Option<u32>,
+    /// How long whoever read a credential goes on with it while Keyward cannot be asked, such as `1h`: up to `30d`
+    #[arg(long, value_name = "TIME", value_parser = span_s)]
+    pub outage: Option<u32>,
 }
 
 /// A time that a policy names in seconds, or never.
@@ -732,7 +738,7 @@ pub struct PolicyShow {
 /// `keyward policy change`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("change").required(true).multiple(true).args(["name", "description", "rotate_every", "grace",
-    "lifetime_max", "idle_after", "self_renewal", "on_renewal_reuse", "on_breach"]))]
+    "lifetime_max", "idle_after", "self_renewal", "on_renewal_reuse", "on_breach", "lease", "outage"]))]
 pub struct PolicyChange {
     /// Which
     #[arg(value_name = "POLICY_ID")]
@@ -1455,6 +1461,11 @@ fn term(text: &str) -> Result<Term, String> {
 }
 
 /// A duration of at most ninety days, which may be none.
+fn span_s(text: &str) -> Result<u32, String> {
+    let seconds = seconds(text).and_then(|seconds| u32::try_from(seconds).ok());
+    seconds.ok_or_else(|| "is no time; expected a number and one of s, m, h, d, such as `5m`".to_owned())
+}
+
 fn grace_s(text: &str) -> Result<u32, String> {
     let seconds = seconds(text).and_then(|seconds| u32::try_from(seconds).ok());
     seconds.filter(|seconds| *seconds <= GRACE_S_MAX).ok_or_else(|| {

@@ -1,5 +1,6 @@
 //! A policy: how often keys rotate, how long versions overlap, and what becomes of a key that does not keep to it.
 
+use crate::credential::{LEASE_S_DEFAULT, OUTAGE_S_DEFAULT};
 use crate::error::FieldError;
 use crate::event::EventId;
 use crate::id::PolicyId;
@@ -18,6 +19,12 @@ pub const ROTATE_EVERY_S_MIN: u32 = 5 * 60;
 pub const TERM_S_MAX: u32 = 315_360_000;
 /// The shortest life that a policy can bound keys by, in seconds.
 pub const LIFETIME_S_MIN: u32 = 60;
+/// The shortest time for which a credential that was read is gone on with before it is asked for again, in seconds.
+pub const LEASE_S_MIN: u32 = 5;
+/// The longest, in seconds: a day.
+pub const LEASE_S_MAX: u32 = DAY_S;
+/// The longest time for which one is gone on with while Keyward cannot be asked, in seconds: thirty days.
+pub const OUTAGE_S_MAX: u32 = 30 * DAY_S;
 /// The shortest time without use that is told, in seconds: when a key was used last is known by the hour.
 pub const IDLE_AFTER_S_MIN: u32 = 3600;
 
@@ -86,6 +93,22 @@ pub struct Terms {
     pub on_renewal_reuse: OnRenewalReuse,
     /// What becomes of a key that breaks its policy.
     pub on_breach: OnBreach,
+    /// How long whoever read a credential goes on with it before asking again, in seconds.
+    #[serde(default = "lease_s_default")]
+    #[schema(required = true)]
+    pub lease_s: u32,
+    /// How long whoever read a credential goes on with it while Keyward cannot be asked, in seconds.
+    #[serde(default = "outage_s_default")]
+    #[schema(required = true)]
+    pub outage_s: u32,
+}
+
+const fn lease_s_default() -> u32 {
+    LEASE_S_DEFAULT
+}
+
+const fn outage_s_default() -> u32 {
+    OUTAGE_S_DEFAULT
 }
 
 impl Terms {
@@ -98,6 +121,8 @@ impl Terms {
         self_renewal: true,
         on_renewal_reuse: OnRenewalReuse::Stop,
         on_breach: OnBreach::Warn,
+        lease_s: LEASE_S_DEFAULT,
+        outage_s: OUTAGE_S_DEFAULT,
     };
 
     /// What is wrong with them, field by field.
@@ -116,6 +141,12 @@ impl Terms {
         bound("lifetime_s_max", self.lifetime_s_max, LIFETIME_S_MIN, life);
         let idle = "3600 to 315360000 seconds, or null for never";
         bound("idle_after_s", self.idle_after_s, IDLE_AFTER_S_MIN, idle);
+        if !(LEASE_S_MIN..=LEASE_S_MAX).contains(&self.lease_s) {
+            errors.push(FieldError::new("lease_s", "is out of range", "5 to 86400 seconds"));
+        }
+        if self.outage_s > OUTAGE_S_MAX {
+            errors.push(FieldError::new("outage_s", "is more than thirty days", "0 to 2592000 seconds"));
+        }
         if self.grace_s > GRACE_S_MAX {
             errors.push(FieldError::new("grace_s", "is more than ninety days", "0 to 7776000 seconds"));
         } else if self.rotate_every_s.is_some_and(|every_s| self.grace_s > every_s) {
@@ -130,7 +161,7 @@ impl Terms {
     }
 
     /// Each of them as an event tells it.
-    pub fn facts(&self) -> [String; 7] {
+    pub fn facts(&self) -> [String; 9] {
         let seconds =
             |name: &str, value: Option<u32>| value.map_or(format!("{name} none"), |s| format!("{name} {s}"));
         [
@@ -141,6 +172,8 @@ impl Terms {
             format!("self_renewal {}", self.self_renewal),
             format!("on_renewal_reuse {}", self.on_renewal_reuse.as_str()),
             format!("on_breach {}", self.on_breach.as_str()),
+            seconds("lease_s", Some(self.lease_s)),
+            seconds("outage_s", Some(self.outage_s)),
         ]
     }
 
@@ -283,11 +316,13 @@ mod tests {
             change(&mut terms, value);
             fields(&terms)
         };
-        let rows: [(&str, Change, u32, u32); 4] = [
+        let rows: [(&str, Change, u32, u32); 6] = [
             ("rotate_every_s", |terms, value| terms.rotate_every_s = Some(value), 300, 315_360_000),
             ("lifetime_s_max", |terms, value| terms.lifetime_s_max = Some(value), 60, 315_360_000),
             ("idle_after_s", |terms, value| terms.idle_after_s = Some(value), 3600, 315_360_000),
             ("grace_s", |terms, value| terms.grace_s = value, 0, 7_776_000),
+            ("lease_s", |terms, value| terms.lease_s = value, 5, 86_400),
+            ("outage_s", |terms, value| terms.outage_s = value, 0, 2_592_000),
         ];
         for (field, change, min, max) in rows {
             assert_eq!([with(change, min), with(change, max)], [[""; 0], [""; 0]], "{field}");

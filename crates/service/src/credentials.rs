@@ -11,9 +11,7 @@ use crate::service::{REPLAY_S, Service};
 use crate::terms::holding;
 use keyward_crypto::digest::hex;
 use keyward_domain::application::NameHolder;
-use keyward_domain::credential::{
-    Credential, CredentialName, Kind, LEASE_S_DEFAULT, OUTAGE_S_DEFAULT, Version, check_name,
-};
+use keyward_domain::credential::{Credential, CredentialName, Kind, Version, check_name};
 use keyward_domain::error::FieldError;
 use keyward_domain::event::{EventId, Outcome};
 use keyward_domain::policy::Terms;
@@ -237,8 +235,8 @@ impl CredentialView {
             expires_at: credential.expires_at,
             policy: credential.policy,
             rotation_due_at,
-            lease_s: LEASE_S_DEFAULT,
-            outage_s: OUTAGE_S_DEFAULT,
+            lease_s: terms.lease_s,
+            outage_s: terms.outage_s,
             current: credential.current,
             versions: credential.versions.iter().rev().map(version).collect(),
             created_at: credential.created_at,

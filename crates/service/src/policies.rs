@@ -53,6 +53,14 @@ macro_rules! with_terms {
             /// What becomes of a key that breaks its policy, beside the warning.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub on_breach: Option<OnBreach>,
+            /// How long whoever read a credential goes on with it before asking again, in seconds.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schema(minimum = 5, maximum = 86_400)]
+            pub lease_s: Option<u32>,
+            /// How long whoever read a credential goes on with it while Keyward cannot be asked, in seconds.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schema(minimum = 0, maximum = 2_592_000)]
+            pub outage_s: Option<u32>,
         }
 
         impl $name {
@@ -67,6 +75,8 @@ macro_rules! with_terms {
                     self_renewal: Some(terms.self_renewal),
                     on_renewal_reuse: Some(terms.on_renewal_reuse),
                     on_breach: Some(terms.on_breach),
+                    lease_s: Some(terms.lease_s),
+                    outage_s: Some(terms.outage_s),
                     ..self
                 }
             }
@@ -81,6 +91,8 @@ macro_rules! with_terms {
                     self_renewal: self.self_renewal.unwrap_or(terms.self_renewal),
                     on_renewal_reuse: self.on_renewal_reuse.unwrap_or(terms.on_renewal_reuse),
                     on_breach: self.on_breach.unwrap_or(terms.on_breach),
+                    lease_s: self.lease_s.unwrap_or(terms.lease_s),
+                    outage_s: self.outage_s.unwrap_or(terms.outage_s),
                 }
             }
         }
@@ -136,7 +148,7 @@ impl NewPolicy {
 
 impl PolicyChange {
     /// Whether it gives each of the terms, in the order of [`Terms::facts`].
-    const fn gives(&self) -> [bool; 7] {
+    const fn gives(&self) -> [bool; 9] {
         [
             self.rotate_every_s.is_some(),
             self.grace_s.is_some(),
@@ -145,6 +157,8 @@ impl PolicyChange {
             self.self_renewal.is_some(),
             self.on_renewal_reuse.is_some(),
             self.on_breach.is_some(),
+            self.lease_s.is_some(),
+            self.outage_s.is_some(),
         ]
     }
 

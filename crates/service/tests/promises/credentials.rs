@@ -294,3 +294,26 @@ async fn names_are_unique_within_an_application_and_move() {
     assert_eq!(refused, Some(Code::NotFound));
     world.run_as(&writer.token, &Do::WriteCredential(id, version("x"))).await.expect("theirs to write");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_says_when_it_is_due_and_for_how_long_it_is_gone_on_with() {
+    let world = World::new(907).await;
+    let app = world.application("shop").await;
+    let strict =
+        world.policy(&json!({"rotate_every_s": 3600, "grace_s": 0, "lease_s": 5, "outage_s": 60})).await;
+    let mut new = new_credential(app, "db", "one");
+    new["policy"] = json!(strict.to_string());
+    let id: CredentialId =
+        world.run(&Do::CreateCredential(new)).await.expect("created").at("/id").parse().expect("an id");
+    let plain = credential(&world, app, "plain", "one").await;
+    let read = async |id| world.run(&Do::ReadCredential(id, None)).await.expect("read").json();
+    let (of_strict, of_plain) = (read(id).await, read(plain).await);
+    assert_eq!((&of_strict["lease_s"], &of_strict["outage_s"]), (&json!(5), &json!(60)));
+    assert_eq!((&of_plain["lease_s"], &of_plain["outage_s"]), (&json!(300), &json!(3600)));
+    let state = async || world.run(&Do::ShowCredential(id)).await.expect("shown").at("/state");
+    assert_eq!(state().await, "active");
+    tokio::time::sleep(std::time::Duration::from_secs(3600)).await;
+    assert_eq!(state().await, "overdue");
+    world.run(&Do::WriteCredential(id, version("two"))).await.expect("written");
+    assert_eq!(state().await, "active", "what was rotated is due anew");
+}
