@@ -59,6 +59,14 @@ pub(crate) async fn retire(plane: &Plane, incoming: &Incoming, id: Result<Creden
         .await
 }
 
+pub(crate) async fn reseal(plane: &Plane, incoming: &Incoming) -> Result<Response> {
+    plane
+        .change(incoming, Action::RingResealed, Target::default(), async |service, attempt| {
+            Response::json(200, &service.reseal_vault(attempt, &incoming.json().await?).await?)
+        })
+        .await
+}
+
 pub(crate) fn about(id: &Result<CredentialId>) -> Target {
     Target::credential(id.as_ref().ok().copied())
 }

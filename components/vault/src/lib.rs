@@ -24,12 +24,14 @@ enum Op {
     ReadNamed,
     RollBack,
     Destroy,
+    Reseal,
 }
 
 const ROUTES: &[Route<Op>] = &[
     Route::post("/v1/credentials", Op::Create),
     Route::get("/v1/credentials", Op::List),
     Route::get("/v1/credentials/value", Op::ReadNamed),
+    Route::post("/v1/credentials/reseal", Op::Reseal),
     Route::get("/v1/credentials/{id}", Op::Show),
     Route::patch("/v1/credentials/{id}", Op::Change),
     Route::post("/v1/credentials/{id}/retire", Op::Retire),
@@ -51,6 +53,7 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
         Op::Create => credentials::create(&plane, incoming).await,
         Op::List => credentials::list(&plane, incoming).await,
         Op::Show => credentials::show(&plane, incoming, id()).await,
+        Op::Reseal => credentials::reseal(&plane, incoming).await,
         Op::Change => credentials::change(&plane, incoming, id()).await,
         Op::Retire => credentials::retire(&plane, incoming, id()).await,
         Op::Write => values::write(&plane, incoming, id()).await,

@@ -8,7 +8,7 @@ use keyward_domain::tag::Tag;
 use keyward_domain::{ApplicationId, Code, CredentialId};
 use keyward_service::{
     CredentialChange, CredentialValueBody, CredentialView, NewCredential, NewCredentialVersion, Reason,
-    RollBack,
+    ResealVault, RollBack, VaultResealingView,
 };
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::{ObjectBuilder, Required, Type};
@@ -45,6 +45,13 @@ pub fn endpoints() -> Vec<Endpoint> {
             .waits_for_change()
             .reads()
             .refuses(&[Code::NotFound, Code::StateConflict, Code::OutcomeUnknown, Code::StoreRolledBack, Code::Misconfigured]),
+        Endpoint::post(SUBJECT, "/v1/credentials/reseal", "resealCredentials", "Seal what credentials hold anew under the active version of their ring, for one step")
+            .says("A pass goes on with the cursor of the step before; `keyward ring reseal --vault` makes a whole one.")
+            .scope(scope::RINGS_WRITE)
+            .takes::<ResealVault>()
+            .answers::<VaultResealingView>(200, "What the step came to.")
+            .changes()
+            .refuses(&[Code::InvalidParameter, Code::Misconfigured]),
         Endpoint::get(SUBJECT, "/v1/credentials/{id}", "getCredential", "One credential, without what it holds")
             .scope(scope::CREDENTIALS_LIST)
             .id::<CredentialId>("id")

@@ -310,6 +310,21 @@ pub struct PolicyTerms {
     pub outage_s: u64,
 }
 
+/// What one step over the ring of the vault came to.
+#[derive(Debug, Deserialize)]
+pub struct VaultResealing {
+    /// The version that it sealed under.
+    pub active: u32,
+    /// Values that it looked at.
+    pub values: u64,
+    /// Of these, those that it sealed anew.
+    pub resealed: u64,
+    /// Of these, those that do not open.
+    pub unreadable: u64,
+    /// Where the next step goes on.
+    pub next_cursor: Option<String>,
+}
+
 /// How far a run of what is due came.
 #[derive(Debug, Deserialize)]
 pub struct Maintenance {

@@ -52,6 +52,7 @@ mod turns;
 mod unique_name;
 mod usage;
 mod use_report;
+mod vault_ring;
 mod view;
 mod waiting;
 mod webhooks;
@@ -102,6 +103,7 @@ pub use use_report::{
     BucketLength, RequestsBucketView, RequestsView, UsageBucketView, UsageQuery, UsageView,
     VersionCountsView, VersionUsageView,
 };
+pub use vault_ring::{ResealVault, VaultResealingView};
 pub use view::{
     ApplicationView, BulkRevocationView, ClaimView, EmergencyView, GenerationRevocation, IssuingView,
     KeyRevocation, KeyView, LookupView, OpenClaimView, PolicyView, PresetView, RevocationView, RevokedKey,

@@ -686,7 +686,7 @@ fn after(at: u64, entries: &[Entry]) -> Option<u64> {
 }
 
 /// The event of one commit of a pass.
-fn resealed(detail: Vec<String>) -> Draft {
+pub(crate) fn resealed(detail: Vec<String>) -> Draft {
     Draft {
         action: Action::RingResealed,
         outcome: Outcome::Done,

@@ -143,6 +143,7 @@ const CHANGES: &[(&str, Prepare)] = &[
         Request::post("/v1/audit/shred", &json!({ "before": "2020-01", "reason": "because" }))
     }),
     ("resealRecords", |_| Request::post("/v1/rings/reseal", &json!({}))),
+    ("resealCredentials", |_| Request::post("/v1/credentials/reseal", &json!({}))),
     ("runMaintenance", |_| Request::post("/v1/maintenance/run", &json!({}))),
 ];
 

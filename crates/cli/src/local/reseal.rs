@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::answers::{Resealing, ResealingWholePass, RingVersion, Rings};
+use crate::answers::{Resealing, ResealingWholePass, RingVersion, Rings, VaultResealing};
 use crate::client::{Answer, Call, Client};
 use crate::context::resolve;
 use crate::failure::Result;
@@ -154,6 +154,46 @@ pub fn run(global: &Global, terminal: &Terminal) -> Result<Ending> {
             _ => return Err(is_behind()),
         }
         answer = step(false)?;
+    }
+}
+
+/// `keyward ring reseal --vault`: one pass over what credentials hold.
+///
+/// # Errors
+/// The server does not answer or refuses; some of it does not open.
+pub fn run_vault(global: &Global, terminal: &Terminal) -> Result<Ending> {
+    let client = Client::with_credential(&resolved(global)?, terminal)?;
+    let mut progress = Progress::new("Sealing anew");
+    let (mut cursor, mut values, mut resealed, mut unreadable) = (None::<String>, 0, 0, 0);
+    loop {
+        let answer = client.call(&Call::post("/v1/credentials/reseal", &json!({ "cursor": cursor }))?)?;
+        let step: VaultResealing = answer.read()?;
+        values += step.values;
+        resealed += step.resealed;
+        unreadable += step.unreadable;
+        progress.so_far(values);
+        cursor = step.next_cursor;
+        if cursor.is_some() {
+            continue;
+        }
+        drop(progress);
+        if global.json {
+            let told = json!({ "active": step.active, "values": values, "resealed": resealed, "unreadable": unreadable });
+            terminal.print(&told.to_string())?;
+        } else {
+            let card = Card::new()
+                .field("active version", Cell::new(step.active.to_string()))
+                .field("values", Cell::new(values.to_string()))
+                .field("sealed anew", Cell::new(resealed.to_string()));
+            terminal.print(&card.render(terminal.styles()))?;
+        }
+        if unreadable > 0 {
+            let detail = format!(
+                "{unreadable} values do not open, or lie under a version that the server does not have"
+            );
+            return Err(Failure::new(Blame::Integrity, "Not everything was sealed anew", detail));
+        }
+        return Ok(Ending::Done);
     }
 }
 

@@ -43,7 +43,7 @@ enum Command {
     /// Make a version the one that seals, MACs or signs from now on
     Activate(Activate),
     /// Have a server seal its records anew under the active version, and count them
-    Reseal,
+    Reseal(ResealOptions),
     /// Drop a version for good; with --url or --context that server says what still needs it
     Retire(Retire),
 }
@@ -64,6 +64,13 @@ struct Activate {
     /// Every process has it: do not ask
     #[arg(long)]
     yes: bool,
+}
+
+#[derive(Debug, Args)]
+struct ResealOptions {
+    /// What credentials hold, under `vault_keyring`, instead of the records
+    #[arg(long)]
+    vault: bool,
 }
 
 #[derive(Debug, Args)]
@@ -92,7 +99,8 @@ pub fn run(global: &Global, options: &Options, terminal: &Terminal) -> Result<En
         Command::Activate(Activate { which, version, yes }) => {
             activate(global, &state, which.variable()?, *version, *yes, terminal)
         }
-        Command::Reseal => reseal::run(global, terminal),
+        Command::Reseal(options) if options.vault => reseal::run_vault(global, terminal),
+        Command::Reseal(_) => reseal::run(global, terminal),
         Command::Retire(Retire { which, version, force_unverified }) => {
             retire(global, &state, which.variable()?, *version, *force_unverified, terminal)
         }

@@ -1,8 +1,9 @@
 //! What credentials hold is handed to whoever may read it and is nowhere else; what is destroyed is gone; a service reads what its
 //! grants match and not a name more.
 
-use crate::world::{Do, Held, World, new_key, writes};
+use crate::world::{Do, Held, World, new_key, perform, ring_json, writes};
 use futures::future::join_all;
+use keyward_crypto::{Ring, Sealer};
 use keyward_domain::event::{Action, ActorKind, Outcome};
 use keyward_domain::{ApplicationId, Code, CredentialId};
 use keyward_ledger::memory::Fault;
@@ -316,4 +317,54 @@ async fn a_policy_says_when_it_is_due_and_for_how_long_it_is_gone_on_with() {
     assert_eq!(state().await, "overdue");
     world.run(&Do::WriteCredential(id, version("two"))).await.expect("written");
     assert_eq!(state().await, "active", "what was rotated is due anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_they_hold_is_sealed_anew_and_the_old_version_of_the_ring_may_go() {
+    let world = World::new(908).await;
+    let app = world.application("shop").await;
+    let id = credential(&world, app, "db", "one").await;
+    world.run(&Do::WriteCredential(id, version("two"))).await.expect("written");
+    world.run(&Do::WriteCredential(id, version("three"))).await.expect("written");
+    world.run(&Do::DestroyCredentialVersion(id, 2)).await.expect("destroyed");
+    for number in 0..40 {
+        credential(&world, app, &format!("other/{number}"), "x").await;
+    }
+    let vault = |versions: &[u8]| {
+        let mut rings = world.rings_without_month();
+        let ring = Ring::parse("vault_keyring", &ring_json(105, versions)).expect("a ring");
+        rings.vault = Some(Sealer::new(ring));
+        rings
+    };
+    let both = vault(&[1, 2]);
+    let service = world.service_with(&both);
+    let run = async |what: Do| perform(&service, world.caller(&world.root).await, &what).await;
+    let read = async |number| run(Do::ReadCredential(id, number)).await.map(|reply| reply.at("/value/value"));
+    assert_eq!(read(None).await.as_deref(), Ok("three"), "under the old version");
+    let (mut cursor, mut values, mut resealed, mut steps) = (None, 0, 0, 0);
+    loop {
+        let step = run(Do::ResealVault(cursor)).await.expect("a step").json();
+        assert_eq!((&step["active"], &step["unreadable"]), (&json!(2), &json!(0)));
+        (values, resealed) =
+            (values + step["values"].as_u64().unwrap(), resealed + step["resealed"].as_u64().unwrap());
+        steps += 1;
+        cursor = step["next_cursor"].as_str().map(str::to_owned);
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!((values, resealed), (42, 42));
+    assert!(steps > 1, "a step is bounded");
+    let again = run(Do::ResealVault(None)).await.expect("a step").json();
+    assert_eq!(again["resealed"], 0, "there is nothing left to do");
+    let alone = vault(&[2]);
+    let service = world.service_with(&alone);
+    let run = async |what: Do| perform(&service, world.caller(&world.root).await, &what).await;
+    for (number, expected) in [(1, Ok("one")), (2, Err(Code::StateConflict)), (3, Ok("three"))] {
+        let read = run(Do::ReadCredential(id, Some(number))).await.map(|reply| reply.at("/value/value"));
+        assert_eq!(read.as_deref().map_err(|error| error.code), expected, "version {number}");
+    }
+    // A process without the version says "later", and hands nothing out.
+    let behind = world.run(&Do::ReadCredential(id, None)).await.map_err(|error| error.code);
+    assert_eq!(behind.err(), Some(Code::RingVersionUnknown));
 }

@@ -19,8 +19,8 @@ use keyward_service::{
     ApplicationChange, Attempt, Body, BulkRevocation, BulkRotation, Caller, ComplianceQuery,
     CredentialChange, CredentialFilter, DropRequest, EventFilter, KeyChange, KeyFilter, LeakReport,
     NewApplication, NewCredential, NewCredentialVersion, NewKey, NewPolicy, NewRole, NewWebhook, Page,
-    PolicyChange, Presented, RenewKey, ReplayRequest, ResealRequest, RoleChange, RollBack, RotateKey,
-    Service, TakeClaim, WebhookChange, WhichCredential, bootstrap,
+    PolicyChange, Presented, RenewKey, ReplayRequest, ResealRequest, ResealVault, RoleChange, RollBack,
+    RotateKey, Service, TakeClaim, WebhookChange, WhichCredential, bootstrap,
 };
 use keyward_verify::{Administrator, ApplicationCache, Demand, Verdict, Verifier};
 use serde_json::{Value, json};
@@ -226,6 +226,8 @@ pub enum Do {
     /// One step; whether of a pass that begins with it.
     Reseal(bool),
     ReadRings,
+    /// From this cursor on.
+    ResealVault(Option<String>),
     CreateRole(Value),
     ChangeRole(RoleId, Value, Option<u64>),
     RetireRole(RoleId, &'static str),
@@ -300,6 +302,7 @@ impl Do {
             Self::ListKeys(id) => Attempt::to_read(caller, Action::KeyRead, of_application(*id)),
             Self::Shred(..) => Attempt::to_change(caller, Action::AuditShredded, nothing),
             Self::Reseal(_) => Attempt::to_change(caller, Action::RingResealed, nothing),
+            Self::ResealVault(_) => Attempt::to_change(caller, Action::RingResealed, nothing),
             Self::ReadRings => Attempt::to_read(caller, Action::RingRead, nothing),
             Self::CreateRole(_) => Attempt::to_change(caller, Action::RoleCreated, nothing),
             Self::ChangeRole(id, ..) => {
@@ -445,6 +448,10 @@ async fn execute<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         Do::Reseal(anew) => {
             let request: ResealRequest = body(&json!({ "anew": anew }));
             Reply::of(&service.reseal_step(attempt, &request).await?)
+        }
+        Do::ResealVault(cursor) => {
+            let asked = body::<ResealVault>(&json!({ "cursor": cursor }));
+            Reply::of(&service.reseal_vault(attempt, &asked).await?)
         }
         Do::ReadRings => Reply::of(&service.rings(attempt).await?),
         Do::ReadApplication(id) => Reply::of(&service.application(attempt, *id).await?),

@@ -1,0 +1,128 @@
+//! The ring of the vault rolls over: what credentials hold is sealed anew under its active version, where the process has that ring. The
+//! place is the caller's cursor: a pass that begins anew finds what is left.
+
+use crate::attempt::Attempt;
+use crate::list::Page;
+use crate::rings::resealed;
+use crate::service::Service;
+use keyward_crypto::Sealer;
+use keyward_domain::credential::Credential;
+use keyward_domain::event::{Outcome, Target};
+use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::scope::administration as scope;
+use keyward_domain::{CredentialId, Result};
+use keyward_ledger::KvWrite;
+use keyward_records::projection::lists;
+use keyward_records::{CredentialValue, KvCount, KvRead, RecordError, Revised, names, open};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Credentials that one step looks at.
+const STEP_CREDENTIALS: &str = "32";
+
+/// How to go on with sealing anew.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = VaultResealRequest)]
+pub struct ResealVault {
+    /// Where the step before ended; from the beginning where there is none.
+    #[serde(default)]
+    #[schema(min_length = 1)]
+    pub cursor: Option<String>,
+}
+
+/// What one step came to.
+#[derive(Default, Serialize, ToSchema)]
+#[schema(as = VaultResealing)]
+pub struct VaultResealingView {
+    /// The version that it sealed under.
+    active: u32,
+    /// Versions of credentials that hold something, as it found them.
+    values: u64,
+    /// Of these, those that it sealed anew.
+    resealed: u64,
+    /// Of these, those that do not open, or lie under a version that this process does not have.
+    unreadable: u64,
+    /// Where the next step goes on; null at the end of the pass.
+    #[schema(required = true)]
+    next_cursor: Option<String>,
+}
+
+impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
+    /// One step of sealing anew what credentials hold, the oldest credential first; its event says that it was asked for, and one for each
+    /// credential that it seals anew says that.
+    ///
+    /// # Errors
+    /// A missing scope, a bad cursor; where this process has no ring of the vault or the store does not answer.
+    pub async fn reseal_vault(&self, attempt: &Attempt, asked: &ResealVault) -> Result<VaultResealingView> {
+        attempt.caller.require(scope::RINGS_WRITE)?;
+        let active = self.rings.vault()?.active_version();
+        let page = Page::parse(Some(STEP_CREDENTIALS), asked.cursor.as_deref())?;
+        let draft = attempt.draft(Outcome::Done, None, None);
+        self.commit(attempt, vec![draft], |_, _| Ok(())).await?;
+        let (ids, next_cursor) =
+            self.things_from_the_first::<CredentialId>(lists::CREDENTIALS, &page).await?;
+        let mut view = VaultResealingView { active, next_cursor, ..VaultResealingView::default() };
+        for id in ids {
+            if self.count_values(id, &mut view).await? {
+                view.resealed += self.reseal_values(id).await?;
+            }
+        }
+        Ok(view)
+    }
+
+    /// Counts what the versions of a credential hold; whether some of it is to be sealed anew.
+    async fn count_values(&self, id: CredentialId, view: &mut VaultResealingView) -> Result<bool> {
+        let vault = self.rings.vault()?;
+        let Some(credential) = self.read().credential(id).await? else { return Ok(false) };
+        let mut is_old = false;
+        for version in credential.versions.iter().filter(|version| version.destroyed_at.is_none()) {
+            let store_key = names::credential_value(id, version.number);
+            let Some(value) = self.kv.get(&store_key).await? else { continue };
+            view.values += 1;
+            match open::<CredentialValue>(vault, &store_key, &value) {
+                Ok(_) => is_old |= Sealer::sealed_under(&value).ok() != Some(view.active),
+                Err(RecordError::Damaged | _) => view.unreadable += 1,
+            }
+        }
+        Ok(is_old)
+    }
+
+    /// Seals what a credential holds anew, in its turn: whoever destroys a version waits for it, or comes before. How many values.
+    async fn reseal_values(&self, id: CredentialId) -> Result<u64> {
+        let (turn, mut credential) = self.ledger.turn_at::<Credential>(id).await?;
+        let mut values = Vec::new();
+        let living: Vec<u32> = credential
+            .versions
+            .iter()
+            .filter(|version| version.destroyed_at.is_none())
+            .map(|version| version.number)
+            .collect();
+        for number in living {
+            // What does not open is left as it lies: it has been counted.
+            if let Ok(Some(value)) = self.read().credential_value(id, number).await {
+                values.push(value);
+            }
+        }
+        let vault = self.rings.vault()?;
+        let detail = vec![
+            format!("{} {}", vault.ring_name(), vault.active_version()),
+            format!("{} values", values.len()),
+        ];
+        let mut draft = resealed(detail);
+        draft.target = Target { application: Some(credential.application), ..Target::credential(Some(id)) };
+        draft.previous = Some(credential.event);
+        let count = u64::try_from(values.len()).unwrap_or(u64::MAX);
+        self.ledger
+            .commit(vec![draft], |tickets, writes| {
+                credential.written(turn.revision(), tickets.event(0));
+                writes.change(&credential, turn);
+                for value in &values {
+                    writes.credential_value(value);
+                }
+                Ok(())
+            })
+            .await?;
+        Ok(count)
+    }
+}
