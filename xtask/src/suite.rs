@@ -24,7 +24,7 @@ pub struct Options {
     /// Only these steps; may repeat
     #[arg(long)]
     only: Vec<Part>,
-    /// What takes longer, too: fuzz, mutants and soak
+    /// What takes longer, too: fuzz, mutants, soak and outage
     #[arg(long)]
     full: bool,
 }
@@ -50,11 +50,13 @@ enum Part {
     Mutants,
     /// Full load for ten minutes
     Soak,
+    /// Services that read credentials, through two minutes without Keyward
+    Outage,
 }
 
 impl Part {
     /// What CI leaves out: it answers in minutes.
-    const BEYOND_CI: &[Self] = &[Self::Fuzz, Self::Mutants, Self::Soak];
+    const BEYOND_CI: &[Self] = &[Self::Fuzz, Self::Mutants, Self::Soak, Self::Outage];
 }
 
 impl Options {
@@ -125,6 +127,17 @@ fn run_tests(programs: &[TestProgram], package: &str, left_out: &[&str]) -> anyh
     if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join(", ")) }
 }
 
+/// How long Keyward is away in the tests of services, in seconds, and the variable that tells them.
+const OUTAGE: (&str, &str) = ("KEYWARD_E2E_OUTAGE_S", "120");
+
+/// The end-to-end tests of services that read credentials, through a long outage.
+fn outlast_outage(programs: &[TestProgram]) -> anyhow::Result<()> {
+    let promises =
+        programs.iter().find(|program| program.name == "promises" && program.folder.ends_with("tests"));
+    let mut command = promises.context("the end-to-end tests are not built")?.command();
+    steps::must(command.arg("workloads::").env(OUTAGE.0, OUTAGE.1))
+}
+
 /// `cargo xtask test`.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let wanted = |part: Part| options.want(part);
@@ -173,7 +186,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     .map(|(_, name, package)| (name, package))
     .collect();
     let mut test_programs = Vec::new();
-    if (wanted(Part::Build) || !heavy.is_empty()) && is_built {
+    if (wanted(Part::Build) || wanted(Part::Outage) || !heavy.is_empty()) && is_built {
         let built = journal.step("build host, command and their tests", || {
             test_programs = build_tests()?;
             Ok(())
@@ -202,6 +215,9 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     }
     if wanted(Part::Soak) && is_built {
         soak::step(&mut journal);
+    }
+    if wanted(Part::Outage) && is_built {
+        journal.step("two minutes without Keyward", || outlast_outage(&test_programs));
     }
     eprint!("{}", journal.summary());
     if wanted(Part::Build) && is_built {

@@ -10,7 +10,7 @@ use keyward_e2e::relay::Relay;
 use keyward_e2e::{Keyward, Request, Setup, json};
 
 const ROTATIONS: usize = 10;
-/// How long Keyward is away. `cargo xtask test --full` takes the two minutes that are promised.
+/// How long Keyward is away, in seconds: `cargo xtask test --full` takes the two minutes that are promised.
 const OUTAGE_VARIABLE: &str = "KEYWARD_E2E_OUTAGE_S";
 const OUTAGE_S: u64 = 5;
 const PATIENCE: Duration = Duration::from_secs(60);
