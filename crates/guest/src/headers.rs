@@ -157,6 +157,6 @@ mod tests {
 
     #[test]
     fn each_field_has_a_place() {
-        assert_eq!(Field::FetchSite as usize + 1, Field::COUNT);
+        assert_eq!(Field::GithubPublicKeySignature as usize + 1, Field::COUNT);
     }
 }
