@@ -1,4 +1,5 @@
-//! Scopes: the grammar against one that is written down segment by segment, covering and supersets against sets of what is covered.
+//! Scopes: the grammar against one that is written down segment by segment, covering and supersets against sets of what is covered, those
+//! that are narrowed to names of credentials included.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -14,6 +15,16 @@ struct Parts {
     more: Option<[Word; 2]>,
     below: bool,
     application: Option<bool>,
+    /// Names of credentials, to which it is narrowed: it is a scope of the vault then.
+    names: Option<Names>,
+}
+
+/// One name, or all below one.
+#[derive(Debug, Clone, Arbitrary)]
+struct Names {
+    first: Option<Word>,
+    second: Option<Word>,
+    below: bool,
 }
 
 #[derive(Debug, Arbitrary)]
@@ -28,15 +39,35 @@ struct Input {
 const APPLICATIONS: [ApplicationId; 2] =
     [ApplicationId::from_bytes([1; 16]), ApplicationId::from_bytes([2; 16])];
 
-impl Parts {
-    /// Its segments; the model takes `*` for one that only a wildcard covers.
+/// What `held` names of all that is named by segments; the model takes `*` for one that only a wildcard covers.
+fn covers_segments(held: &[&str], wanted: &[&str]) -> bool {
+    match held.split_last() {
+        Some((&"*", stem)) => wanted.len() > stem.len() && wanted.starts_with(stem),
+        _ => held == wanted,
+    }
+}
+
+fn segments_of(words: impl Iterator<Item = &'static str>, below: bool) -> Vec<&'static str> {
+    let mut segments: Vec<_> = words.collect();
+    if below || segments.is_empty() {
+        segments.push("*");
+    }
+    segments
+}
+
+impl Names {
     fn segments(&self) -> Vec<&'static str> {
-        let mut segments: Vec<_> =
-            self.first.iter().chain(self.more.iter().flatten()).map(|word| word.0).collect();
-        if self.below || segments.is_empty() {
-            segments.push("*");
-        }
-        segments
+        segments_of(self.first.iter().chain(&self.second).map(|word| word.0), self.below)
+    }
+}
+
+impl Parts {
+    fn segments(&self) -> Vec<&'static str> {
+        let vault = self.names.iter().map(|_| "credentials");
+        let words = self.first.iter().chain(self.more.iter().flatten()).map(|word| word.0);
+        // Nothing is narrowed to names but what begins with `credentials:`.
+        let below = self.below || (self.first.is_none() && self.more.is_none());
+        segments_of(vault.chain(words), below)
     }
 
     fn place(&self) -> Option<ApplicationId> {
@@ -45,20 +76,24 @@ impl Parts {
 
     fn scope(&self) -> Scope {
         let mut text = self.segments().join(":");
-        if let Some(id) = self.place() {
-            text.push_str(&format!("@{id}"));
+        let place = self.place().map(|id| id.to_string());
+        let names = self.names.as_ref().map(|names| names.segments().join("/"));
+        let narrowed: Vec<String> = place.into_iter().chain(names).collect();
+        if !narrowed.is_empty() {
+            text.push_str(&format!("@{}", narrowed.join("/")));
         }
         Scope::parse(&text).unwrap_or_else(|why| panic!("{text}: {why}"))
     }
 
     /// Whether all that `needed` names is named by `self`.
     fn covers(&self, needed: &Self) -> bool {
-        let (held, wanted) = (self.segments(), needed.segments());
-        let pattern = match held.split_last() {
-            Some((&"*", stem)) => wanted.len() > stem.len() && wanted.starts_with(stem),
-            _ => held == wanted,
+        let names = match (&self.names, &needed.names) {
+            (None, _) => true,
+            (Some(held), Some(wanted)) => covers_segments(&held.segments(), &wanted.segments()),
+            (Some(_), None) => false,
         };
-        pattern && (self.place().is_none() || self.place() == needed.place())
+        let place = self.place().is_none() || self.place() == needed.place();
+        place && names && covers_segments(&self.segments(), &needed.segments())
     }
 
     fn at(&self, application: bool) -> Self {
@@ -66,7 +101,20 @@ impl Parts {
     }
 }
 
-/// The grammar: `segment(:segment)*`, the last may be `*`, narrowed by `@` and an application's id.
+/// Names of credentials: `segment(/segment)*`, each of which begins with a letter or digit; the last may be `*`.
+fn are_names(text: &str) -> bool {
+    let segments: Vec<&str> = text.split('/').collect();
+    let plain = |s: &&str| {
+        s.starts_with(|c: char| matches!(c, 'a'..='z' | '0'..='9'))
+            && s.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-'))
+    };
+    match segments.split_last() {
+        Some((&"*", before)) => before.iter().all(plain),
+        _ => segments.iter().all(plain),
+    }
+}
+
+/// The grammar: `segment(:segment)*`, the last may be `*`, narrowed by `@` and an application's id, or below `credentials:` names, or both.
 fn is_scope(text: &str) -> bool {
     let (pattern, place) =
         text.split_once('@').map_or((text, None), |(pattern, place)| (pattern, Some(place)));
@@ -77,7 +125,17 @@ fn is_scope(text: &str) -> bool {
         Some((&"*", before)) => before.iter().all(plain),
         _ => segments.iter().all(plain),
     };
-    fits && text.len() <= SCOPE_BYTES_MAX && place.is_none_or(|id| id.parse::<ApplicationId>().is_ok())
+    let (id, names) = match place {
+        Some(place) if place.starts_with("app_") => {
+            place.split_once('/').map_or((Some(place), None), |(id, names)| (Some(id), Some(names)))
+        }
+        names => (None, names),
+    };
+    let names = names.is_none_or(|names| {
+        pattern.starts_with("credentials:") && are_names(names) && !names.starts_with("app_")
+    });
+    let id = id.is_none_or(|id| id.parse::<ApplicationId>().is_ok());
+    fits && id && names && text.len() <= SCOPE_BYTES_MAX
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -100,6 +158,9 @@ fuzz_target!(|data: &[u8]| {
 
     for one in held {
         assert_eq!(one.scope().covers(&needed), one.covers(&input.needed), "{one:?} {needed:?}");
+        let is_grant =
+            one.segments() == ["credentials", "read"] && one.names.is_some() && one.application.is_none();
+        assert_eq!(one.scope().is_grant(), is_grant, "{one:?}");
     }
     assert_eq!(held_set.allows(&needed), naive(held, &input.needed));
     let missing = asked.iter().any(|one| !naive(held, one));

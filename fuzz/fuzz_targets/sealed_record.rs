@@ -6,6 +6,7 @@ use arbitrary::Arbitrary;
 use keyward_crypto::{Domain, OpenError, Sealer};
 use keyward_domain::application::{Application, Details};
 use keyward_domain::claim::Claim;
+use keyward_domain::credential::Credential;
 use keyward_domain::delivery::Queue;
 use keyward_domain::issuing::Issuing;
 use keyward_domain::key::Key;
@@ -20,9 +21,9 @@ use keyward_records::register::{
     RegisterHead, RegisterPage, RegisterSums, RegisterTotals, Registers, RowPlace,
 };
 use keyward_records::{
-    Codec, Delivery, DueWalk, EndedLimits, EndedWalk, Epochs, Folding, KeyUse, Maintained, NameRecord,
-    PersonalKey, Record, Refusals, Requests, Resealing, Seen, Signed, StoredEvent, Tombstone, UsageBatch,
-    UseBlock, Void, open, seal,
+    Codec, CredentialValue, Delivery, DueWalk, EndedLimits, EndedWalk, Epochs, Folding, KeyUse, Maintained,
+    NameRecord, PersonalKey, Record, Refusals, Requests, Resealing, Seen, Signed, StoredEvent, Tombstone,
+    UsageBatch, UseBlock, Void, open, seal,
 };
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
@@ -130,6 +131,8 @@ fuzz_target!(|data: &[u8]| {
         Policy,
         Issuing,
         Webhook,
+        Credential,
+        CredentialValue,
         NameRecord,
         Void,
         Tombstone,

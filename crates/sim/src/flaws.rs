@@ -40,10 +40,12 @@ pub enum Flaw {
     ReplayLost,
     /// A key that stands otherwise is not taken out of its former count: the sums of a register are not written.
     CountKept,
+    /// What a credential was before a version of it was destroyed is what one reads next: its record, the value, and no mark of its end.
+    DestroyedReturns,
 }
 
 impl Flaw {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::TombstoneUnseen,
         Self::ClaimForgotten,
         Self::RevisionTwice,
@@ -58,6 +60,7 @@ impl Flaw {
         Self::MonthKept,
         Self::ReplayLost,
         Self::CountKept,
+        Self::DestroyedReturns,
     ];
 }
 
@@ -107,7 +110,7 @@ impl KvRead for Flawed {
                 let rotated = writes.get(&record).is_some_and(|writes| *writes > WRITES_OF_A_ROTATION);
                 Ok(if rotated { Some(LIVE.to_vec()) } else { found })
             }
-            Some(Flaw::ReadStale) => {
+            Some(Flaw::ReadStale | Flaw::DestroyedReturns) => {
                 let before = self.memory.before.borrow_mut().remove(key);
                 Ok(before.unwrap_or(found))
             }
@@ -188,6 +191,13 @@ impl KvWrite for Flawed {
                 let sums = keys.iter().find(|key| names::is_of_a_register(key) && key.contains(SUMS));
                 let kept = sums.filter(|_| self.memory.shows()).map(|key| (*key, before(key)));
                 kept.filter(|(_, before)| before.is_some())
+            }
+            Some(Flaw::DestroyedReturns) => {
+                let destroys = ["j:", "x:"].iter().all(|start| keys.iter().any(|key| key.starts_with(start)));
+                let vault = keys.iter().filter(|key| key.starts_with("j:") || key.starts_with("x:"));
+                let vault = vault.map(|key| ((*key).clone(), before(key)));
+                self.memory.before.borrow_mut().extend(vault.filter(|_| destroys));
+                None
             }
             Some(Flaw::RevisionTwice) => None,
         };

@@ -68,6 +68,9 @@ pub async fn judge(sim: &Sim) {
     }
     the_log_is_whole(sim).await;
     what_was_acknowledged_is_there(sim).await;
+    if let Some(vault) = sim.vault() {
+        vault.judge(sim).await;
+    }
     what_was_announced_was_told(sim).await;
     what_is_personal_went(sim).await;
     use_was_counted_once(sim).await;

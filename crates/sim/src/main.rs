@@ -17,6 +17,7 @@ mod known;
 mod limits;
 mod rollback;
 mod run;
+mod vault;
 #[path = "../../service/tests/world/mod.rs"]
 mod world;
 

@@ -5,6 +5,7 @@ use crate::flaws::{Flaw, Memory};
 use crate::instance::{Edge, Instance, Site, Versions, Weather};
 use crate::known::{Ended, Known, Moment, Shredded};
 use crate::limits::{CounterStore, Limited};
+use crate::vault::Vault;
 use crate::world::{Do, SeededRng, World, new_admin, new_key, rings};
 use futures::future::{FutureExt, LocalBoxFuture, join_all};
 use keyward_domain::delivery::Fault;
@@ -53,11 +54,19 @@ pub struct Acts {
     audit_ring: bool,
     /// In the end the store is lost, and a copy of an earlier one takes its place.
     loses_store: bool,
+    /// There are credentials, and services read them.
+    vault: bool,
 }
 
 impl Acts {
-    pub const NONE: Self =
-        Self { limits: false, dead_letters: false, shreds: false, audit_ring: false, loses_store: false };
+    pub const NONE: Self = Self {
+        limits: false,
+        dead_letters: false,
+        shreds: false,
+        audit_ring: false,
+        loses_store: false,
+        vault: false,
+    };
 
     /// Those of the world of a seed.
     pub fn of(seed: u64) -> Self {
@@ -69,6 +78,7 @@ impl Acts {
             shreds: drawn(15),
             audit_ring: drawn(15),
             loses_store: drawn(15),
+            vault: drawn(25),
         }
     }
 }
@@ -140,6 +150,7 @@ pub struct Sim {
     /// What acts draw from, so that a world without them is the same whatever they come to be.
     pub acting: Rc<SeededRng>,
     limited: RefCell<Option<Rc<Limited>>>,
+    vault: RefCell<Option<Rc<Vault>>>,
     /// A copy of the store as it was between two rounds.
     pub copy: RefCell<Option<Backup>>,
     /// By how much wall clocks stepped back, all in all.
@@ -191,6 +202,7 @@ impl Sim {
             acts,
             acting,
             limited: RefCell::default(),
+            vault: RefCell::default(),
             copy: RefCell::default(),
             stepped_back_ms: Cell::new(0),
             hook: Cell::new(None),
@@ -204,6 +216,10 @@ impl Sim {
         if acts.limits {
             let limited = Limited::settle_in(&sim).await;
             sim.limited.replace(Some(Rc::new(limited)));
+        }
+        if acts.vault {
+            let vault = Vault::settle_in(&sim).await;
+            sim.vault.replace(Some(Rc::new(vault)));
         }
         sim
     }
@@ -318,6 +334,11 @@ impl Sim {
         if let Some(limited) = self.limited().filter(|_| rng.chance(30)) {
             tasks.push(async move { limited.change(self).await }.boxed_local());
         }
+        if let Some(vault) = self.vault() {
+            let admins = Rc::clone(&vault);
+            tasks.push(async move { admins.administer(self).await }.boxed_local());
+            tasks.push(async move { vault.read_some(self).await }.boxed_local());
+        }
         if acts.dead_letters && rng.chance(60) {
             tasks.push(self.see_to_dead_letters().boxed_local());
         }
@@ -347,6 +368,10 @@ impl Sim {
         }
         if acts.audit_ring && rng.chance(50) {
             self.roll_ring(|versions| &mut versions.audit);
+        }
+        if acts.vault && rng.chance(30) {
+            // Re-sealing has something to do.
+            self.roll_ring(|versions| &mut versions.records);
         }
         if acts.loses_store && rng.chance(40) {
             self.copy.replace(Some(self.world.kv.backup()));
@@ -486,6 +511,11 @@ impl Sim {
         self.limited.borrow().clone()
     }
 
+    /// The credentials, where this world has any.
+    pub fn vault(&self) -> Option<Rc<Vault>> {
+        self.vault.borrow().clone()
+    }
+
     /// The webhook that hears of everything.
     pub fn hook(&self) -> WebhookId {
         self.hook.get().expect("it was made first")
@@ -495,7 +525,7 @@ impl Sim {
         Rc::clone(&self.edges.borrow()[0])
     }
 
-    fn idempotency_key(&self) -> String {
+    pub fn idempotency_key(&self) -> String {
         self.requests.set(self.requests.get() + 1);
         format!("request-{}", self.requests.get())
     }
@@ -528,7 +558,7 @@ impl Sim {
     }
 
     /// The same until it is answered, or so often.
-    async fn call_until_answered(&self, what: &Do, idempotency_key: &str) -> Ended {
+    pub async fn call_until_answered(&self, what: &Do, idempotency_key: &str) -> Ended {
         for _ in 0..TRIES {
             match self.call(what, Some(idempotency_key)).await {
                 None => {}
