@@ -1,6 +1,7 @@
 //! Applications: a table, a page for each, and what can be done with one and with all of its keys.
 
 use crate::application_form::{EDIT, NEW};
+use crate::credentials;
 use crate::deeds::{self, Deed, Told};
 use crate::events;
 use crate::fields;
@@ -39,7 +40,7 @@ pub(crate) async fn all(visit: &Visit<'_>) -> Result<Vec<ApplicationView>> {
 
 /// The table.
 pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
-    let (page, is_first) = visit.page_of(PER_PAGE)?;
+    let (page, is_first) = visit.page_of(PER_PAGE, &[])?;
     let found = visit
         .look(Action::ApplicationRead, Target::default(), async |service, attempt| {
             service.applications(attempt, &page).await
@@ -125,6 +126,9 @@ pub(crate) async fn show(visit: &Visit<'_>, id: ApplicationId) -> Result<Respons
         @if let Some(done) = done { p class="notice" role="status" { (done) } }
         ul class="deeds" {
             li { a class="button" href=(keys_path) { "Its keys" } }
+            @if visit.may_in_part(scope::CREDENTIALS_LIST, id) {
+                li { a class="button" href=(parts::target(credentials::PATH, &[("application", &id.to_string())])) { "Its credentials" } }
+            }
             @if visit.may_at(scope::KEYS_WRITE, id) {
                 li { a class="button" href=(parts::target("/dashboard/keys/new", &[("application", &id.to_string())])) { "New key" } }
             }

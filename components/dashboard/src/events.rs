@@ -1,6 +1,7 @@
 //! The log: events as lines of a timeline, found by what they are about, and each with the proof that it is in the log.
 
 use crate::applications;
+use crate::credentials;
 use crate::fields::{choice, moment};
 use crate::keys;
 use crate::page::Page;
@@ -62,7 +63,7 @@ fn line(event: &Event, names: &keys::Names, now: Timestamp) -> Markup {
 /// The log, and a form to find something in it.
 pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
     let query = visit.incoming.query()?;
-    query.only(&["application", "key", "actor", "action", "since", "until", "cursor"])?;
+    query.only(&["application", "key", "credential", "actor", "action", "since", "until", "cursor"])?;
     let filter = filter(query)?;
     let cursor = query.one("cursor")?;
     let page = ListPage::parse(Some(PER_PAGE), cursor)?;
@@ -80,7 +81,8 @@ pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
         })
         .await?;
     let text = |name| query.one(name).ok().flatten().unwrap_or_default();
-    let asked = ["application", "key", "actor", "action", "since", "until"].map(|name| (name, text(name)));
+    let asked = ["application", "key", "credential", "actor", "action", "since", "until"]
+        .map(|name| (name, text(name)));
     let list = html! {
         section aria-labelledby="found" {
             h2 id="found" { "Events, newest first" }
@@ -96,7 +98,7 @@ fn filter(query: &Query) -> Result<EventFilter> {
     Ok(EventFilter {
         application: parsed(given("application")?, "application", "an application's id")?,
         key: parsed(given("key")?, "key", "a key's id")?,
-        credential: None,
+        credential: parsed(given("credential")?, "credential", "a credential's id")?,
         actor: parsed(given("actor")?, "actor", "the id of the key that acted")?,
         action: parsed(given("action")?, "action", "the name of an action")?,
         since: moment("since", given("since")?.unwrap_or_default())?,
@@ -127,6 +129,7 @@ async fn form(visit: &Visit<'_>, query: &Query) -> Result<Markup> {
             (choice("application", "Application", &applications, text("application")?))
             (choice("action", "What", &actions, text("action")?))
             div class="field" { label for="key" { "Key" } input id="key" name="key" value=(text("key")?) placeholder="key_..."; }
+            div class="field" { label for="credential" { "Credential" } input id="credential" name="credential" value=(text("credential")?) placeholder="crd_..."; }
             div class="field" { label for="actor" { "Caused with the key" } input id="actor" name="actor" value=(text("actor")?) placeholder="key_..."; }
             div class="field" { label for="since" { "Since (UTC)" } input id="since" name="since" type="datetime-local" value=(text("since")?); }
             div class="field" { label for="until" { "Before (UTC)" } input id="until" name="until" type="datetime-local" value=(text("until")?); }
@@ -182,7 +185,7 @@ fn facts(event: &Event, now: Timestamp) -> Markup {
             @if let Some(id) = key { dt { "Key" } dd { (keys::link(id)) } }
             @if let Some(id) = role { dt { "Role" } dd { (parts::code(id)) } }
             @if let Some(id) = webhook { dt { "Webhook" } dd { (parts::code(id)) } }
-            @if let Some(id) = credential { dt { "Credential" } dd { (parts::code(id)) } }
+            @if let Some(id) = credential { dt { "Credential" } dd { (credentials::link(id)) } }
             @if let Some(id) = policy { dt { "Policy" } dd { (parts::code(id)) } }
             @if !event.detail.is_empty() {
                 dt { "Detail" } dd { ul class="inline" { @for detail in &event.detail { li { (name(detail)) } } } }

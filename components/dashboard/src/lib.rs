@@ -10,6 +10,8 @@ mod assets;
 mod bulk;
 mod change;
 mod claim;
+mod credential_deed;
+mod credentials;
 mod deed;
 mod deeds;
 mod edit_key;
@@ -66,6 +68,10 @@ enum Op {
     ChangeApplication,
     AskApplicationDeed,
     DoApplicationDeed,
+    Credentials,
+    Credential,
+    AskCredentialDeed,
+    DoCredentialDeed,
     Events,
     Event,
     Emergency,
@@ -127,6 +133,10 @@ const ROUTES: &[Route<Op>] = &[
     Route::post("/dashboard/applications/{id}/edit", Op::ChangeApplication),
     Route::get("/dashboard/applications/{id}/{deed}", Op::AskApplicationDeed),
     Route::post("/dashboard/applications/{id}/{deed}", Op::DoApplicationDeed),
+    Route::get("/dashboard/credentials", Op::Credentials),
+    Route::get("/dashboard/credentials/{id}", Op::Credential),
+    Route::get("/dashboard/credentials/{id}/{deed}", Op::AskCredentialDeed),
+    Route::post("/dashboard/credentials/{id}/{deed}", Op::DoCredentialDeed),
     Route::get("/dashboard/events", Op::Events),
     Route::get("/dashboard/events/{id}", Op::Event),
     Route::get("/dashboard/webhooks", Op::Webhooks),
@@ -201,6 +211,14 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
             applications::ask(visit, params.id(0, "application")?, params.text(1)).await
         }
         Op::DoApplicationDeed => applications::act(visit, params.id(0, "application")?, params.text(1)).await,
+        Op::Credentials => credentials::page(visit).await,
+        Op::Credential => credentials::show(visit, params.id(0, "credential")?).await,
+        Op::AskCredentialDeed => {
+            credential_deed::ask(visit, params.id(0, "credential")?, params.text(1)).await
+        }
+        Op::DoCredentialDeed => {
+            credential_deed::act(visit, params.id(0, "credential")?, params.text(1)).await
+        }
         Op::Events => events::page(visit).await,
         Op::Event => events::show(visit, params.id(0, "event")?).await,
         Op::Webhooks => webhooks::page(visit).await,

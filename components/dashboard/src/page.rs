@@ -19,6 +19,7 @@ const SECTIONS: &[(&str, &str, Option<&str>)] = &[
     ("Keys", "/dashboard/keys", Some(scope::KEYS_READ)),
     ("Emergency", "/dashboard/emergency", None),
     ("Applications", "/dashboard/applications", Some(scope::APPS_READ)),
+    ("Credentials", "/dashboard/credentials", Some(scope::CREDENTIALS_LIST)),
     ("Events", "/dashboard/events", Some(scope::AUDIT_READ)),
     ("Webhooks", "/dashboard/webhooks", Some(scope::WEBHOOKS_READ)),
     ("Policies", "/dashboard/policies", Some(scope::POLICIES_READ)),

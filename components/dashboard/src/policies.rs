@@ -24,7 +24,7 @@ const CHOICES: &str = "100";
 
 /// The table.
 pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
-    let (page, is_first) = visit.page_of(PER_PAGE)?;
+    let (page, is_first) = visit.page_of(PER_PAGE, &[])?;
     let found = visit
         .look(Action::PolicyRead, Target::default(), async |service, attempt| {
             service.policies(attempt, &page).await

@@ -21,7 +21,7 @@ const SCOPES_HINT: &str = "What whoever holds it may do, such as keys:read or ke
 
 /// The table.
 pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
-    let (page, is_first) = visit.page_of(PER_PAGE)?;
+    let (page, is_first) = visit.page_of(PER_PAGE, &[])?;
     let found = visit
         .look(Action::RoleRead, Target::default(), async |service, attempt| {
             service.roles(attempt, &page).await

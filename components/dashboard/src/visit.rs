@@ -11,7 +11,7 @@ use keyward_domain::scope::Scope;
 use keyward_domain::session::Session;
 use keyward_domain::{ApplicationId, Code, Error, Result, Timestamp};
 use keyward_guest::{Form, Incoming, Method, Response};
-use keyward_service::{Attempt, Page as ListPage};
+use keyward_service::{Attempt, CredentialView, Page as ListPage};
 use maud::{Markup, html};
 
 /// The cookie that carries a session. A browser takes a cookie of this prefix from this very host alone, and sends it nowhere else
@@ -125,10 +125,10 @@ impl Visit<'_> {
         &self.form
     }
 
-    /// The page of a list that the address leads to, and whether it is the first. Nothing else may stand in its query.
-    pub(crate) fn page_of(&self, per_page: &str) -> Result<(ListPage, bool)> {
+    /// The page of a list that the address leads to, and whether it is the first. Beside it only `others` may stand in its query.
+    pub(crate) fn page_of(&self, per_page: &str, others: &[&str]) -> Result<(ListPage, bool)> {
         let query = self.incoming.query()?;
-        query.only(&["cursor"])?;
+        query.only(&[others, &["cursor"]].concat())?;
         let cursor = query.one("cursor")?;
         Ok((ListPage::parse(Some(per_page), cursor)?, cursor.is_none()))
     }
@@ -139,9 +139,9 @@ impl Visit<'_> {
         key.principal.as_deref().unwrap_or(&key.name)
     }
 
-    /// Whether they hold a scope for some application at least: then there is something to show.
+    /// Whether they hold a scope for some application, or for names of some credentials, at least: then there is something to show.
     pub(crate) fn may(&self, pattern: &'static str) -> bool {
-        self.admitted.administrator().scopes().require_somewhere(&Scope::fixed(pattern)).is_ok()
+        self.admitted.administrator().scopes().holds_like(&Scope::fixed(pattern))
     }
 
     /// Whether they hold it for all.
@@ -152,6 +152,17 @@ impl Visit<'_> {
     /// Whether they hold it for this application.
     pub(crate) fn may_at(&self, pattern: &'static str, application: ApplicationId) -> bool {
         self.admitted.administrator().scopes().require_at(&Scope::fixed(pattern), application, "").is_ok()
+    }
+
+    /// Whether they hold it for some credential of this application at least.
+    pub(crate) fn may_in_part(&self, pattern: &'static str, application: ApplicationId) -> bool {
+        self.admitted.administrator().scopes().holds_like(&Scope::fixed(pattern).at(application))
+    }
+
+    /// Whether they hold it for this credential, by its application and its name.
+    pub(crate) fn may_named(&self, pattern: &'static str, credential: &CredentialView) -> bool {
+        let needed = Scope::fixed(pattern).at(credential.application).named(&credential.name);
+        self.admitted.administrator().scopes().allows(&needed)
     }
 
     /// They look at something.

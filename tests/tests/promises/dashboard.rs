@@ -214,6 +214,7 @@ fn forms_do_what_the_api_does_and_no_more_than_once() {
     many_keys_are_rotated_in_steps(&keyward, &mut visitor);
     issuing_is_frozen_and_thawed(&keyward, &mut visitor);
     webhooks_are_switched_off_and_retired(&keyward, &mut visitor);
+    credentials_go_back_and_are_destroyed(&keyward, &mut visitor);
     a_store_that_is_silent_is_told(&keyward, &mut visitor);
 }
 
@@ -599,6 +600,92 @@ fn webhooks_are_switched_off_and_retired(keyward: &Keyward, visitor: &mut Visito
         let page = visitor.get(&action).expect(200);
         visitor.send(&page, &action, &[("reason", "because")]).expect(303);
         assert_eq!(state(), expected);
+    }
+}
+
+/// What is done with credentials is done once, to the version that was meant, by whoever may; what they hold is on no page.
+fn credentials_go_back_and_are_destroyed(keyward: &Keyward, visitor: &mut Visitor<'_>) {
+    let application = keyward.application("with credentials");
+    let id = keyward.credential(&application, "payments/db");
+    let body = json!({ "value": { "value": "canary-of-the-second-version" } });
+    keyward.as_root(Request::post(&format!("/v1/credentials/{id}/versions"), &body)).expect(201);
+    let (list, here) = ("/dashboard/credentials", format!("/dashboard/credentials/{id}"));
+    let shown = || keyward.as_root(Request::get(&format!("/v1/credentials/{id}"))).expect(200).json();
+    let done = |action: &str| {
+        let events = keyward.events(&format!("credential={id}&action={action}"));
+        events.iter().filter(|event| event["outcome"] == "done").count()
+    };
+    let act = |visitor: &mut Visitor<'_>, deed: &str, query: &str| {
+        let action = format!("{here}/{deed}");
+        let page = visitor.get(&format!("{action}{query}")).expect(200);
+        let mut fields = hidden(&page, &action);
+        fields.push(("reason".to_owned(), "because".to_owned()));
+        for _ in 0..2 {
+            let place = visitor.post(&action, &fields).expect(303);
+            assert_eq!(place.field("location"), Some(&*format!("{here}?done={deed}")));
+        }
+        page.text()
+    };
+
+    // Found by application and by how the name begins.
+    let named = |prefix: &str| format!("{list}?application={application}&name={prefix}");
+    assert!(visitor.get(&named("payments/")).expect(200).text().contains(&here));
+    assert!(!visitor.get(&named("orders/")).expect(200).text().contains(&here));
+    visitor.get(&format!("{list}?value=1")).expect(400);
+    let page = visitor.get(&format!("/dashboard/applications/{application}")).expect(200);
+    assert!(page.text().contains(&format!("{list}?application={application}")), "{}", page.text());
+
+    // Whoever may see or write some names only sees those, and what they may do with them.
+    let scopes = ["credentials:list@payments/*", "credentials:write@payments/db", "keys:read"];
+    let narrowed = keyward.admin("payments@example.com", &scopes);
+    let mut narrow = Visitor::signed_in(keyward, &narrowed.token);
+    let other = keyward.credential(&application, "orders/db");
+    let page = narrow.get(list).expect(200).text();
+    assert!(page.contains(&here) && !page.contains(&other), "{page}");
+    let page = narrow.get(&here).expect(200).text();
+    for (part, is_there) in [
+        ("/roll-back?version=1", true),
+        ("keyward credential write", true),
+        ("/destroy?version=1", false),
+        ("/retire", false),
+    ] {
+        assert_eq!(page.contains(part), is_there, "{part} in {page}");
+    }
+    narrow.get(&format!("{list}/{other}")).expect(404);
+    let destroy = format!("{here}/destroy");
+    let page = narrow.get(&format!("{destroy}?version=1")).expect(200);
+    narrow.send(&page, &destroy, &[("reason", "because")]).expect(403);
+
+    let told = act(visitor, "roll-back", "?version=1");
+    assert!(told.contains("in the place of version 2"), "{told}");
+    assert_eq!((&shown()["current"], done("credential.roll-back")), (&json!(1), 1));
+    // What is wrong stands beside the form: nobody destroys without a reason, and nobody the current version.
+    let page = visitor.get(&format!("{destroy}?version=2")).expect(200);
+    visitor.send(&page, &destroy, &[("reason", "")]).expect(400);
+    let told = visitor.get(&format!("{destroy}?version=1")).expect(200).text();
+    assert!(told.contains("there is nothing to do here"), "{told}");
+    let told = act(visitor, "destroy", "?version=2");
+    assert!(told.contains("is overwritten, for good"), "{told}");
+    assert_eq!((&shown()["versions"][0]["state"], done("credential.destroy")), (&json!("destroyed"), 1));
+    act(visitor, "retire", "");
+    assert_eq!((&shown()["state"], done("credential.retire")), (&json!("retired"), 1));
+
+    // Its events lead to it; what it held is on none of these pages.
+    let events = format!("/dashboard/events?credential={id}&application={application}");
+    let page_of = |credential: &str| {
+        let newest = &keyward.events(&format!("credential={credential}"))[0];
+        format!("/dashboard/events/{}", newest["id"].as_str().unwrap())
+    };
+    let (its, others) = (page_of(&id), page_of(&other));
+    assert!(visitor.get(&its).expect(200).text().contains(&here));
+    let found = visitor.get(&events).expect(200).text();
+    let leads_to = |page: &str| found.contains(&format!("href=\"{page}\""));
+    assert!(leads_to(&its) && !leads_to(&others), "{found}");
+    for path in [list, &here, &events] {
+        assert!(!visitor.get(path).expect(200).text().contains("canary-of-the"), "{path}");
+    }
+    for (deed, status) in [("destroy", 400), ("destroy?version=9", 404), ("write", 404)] {
+        visitor.get(&format!("{here}/{deed}")).expect(status);
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use keyward_domain::Timestamp;
 use keyward_domain::delivery::ATTEMPTS_MAX;
-use keyward_e2e::admin::{Holder, authorize, new_webhook};
+use keyward_e2e::admin::{Holder, authorize, new_credential, new_webhook};
 use keyward_e2e::browser::Browser;
 use keyward_e2e::{Keyward, Request, Setup, Value, eventually, json, programs};
 
@@ -40,6 +40,7 @@ struct World {
     event: String,
     policy: String,
     role: String,
+    credential: String,
 }
 
 /// A webhook whose endpoint was down for so long that what it was to be told is a dead letter; days have gone by then.
@@ -100,8 +101,37 @@ fn hostile_world(keyward: &Keyward) -> World {
     let policy = keyward.policy(HOSTILE, &json!({ "description": HOSTILE }));
     let role = json!({ "name": HOSTILE, "description": longest(), "scopes": ["keys:read", "audit:read"] });
     let role = keyward.as_root(Request::post("/v1/roles", &role)).expect(201).text_at("/id");
+    let mut new = new_credential(&application, &"x".repeat(80));
+    for field in ["description", "owner"] {
+        new[field] = HOSTILE.into();
+    }
+    new["tags"] = json!(["eu", "batch"]);
+    let credential = keyward.as_root(Request::post("/v1/credentials", &new)).expect(201).text_at("/id");
+    for _ in 0..2 {
+        let version = json!({ "value": { "value": "another" }, "reason": HOSTILE });
+        let written = Request::post(&format!("/v1/credentials/{credential}/versions"), &version);
+        keyward.as_root(written).expect(201);
+    }
+    let destroy = Request::post(
+        &format!("/v1/credentials/{credential}/versions/1/destroy"),
+        &json!({ "reason": HOSTILE }),
+    );
+    keyward.as_root(destroy).expect(200);
     keyward.as_root(Request::post("/v1/maintenance/run", &json!({}))).expect(200);
-    World { application, hostile, key, revoked, unclaimed, admin, webhook, failing, event, policy, role }
+    World {
+        application,
+        hostile,
+        key,
+        revoked,
+        unclaimed,
+        admin,
+        webhook,
+        failing,
+        event,
+        policy,
+        role,
+        credential,
+    }
 }
 
 impl World {
@@ -119,6 +149,7 @@ impl World {
             event,
             policy,
             role,
+            credential,
         } = self;
         let mut pages = vec![
             ("overview", "/dashboard".to_owned()),
@@ -135,6 +166,9 @@ impl World {
             ("applications", "/dashboard/applications".to_owned()),
             ("new-application", "/dashboard/applications/new".to_owned()),
             ("application", format!("/dashboard/applications/{hostile}")),
+            ("credentials", format!("/dashboard/credentials?application={application}")),
+            ("credential", format!("/dashboard/credentials/{credential}")),
+            ("credential-destroy", format!("/dashboard/credentials/{credential}/destroy?version=2")),
             ("events", format!("/dashboard/events?key={key}&application={application}")),
             ("event", format!("/dashboard/events/{event}")),
             ("webhooks", "/dashboard/webhooks".to_owned()),
