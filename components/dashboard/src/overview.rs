@@ -37,10 +37,11 @@ const ALARMS_S: i64 = 24 * 3600;
 const REFUSALS_S: i64 = 3600;
 
 /// What somebody is to look at soon after it happened.
-const ALARMS: [Action; 8] = [
+const ALARMS: [Action; 9] = [
     Action::ClaimReplayed,
     Action::RenewalReplayed,
     Action::KeyReported,
+    Action::KeyLeaked,
     Action::AnonymousLockedOut,
     Action::EventLate,
     Action::EpochOpened,
@@ -149,7 +150,7 @@ async fn alarms(visit: &Visit<'_>) -> Result<Vec<Markup>> {
 
 fn alarm(event: &Event, names: &keys::Names, visit: &Visit<'_>) -> Markup {
     // What its holder has ended needs no ending.
-    let is_ended = event.action == Action::KeyReported;
+    let is_ended = matches!(event.action, Action::KeyReported | Action::KeyLeaked);
     let revocable = event.target.key.filter(|_| !is_ended && visit.may(scope::KEYS_REVOKE));
     html! {
         (events::outcome(Outcome::Alarm)) " "

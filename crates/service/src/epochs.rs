@@ -14,14 +14,14 @@ use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::standing::{generation_ended, stands_revoked};
 use keyward_domain::text::check_reason;
 use keyward_domain::timestamp::Month;
-use keyward_domain::{ApplicationId, Code, Error, KeyId, RequestId, Result};
+use keyward_domain::{ApplicationId, Code, CredentialId, Error, KeyId, RequestId, Result};
 use keyward_ledger::{Draft, KvWrite};
 use keyward_records::projection::Head;
 use keyward_records::{ClosedEpoch, KvCount, KvRead, PersonalKey, PersonalKeyState, Seen, Tombstone, names};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Revocations that one commit replays at most.
+/// Revocations, and ends of what credentials held, that one commit replays at most.
 const REPLAYED_AT_ONCE: usize = 64;
 
 /// What an exported log says that must hold on whatever store goes on from it: who was revoked, and what was closed last.
@@ -42,6 +42,8 @@ enum End {
     Key(KeyId),
     Version(KeyId, u16),
     Generation(ApplicationId, u32),
+    /// What a version of a credential held.
+    Value(CredentialId, u32),
 }
 
 impl Exported {
@@ -77,13 +79,22 @@ impl Exported {
 /// What an event ended, by its target and the records that it wrote.
 fn ends(event: &Event) -> Vec<End> {
     match (event.action, event.target) {
-        (Action::KeyRevoked | Action::KeyReported, Target { key: Some(key), .. }) => vec![End::Key(key)],
+        (Action::KeyRevoked | Action::KeyReported | Action::KeyLeaked, Target { key: Some(key), .. }) => {
+            vec![End::Key(key)]
+        }
         (Action::ApplicationRevoked, Target { application: Some(application), .. }) => {
             let prefix = names::generation_kill(application, 0);
             let prefix = prefix.trim_end_matches('0');
             let generation = |record: &str| record.strip_prefix(prefix)?.parse::<u32>().ok();
             let written = event.writes.iter().filter_map(|write| generation(&write.record));
             written.map(|generation| End::Generation(application, generation)).collect()
+        }
+        (_, Target { credential: Some(credential), .. }) => {
+            let prefix = names::credential_kill(credential, 0);
+            let prefix = prefix.trim_end_matches('0');
+            let version = |record: &str| record.strip_prefix(prefix)?.parse::<u32>().ok();
+            let written = event.writes.iter().filter_map(|write| version(&write.record));
+            written.map(|version| End::Value(credential, version)).collect()
         }
         // Whatever wrote kills of versions: an incident, the end of an overlap, a renewal token that was used twice.
         (_, Target { key: Some(key), .. }) => {
@@ -245,6 +256,14 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 Err(error) if error.code.blame() == Blame::Integrity => Ok(false),
                 Err(error) => Err(error),
             },
+            End::Value(credential, version) => match self.read().credential(credential).await {
+                Ok(Some(found)) if found.version(version).is_some() => {
+                    Ok(self.kv.get(&names::credential_kill(credential, version)).await?.is_none())
+                }
+                Ok(_) => Ok(false),
+                Err(error) if error.code.blame() == Blame::Integrity => Ok(false),
+                Err(error) => Err(error),
+            },
             End::Key(key) => match self.read().flag(key).await {
                 Ok(flag) => Ok(matches!(flag, Some(None))),
                 // A tombstone that does not open is one.
@@ -262,7 +281,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 draft.detail.extend(match end {
                     End::Generation(_, generation) => Some(generation_ended(*generation)),
                     End::Key(_) => Some(stands_revoked()),
-                    End::Version(..) => None,
+                    End::Version(..) | End::Value(..) => None,
                 });
                 draft
             });
@@ -275,6 +294,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                             writes.generation_kill(*application, *generation, event);
                         }
                         End::Version(key, version) => writes.version_kill(*key, *version, event),
+                        End::Value(credential, version) => {
+                            writes.credential_destroyed(*credential, *version, event);
+                        }
                         End::Key(key) => writes.tombstone(&Tombstone {
                             key: *key,
                             at: original.at,

@@ -55,7 +55,7 @@ fn ten_thousand_matches_are_told_apart_and_ours_are_dead() {
     keyward.as_root(revoke(&ours[0].id)).expect(200);
     let spared = keyward.holder(&application, &["orders:read"]);
     let of = |number: usize| match ours.get(number / 250) {
-        Some(holder) if number % 250 == 0 => found(&holder.token, number),
+        Some(holder) if number.is_multiple_of(250) => found(&holder.token, number),
         _ => {
             let id = u128::try_from(number).unwrap().to_be_bytes();
             found(&token::render("kw", Environment::Live, &id, 1, &[9; 32]), number)

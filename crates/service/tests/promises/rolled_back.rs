@@ -5,7 +5,7 @@ use crate::history::integrate_all;
 use crate::world::{Do, Held, SeededRng, Store, TestClock, World, new_key, perform, survive};
 use keyward_domain::event::{Action, EventId, Outcome};
 use keyward_domain::standing::stands_revoked;
-use keyward_domain::{ApplicationId, Code};
+use keyward_domain::{ApplicationId, Code, CredentialId};
 use keyward_ledger::memory::{Backup, Fault, MemoryKv};
 use keyward_ledger::{Ledger, Witness};
 use keyward_records::Seen;
@@ -300,4 +300,51 @@ async fn no_epoch_is_opened_twice() {
     assert_eq!((epochs.current, closed), (4, vec![1, 2, 3]));
     assert_eq!(epochs.closed[1].head, Head::start(2), "an epoch that only the lost log had");
     assert_eq!(lost.code(&lost.revoked).await, "VALID", "an export without it revokes nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn leaked_keys_and_what_credentials_held_end_again() {
+    let world = World::new(320).await;
+    let shop = world.application("shop").await;
+    let leaked = world.held(&new_key(shop, "leaked")).await;
+    let new =
+        json!({"application": shop.to_string(), "name": "db", "kind": "opaque", "value": {"value": "one"}});
+    let created = world.run(&Do::CreateCredential(new)).await.expect("created");
+    let id: CredentialId = created.at("/id").parse().expect("an id");
+    let version = |value: &str| Do::WriteCredential(id, json!({"value": {"value": value}}));
+    world.run(&version("two")).await.expect("written");
+    integrate_all(&world, 320).await;
+    let backup = world.kv.backup();
+    let report = json!([{"token": leaked.token, "type": "keyward"}]);
+    world.run(&Do::ReportLeaks(report)).await.expect("reported");
+    world.run(&version("three")).await.expect("written");
+    for number in [1, 2] {
+        world.run(&Do::DestroyCredentialVersion(id, number)).await.expect("destroyed");
+    }
+    integrate_all(&world, 320).await;
+    let mut exported = Exported::default();
+    for event in world.events().await {
+        exported.note(event);
+    }
+    world.kv.restore(&backup);
+    let read = async |number| {
+        world.run(&Do::ReadCredential(id, Some(number))).await.map(|reply| reply.at("/value/value"))
+    };
+    assert_eq!(read(2).await.as_deref(), Ok("two"), "the older store has it");
+    let service = world.service();
+    assert_eq!(service.behind(&exported).await.expect("looked").revocations, 3);
+    let opened = service.open_epoch(&exported, None, "the disk was lost").await.expect("opened");
+    assert_eq!(opened.revocations, 3);
+    assert_eq!(world.code(&leaked.token, &Default::default()).await, "REVOKED");
+    for number in [1, 2] {
+        assert_eq!(
+            read(number).await.map_err(|error| error.code),
+            Err(Code::StateConflict),
+            "version {number}"
+        );
+    }
+    // What the older store never had is written anew under its number.
+    world.run(&version("three again")).await.expect("written");
+    assert_eq!(read(3).await.as_deref(), Ok("three again"));
+    assert_eq!(service.behind(&exported).await.expect("looked").revocations, 0);
 }
