@@ -11,11 +11,6 @@ use keyward_service::{LeakReport, MATCHES_MAX};
 const REPORT_BYTES_MAX: usize = MATCHES_MAX * 800;
 
 pub(crate) async fn report(plane: &Plane, incoming: &Incoming) -> Result<Response> {
-    let variables = variables::leaks().await?;
-    let Some(keys) = &variables.report_keys else {
-        let detail = "nobody may report leaks here; set the variable `leak_report_keys` to the keys that reports are signed with";
-        return Err(Error::new(Code::NotFound, detail));
-    };
     let header = |field, name: &str| match incoming.headers().single(field) {
         Ok(Some(value)) => std::str::from_utf8(value)
             .map(|text| text.trim().to_owned())
@@ -28,6 +23,11 @@ pub(crate) async fn report(plane: &Plane, incoming: &Incoming) -> Result<Respons
     };
     let identifier = header(Field::GithubPublicKeyIdentifier, "Github-Public-Key-Identifier")?;
     let signature = header(Field::GithubPublicKeySignature, "Github-Public-Key-Signature")?;
+    let variables = variables::leaks().await?;
+    let Some(keys) = &variables.report_keys else {
+        let detail = "nobody may report leaks here; set the variable `leak_report_keys` to the keys that reports are signed with";
+        return Err(Error::new(Code::NotFound, detail));
+    };
     let body = incoming.body_of(REPORT_BYTES_MAX).await?;
     keys.verify(&identifier, &signature, &body)
         .map_err(|error| Error::new(Code::Unauthenticated, format!("the report is {error}")))?;

@@ -30,7 +30,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             .says("Those that the credential of the caller may see; a page may be short of them and lead on all the same.")
             .scope(scope::CREDENTIALS_LIST)
             .query_of::<ApplicationId>("application", "Those of this application.", Required::False)
-            .query_of::<CredentialName>("name", "Those whose name begins so.", Required::False)
+            .query(optional(ParameterIn::Query, "name", "Those whose name begins so.", ObjectBuilder::new().schema_type(Type::String)))
             .query_of::<Tag>("tag", "Those with this tag, in any spelling.", Required::False)
             .lists::<CredentialView>()
             .reads()

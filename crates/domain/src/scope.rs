@@ -124,8 +124,9 @@ impl Scope {
             None => (None, None),
             Some(to) => match narrowing(to) {
                 None => return no("names no application after `@`"),
+                // Names are those of credentials.
                 Some((_, Some(_))) if !pattern.starts_with(OF_THE_VAULT) => {
-                    return no("is narrowed to names, which only scopes of `credentials` are");
+                    return no("names no application after `@`");
                 }
                 Some(narrowed) => narrowed,
             },

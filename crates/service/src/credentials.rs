@@ -42,7 +42,7 @@ pub struct NewCredential {
     /// `client_id`, `client_secret` and if need be `token_url` for `oauth-client`; `certificate` and `private_key`, both PEM, for
     /// `certificate`. At most 64 KiB in all.
     #[serde(skip_serializing)]
-    #[schema(value_type = BTreeMap<String, String>, write_only)]
+    #[schema(value_type = BTreeMap<String, String>, write_only, required = true)]
     pub value: SecretFields,
     /// What it is for, in words.
     #[serde(default, skip_serializing_if = "String::is_empty")]

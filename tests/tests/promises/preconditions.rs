@@ -23,6 +23,11 @@ fn changes(keyward: &Keyward) -> Vec<(&'static str, String, Value)> {
             json!({ "description": "of the night shift" }),
         ),
         ("changeRole", format!("/v1/roles/{role}"), json!({ "scopes": ["keys:read"] })),
+        (
+            "changeCredential",
+            format!("/v1/credentials/{}", keyward.credential(&application, "db")),
+            json!({ "owner": "ops" }),
+        ),
         ("changePolicy", format!("/v1/policies/{policy}"), json!({ "grace_s": 3600 })),
     ]
 }
