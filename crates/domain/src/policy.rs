@@ -360,6 +360,8 @@ mod tests {
                 self_renewal: true,
                 on_renewal_reuse,
                 on_breach,
+                lease_s: LEASE_S_DEFAULT,
+                outage_s: OUTAGE_S_DEFAULT,
             };
             assert_eq!(preset.terms(), expected, "{preset:?}");
         }
@@ -376,10 +378,12 @@ mod tests {
             "self_renewal true",
             "on_renewal_reuse incident",
             "on_breach warn",
+            "lease_s 300",
+            "outage_s 3600",
         ];
         assert_eq!(Preset::Hipaa.terms().facts(), expected);
         let retiring = Terms { rotate_every_s: None, on_breach: OnBreach::Retire, ..Terms::DEFAULT };
-        let [interval, .., reuse, breach] = retiring.facts();
+        let [interval, .., reuse, breach, _, _] = retiring.facts();
         assert_eq!(
             (&*interval, &*reuse, &*breach),
             ("rotate_every_s none", "on_renewal_reuse stop", "on_breach retire")
