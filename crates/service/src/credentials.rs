@@ -24,7 +24,7 @@ use keyward_domain::{ApplicationId, Code, CredentialId, Error, PolicyId, Result,
 use keyward_ledger::KvWrite;
 use keyward_records::projection::lists;
 use keyward_records::{CredentialValue, KvCount, KvRead, SecretFields, names};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
 /// What a credential is made of.
@@ -41,8 +41,8 @@ pub struct NewCredential {
     /// What its first version holds, field by field: `value` for `api-key` and `opaque`; `username` and `password` for `basic`;
     /// `client_id`, `client_secret` and if need be `token_url` for `oauth-client`; `certificate` and `private_key`, both PEM, for
     /// `certificate`. At most 64 KiB in all.
-    #[serde(skip_serializing)]
-    #[schema(value_type = BTreeMap<String, String>, write_only, required = true)]
+    #[serde(serialize_with = "left_out")]
+    #[schema(value_type = BTreeMap<String, String>, write_only)]
     pub value: SecretFields,
     /// What it is for, in words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -63,6 +63,11 @@ pub struct NewCredential {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<PolicyId>)]
     pub policy: Option<String>,
+}
+
+/// Where requests are told apart a digest stands for it, and it stands nowhere.
+fn left_out<S: Serializer>(_: &SecretFields, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_unit()
 }
 
 /// What changes; what is absent stays. What it holds changes by a new version.
