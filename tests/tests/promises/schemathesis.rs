@@ -18,6 +18,7 @@ const ENDINGS: [&str; 7] = [
     "retireRole",
     "retirePolicy",
     "retireWebhook",
+    "retireCredential",
     "revokeKey",
     "reportToken",
     "revokeKeys",
@@ -26,13 +27,18 @@ const ENDINGS: [&str; 7] = [
 const NOBODY_LISTENS: &str = "http://127.0.0.1:9/";
 /// Of this one it has refusals alone: it makes up no path parameter with a slash in it. `api_document` fetches a tile.
 const REFUSED_ALONE: &str = "GET /v1/audit/tile/{tile}";
-/// Accepted in a state of the key alone that requests made up at random seldom meet: these are refused as described, and accepted in the
-/// walk over every change.
-const BY_STATE: [&str; 4] = [
+/// Accepted in a state, with the fields of a kind, or under a signature alone, which requests made up at random seldom meet: these are
+/// refused as described, and accepted in the walk over every change, or in that of reports of leaks.
+const BY_STATE: [&str; 9] = [
     "POST /v1/keys/{id}/rotate",
     "POST /v1/keys/{id}/rotation/finish",
     "POST /v1/keys/{id}/rotation/cancel",
     "POST /v1/self/renew",
+    "POST /v1/credentials",
+    "POST /v1/credentials/{id}/versions",
+    "POST /v1/credentials/{id}/versions/{version}/destroy",
+    "POST /v1/credentials/{id}/roll-back",
+    "POST /v1/leaks",
 ];
 /// As many characters of `0-9A-Za-z` in a row has what follows `kw_live_`, and nothing else.
 const SECRET_CHARACTERS: usize = 73;
@@ -50,6 +56,7 @@ fn write_things(keyward: &Keyward, folder: &Path) {
     let webhook = keyward.as_root(Request::post("/v1/webhooks", &webhook)).expect(201);
     write("webhook", &webhook.text_at("/webhook/id"));
     write("policy", &keyward.policy("quarterly", &json!({})));
+    write("credential", &keyward.credential(&application, "db"));
     write("key", &holder.id);
     write("token", &holder.token);
     write("unclaimed-key", &unclaimed.id);
