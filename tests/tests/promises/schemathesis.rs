@@ -13,7 +13,7 @@ use keyward_e2e::{Keyward, Request, Setup, Value, json, programs};
 /// What the configuration is made of, in `tests/python`.
 const CONFIGURATION: [&str; 2] = ["schemathesis.toml", "schemathesis_hooks.py"];
 /// What ends things: tried after all the rest, which else would have nothing alive to be about.
-const ENDINGS: [&str; 7] = [
+const ENDINGS: [&str; 8] = [
     "revokeApplication",
     "retireRole",
     "retirePolicy",
