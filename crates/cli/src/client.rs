@@ -4,10 +4,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use keyward_client::Base;
 use keyward_crypto::{SecretText, Zeroizing};
 use keyward_domain::error::{Blame, Code};
-use ureq::http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+use ureq::http::{HeaderMap, HeaderValue, Method, Request, header};
+use ureq::tls::{RootCerts, TlsConfig};
 
 use crate::answers::Page;
 use crate::arguments::{Global, Paging, URL_DEFAULT};
@@ -31,73 +32,12 @@ const PAGE_ITEMS_MAX: u32 = 100;
 /// The most pages in a row that bring no item: a filter that matches little examines many.
 const EMPTY_PAGES_MAX: u32 = 10_000;
 
-/// Where Keyward answers: scheme, authority and the path that its routes are appended to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Base {
-    origin: String,
-    host: String,
-    path: String,
-    is_https: bool,
-}
-
-impl Base {
-    /// Parses a URL; `named` says where it came from, since the text itself may hold what must not be shown.
-    ///
-    /// # Errors
-    /// Not a plain `http` or `https` URL.
-    pub fn parse(text: &str, named: &str) -> Result<Self> {
-        let no =
-            || Failure::command_line(format!("{named} is no URL of the form `http[s]://host[:port][/path]`"));
-        let uri: Uri = text.parse().map_err(|_| no())?;
-        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(no()) };
-        // A name and password would be a secret in an argument; a query belongs to no base.
-        let is_plain = !authority.as_str().contains('@') && uri.query().is_none() && !text.contains('#');
-        if !is_plain || !matches!(scheme, "http" | "https") {
-            return Err(no());
-        }
-        Ok(Self {
-            origin: format!("{scheme}://{authority}"),
-            host: authority.host().trim_matches(['[', ']']).to_owned(),
-            path: uri.path().trim_end_matches('/').to_owned(),
-            is_https: scheme == "https",
-        })
-    }
-
-    /// The URL of a route as it stands in a request.
-    fn url(&self, call: &Call) -> String {
-        let mut url = format!("{self}{}", call.route);
-        let mut separator = '?';
-        for (name, value) in &call.query {
-            url.push(separator);
-            separator = '&';
-            url.push_str(name);
-            url.push('=');
-            push_encoded(&mut url, value);
-        }
-        url
-    }
-
-    fn is_loopback(&self) -> bool {
-        self.host == "localhost"
-            || self.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-    }
-}
-
-impl std::fmt::Display for Base {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}{}", self.origin, self.path)
-    }
-}
-
-/// Appends a query's value: all but RFC 3986's unreserved characters as `%XX`.
-fn push_encoded(url: &mut String, value: &str) {
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            url.push(char::from(byte));
-        } else {
-            url.push_str(&format!("%{byte:02X}"));
-        }
-    }
+/// A server's URL; `named` says where it came from, since the text itself may hold what must not be shown.
+///
+/// # Errors
+/// Not a plain `http` or `https` URL.
+pub fn base_of(text: &str, named: &str) -> Result<Base> {
+    Base::parse(text).map_err(|error| Failure::command_line(format!("{named} is {error}")))
 }
 
 /// A call to be made.
@@ -178,6 +118,11 @@ impl Call {
         self.content_digest =
             self.body.as_deref().map(|body| keyward_crypto::digest::content_digest(body.as_bytes()));
         self
+    }
+
+    /// Its URL at this server.
+    fn url(&self, base: &Base) -> String {
+        base.url(&self.route, self.query.iter().map(|(name, value)| (*name, value.as_str())))
     }
 
     /// Its method.
@@ -279,11 +224,11 @@ impl Client {
     /// The URL or the certificates cannot be used.
     pub fn anonymous(global: &Global, base: Option<Base>, terminal: &Terminal) -> Result<Self> {
         let client = Self::public(global, base)?;
-        if !client.base.is_https && !client.base.is_loopback() {
+        if !client.base.is_https() && !client.base.is_loopback() {
             // Every call carries a secret, or its answer does.
             terminal.warn(&format!(
                 "tokens and tickets travel to {} unencrypted",
-                crate::escape::shown(&client.base.host)
+                crate::escape::shown(client.base.host())
             ));
         }
         Ok(client)
@@ -296,8 +241,8 @@ impl Client {
     pub fn public(global: &Global, base: Option<Base>) -> Result<Self> {
         let base = match (base, &global.url) {
             (Some(base), _) => base,
-            (None, Some(url)) => Base::parse(url, "--url or KEYWARD_URL")?,
-            (None, None) => Base::parse(URL_DEFAULT, "the default")?,
+            (None, Some(url)) => base_of(url, "--url or KEYWARD_URL")?,
+            (None, None) => base_of(URL_DEFAULT, "the default")?,
         };
         let mut tls = TlsConfig::builder();
         if let Some(path) = &global.ca_cert {
@@ -323,9 +268,9 @@ impl Client {
     /// # Errors
     /// The URL or the certificates cannot be used.
     pub fn of_url(global: &Global, url: &str) -> Result<(Self, String)> {
-        let base = Base::parse(url, "--probe")?;
-        let route = if base.path.is_empty() { "/".to_owned() } else { base.path.clone() };
-        let client = Self::public(global, Some(Base { path: String::new(), ..base }))?;
+        let (server, path) = base_of(url, "--probe")?.split();
+        let route = if path.is_empty() { "/".to_owned() } else { path };
+        let client = Self::public(global, Some(server))?;
         Ok((client, route))
     }
 
@@ -346,7 +291,7 @@ impl Client {
 
     /// The path of a route as this client writes it.
     pub fn path_of(&self, route: &str) -> String {
-        format!("{}{route}", self.base.path)
+        format!("{}{route}", self.base.path())
     }
 
     /// The server that this client calls.
@@ -396,7 +341,7 @@ impl Client {
     }
 
     fn once(&self, call: &Call) -> Result<Answer, Lost> {
-        let mut request = Request::builder().method(&call.method).uri(self.base.url(call));
+        let mut request = Request::builder().method(&call.method).uri(call.url(&self.base));
         request = request.header(header::ACCEPT, "application/json, application/problem+json");
         if let Some(token) = &self.credential {
             let text = Zeroizing::new(format!("Bearer {}", token.expose()));
@@ -493,17 +438,10 @@ fn says(answer: &Answer, code: Code) -> bool {
 fn trusted(path: &Path) -> Result<RootCerts> {
     const WHAT: &str = "file of certificates";
     let pem = std::fs::read(path).map_err(|error| Failure::file(WHAT, path, &error))?;
-    let certificates: Vec<Certificate<'static>> = ureq::tls::parse_pem(&pem)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        })
-        .collect();
-    if certificates.is_empty() {
+    keyward_client::trusted(&pem).ok_or_else(|| {
         let detail = format!("{} holds no certificate in PEM", path.display());
-        return Err(Failure::new(Blame::Caller, format!("The {WHAT} cannot be used"), detail));
-    }
-    Ok(RootCerts::new_with_certs(&certificates))
+        Failure::new(Blame::Caller, format!("The {WHAT} cannot be used"), detail)
+    })
 }
 
 #[cfg(test)]
@@ -511,36 +449,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bases() {
-        let table = [
-            ("http://127.0.0.1:3000", "http://127.0.0.1:3000", true),
-            ("https://keys.example/", "https://keys.example", false),
-            ("https://example.com/keyward/", "https://example.com/keyward", false),
-            ("http://[::1]:3000", "http://[::1]:3000", true),
-            ("http://localhost", "http://localhost", true),
-        ];
-        for (text, expected, is_loopback) in table {
-            let base = Base::parse(text, "it").expect("a base");
-            assert_eq!((base.to_string().as_str(), base.is_loopback()), (expected, is_loopback), "{text}");
-        }
-        for text in [
-            "",
-            "keys.example",
-            "ftp://x",
-            "http://",
-            "http://a:b@c",
-            "http://x?y=1",
-            "http://x/#y",
-            "http://x y",
-        ] {
-            assert!(Base::parse(text, "it").is_err(), "{text}");
-        }
-    }
-
-    #[test]
     fn a_query_is_encoded() {
-        let base = Base::parse("https://example.com/keyward", "it").expect("a base");
+        let base = base_of("https://example.com/keyward", "it").expect("a base");
         let call = Call::get("/v1/keys").query("cursor", Some("a+b/c=&d é")).query("limit", None::<u32>);
-        assert_eq!(base.url(&call), "https://example.com/keyward/v1/keys?cursor=a%2Bb%2Fc%3D%26d%20%C3%A9");
+        assert_eq!(call.url(&base), "https://example.com/keyward/v1/keys?cursor=a%2Bb%2Fc%3D%26d%20%C3%A9");
     }
 }

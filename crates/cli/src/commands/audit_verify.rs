@@ -19,7 +19,7 @@ use super::audit::without_host;
 use super::audit_http::{HttpSource, claimed};
 use crate::arguments::{AuditVerify, Global, SeenBefore};
 use crate::aside::{Aside, write_private};
-use crate::client::{Base, Call, Client};
+use crate::client::{Call, Client, base_of};
 use crate::escape::shown_json;
 use crate::failure::{Ending, Failure, Result};
 use crate::progress::Progress;
@@ -172,7 +172,7 @@ impl Check<'_> {
         trust: &Trust,
         remarks: &mut Vec<String>,
     ) -> Result<Vec<Seen>> {
-        let client = Client::public(self.global, Some(Base::parse(url, "--witness-url")?))?;
+        let client = Client::public(self.global, Some(base_of(url, "--witness-url")?))?;
         let call = |origin: &str| Call::get("/checkpoint").query("origin", Some(origin));
         let answer = client.ask(&call(origin))?;
         if answer.status == 404 {

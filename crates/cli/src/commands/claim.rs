@@ -11,13 +11,14 @@ use serde::Serialize;
 use super::Run;
 use crate::answers::{Claimed, ClaimedKey};
 use crate::arguments::KeyClaim;
-use crate::client::{Answer, Base, Call, Client, fresh_idempotency_key};
+use crate::client::{Answer, Call, Client, base_of, fresh_idempotency_key};
 use crate::escape::shown_json;
 use crate::failure::{Ending, Failure, Result};
 use crate::secret_file::NewSecretFile;
 use crate::secret_source;
 use crate::signed;
 use crate::table::{Card, Cell};
+use keyward_client::Base;
 
 const ROUTE: &str = "/v1/claims";
 /// The path of the page that a claim's link leads to.
@@ -132,7 +133,7 @@ fn split(given: SecretText) -> Result<(Option<Base>, SecretText)> {
             "it is neither a ticket nor a claim's link; expected `kwc_...` or `https://.../claim#kwc_...`",
         ));
     };
-    Ok((Some(Base::parse(base, "the claim's link")?), SecretText::new(ticket.to_owned())))
+    Ok((Some(base_of(base, "the claim's link")?), SecretText::new(ticket.to_owned())))
 }
 
 /// Takes the claim; the answer is authentic.

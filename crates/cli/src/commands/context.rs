@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::arguments::{ContextAdd, ContextCommand, Global};
-use crate::client::Base;
+use crate::client::base_of;
 use crate::context::{Context, Contexts, Origin, resolve, url_of};
 use crate::escape::shown_json;
 use crate::failure::{Ending, Failure, Result};
@@ -44,7 +44,7 @@ fn add(global: &Global, options: &ContextAdd, terminal: &Terminal) -> Result<()>
     let Some(url) = &global.url else {
         return Err(Failure::command_line("a context needs a URL: --url or KEYWARD_URL"));
     };
-    let url = Base::parse(url, "--url or KEYWARD_URL")?.to_string();
+    let url = base_of(url, "--url or KEYWARD_URL")?.to_string();
     let key_file = (said.key_file != Origin::Default).then(|| kept(&global.key_file)).transpose()?;
     let ca_cert = global.ca_cert.as_deref().map(kept).transpose()?;
     let mut contexts = Contexts::load()?;
