@@ -135,6 +135,17 @@ impl Attempt {
     pub(crate) fn put_reservation(&self, reservation: Reservation) {
         *self.reservation.borrow_mut() = Some(reservation);
     }
+
+    /// Takes up what the ledger began: the result where there is one already.
+    fn begun(&self, begun: Begun) -> Option<SecretText> {
+        match begun {
+            Begun::Replay(replay) => Some(self.replay(replay)),
+            Begun::Fresh(reservation) => {
+                self.put_reservation(reservation);
+                None
+            }
+        }
+    }
 }
 
 impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
@@ -149,13 +160,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let Some(request) = idempotent_request(&attempt.caller, route, body, lifetime_s) else {
             return Ok(None);
         };
-        match self.ledger.begin(&request).await? {
-            Begun::Replay(replay) => Ok(Some(attempt.replay(replay))),
-            Begun::Fresh(reservation) => {
-                attempt.put_reservation(reservation);
-                Ok(None)
-            }
-        }
+        Ok(attempt.begun(self.ledger.begin(&request).await?))
     }
 
     /// The result of an idempotent attempt that ended before; begins none.
@@ -177,13 +182,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// was faster meanwhile.
     pub(crate) async fn begin_again(&self, attempt: &Attempt) -> Result<Option<SecretText>> {
         let Some(reservation) = attempt.take_reservation() else { return Ok(None) };
-        match self.ledger.begin_again(reservation).await? {
-            Begun::Replay(replay) => Ok(Some(attempt.replay(replay))),
-            Begun::Fresh(reservation) => {
-                attempt.put_reservation(reservation);
-                Ok(None)
-            }
-        }
+        Ok(attempt.begun(self.ledger.begin_again(reservation).await?))
     }
 
     /// Ends an attempt: a refusal becomes an event, and what it held is given back in the same commit.
