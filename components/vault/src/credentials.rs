@@ -1,7 +1,7 @@
 //! `/v1/credentials`: which there are, and what is known of each but what it holds.
 
-use crate::values::BODY_BYTES_MAX;
-use keyward_control::{Plane, created};
+use keyward_control::{Plane, created, fresh_or_replayed};
+use keyward_domain::credential::BODY_BYTES_MAX;
 use keyward_domain::event::{Action, Target};
 use keyward_domain::{ApplicationId, CredentialId, Result};
 use keyward_guest::{Incoming, Response};
@@ -12,6 +12,15 @@ pub(crate) async fn create(plane: &Plane, incoming: &Incoming) -> Result<Respons
         .change(incoming, Action::CredentialCreated, Target::default(), async |service, attempt| {
             let answer = service.create_credential(attempt, incoming.json_of(BODY_BYTES_MAX).await?).await?;
             Ok(created(&answer))
+        })
+        .await
+}
+
+pub(crate) async fn import(plane: &Plane, incoming: &Incoming) -> Result<Response> {
+    plane
+        .change(incoming, Action::CredentialCreated, Target::default(), async |service, attempt| {
+            let asked = incoming.json_of(BODY_BYTES_MAX).await?;
+            Ok(fresh_or_replayed(200, &service.import_credentials(attempt, asked).await?))
         })
         .await
 }

@@ -15,6 +15,7 @@ keyward_guest::serve!(handle);
 #[derive(Clone, Copy)]
 enum Op {
     Create,
+    Import,
     List,
     Show,
     Change,
@@ -31,6 +32,7 @@ const ROUTES: &[Route<Op>] = &[
     Route::post("/v1/credentials", Op::Create),
     Route::get("/v1/credentials", Op::List),
     Route::get("/v1/credentials/value", Op::ReadNamed),
+    Route::post("/v1/credentials/import", Op::Import),
     Route::post("/v1/credentials/reseal", Op::Reseal),
     Route::get("/v1/credentials/{id}", Op::Show),
     Route::patch("/v1/credentials/{id}", Op::Change),
@@ -51,6 +53,7 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
     let id = || params.id::<CredentialId>(0, "credential");
     match op {
         Op::Create => credentials::create(&plane, incoming).await,
+        Op::Import => credentials::import(&plane, incoming).await,
         Op::List => credentials::list(&plane, incoming).await,
         Op::Show => credentials::show(&plane, incoming, id()).await,
         Op::Reseal => credentials::reseal(&plane, incoming).await,

@@ -2,16 +2,13 @@
 
 use crate::credentials::about;
 use keyward_control::{Plane, created, fresh_or_replayed, signed, waiting};
-use keyward_domain::credential::VALUE_BYTES_MAX;
+use keyward_domain::credential::BODY_BYTES_MAX;
 use keyward_domain::event::{Action, Target};
 use keyward_domain::{ApplicationId, CredentialId, Error, Result};
 use keyward_guest::query::Query;
 use keyward_guest::variables::Minting;
 use keyward_guest::{Incoming, Response};
 use keyward_service::{Answer, Reason, WhichCredential};
-
-/// The longest body that writes a version, in bytes: JSON may need six for each of a value's.
-pub(crate) const BODY_BYTES_MAX: usize = 6 * VALUE_BYTES_MAX + 16 * 1024;
 
 const VERSION: &str = "version";
 

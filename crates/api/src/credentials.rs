@@ -7,8 +7,8 @@ use keyward_domain::scope::administration as scope;
 use keyward_domain::tag::Tag;
 use keyward_domain::{ApplicationId, Code, CredentialId};
 use keyward_service::{
-    CredentialChange, CredentialValueBody, CredentialView, NewCredential, NewCredentialVersion, Reason,
-    ResealVault, RollBack, VaultResealingView,
+    CredentialChange, CredentialImport, CredentialImportView, CredentialValueBody, CredentialView,
+    NewCredential, NewCredentialVersion, Reason, ResealVault, RollBack, VaultResealingView,
 };
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::{ObjectBuilder, Required, Type};
@@ -26,6 +26,13 @@ pub fn endpoints() -> Vec<Endpoint> {
             .answers::<CredentialView>(201, "The credential, without what it holds.")
             .creates()
             .refuses(&[Code::NotFound, Code::NameTaken, Code::Misconfigured]),
+        Endpoint::post(SUBJECT, "/v1/credentials/import", "importCredentials", "Import credentials that lay elsewhere, many at once")
+            .says("In one commit. One that is refused keeps no other from being imported, and one that is there already with the same value stays as it is, so a call can be made again. The scope is asked for each name. The body may have 400 KiB: six values of 64 KiB, or 32 of 12 KiB. Where nothing is imported or written there may be no receipt.")
+            .scope(scope::CREDENTIALS_WRITE)
+            .takes::<CredentialImport>()
+            .answers::<CredentialImportView>(200, "What became of each, in the order given; with `dry_run`, what would have.")
+            .creates()
+            .refuses(&[Code::Misconfigured]),
         Endpoint::get(SUBJECT, "/v1/credentials", "listCredentials", "The credentials, retired ones included, without what they hold")
             .says("Those that the credential of the caller may see; a page may be short of them and lead on all the same.")
             .scope(scope::CREDENTIALS_LIST)

@@ -14,6 +14,10 @@ use utoipa::ToSchema;
 pub const NAME_BYTES_MAX: usize = 80;
 /// The most bytes that the fields of one version hold together: 64 KiB.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
+/// The longest body that writes what credentials hold, in bytes: JSON may need six for each of a value's.
+pub const BODY_BYTES_MAX: usize = 6 * VALUE_BYTES_MAX + 16 * 1024;
+/// Credentials that one call imports, in one commit.
+pub const IMPORTED_AT_ONCE_MAX: usize = 32;
 /// Versions of one credential that hold a value at the same time. With the next one the oldest is destroyed.
 pub const VERSIONS_MAX: usize = 16;
 /// How long whoever read a value may go on with it before asking again, in seconds, where no policy says otherwise: five minutes.

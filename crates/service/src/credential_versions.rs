@@ -258,8 +258,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let value = CredentialValue { credential: id, version: edit.after.current, fields: new.value };
         let terms = self.terms_of_credential(&edit.after).await?;
         let destroyed = newly_destroyed(&edit.before, &edit.after);
-        let mut detail = vec![version_fact(value.version)];
-        detail.extend(destroyed.iter().map(|number| format!("destroyed {number}")));
+        let detail = writing_facts(value.version, &destroyed);
         let reservation = attempt.take_reservation();
         let view = self
             .commit_edit(attempt, edit, new.reason, detail, |credential, writes| {
@@ -362,7 +361,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
 }
 
 /// The versions that an edit destroys.
-fn newly_destroyed(before: &Credential, after: &Credential) -> Vec<u32> {
+pub(crate) fn newly_destroyed(before: &Credential, after: &Credential) -> Vec<u32> {
     let is_gone = |number: u32| after.version(number).is_none_or(|version| version.destroyed_at.is_some());
     let living = before.versions.iter().filter(|version| version.destroyed_at.is_none());
     living.map(|version| version.number).filter(|number| is_gone(*number)).collect()
@@ -377,7 +376,13 @@ fn require_kept(credential: &Credential, number: u32) -> Result<()> {
     }
 }
 
+/// What an event says of a version that is written, and of those that are destroyed for it.
+pub(crate) fn writing_facts(version: u32, destroyed: &[u32]) -> Vec<String> {
+    let destroyed = destroyed.iter().map(|number| format!("destroyed {number}"));
+    std::iter::once(version_fact(version)).chain(destroyed).collect()
+}
+
 /// What an event says of the version that it is about.
-fn version_fact(number: u32) -> String {
+pub(crate) fn version_fact(number: u32) -> String {
     format!("version {number}")
 }

@@ -3,6 +3,7 @@
 
 use crate::answer::Answer;
 use crate::attempt::{Attempt, keep_outcome};
+use crate::credential_versions::version_fact;
 use crate::edit::{Editable, check_revision, given, require_living};
 use crate::list::{EXAMINED_MAX, List, Page, READS_AT_ONCE};
 use crate::nullable;
@@ -279,7 +280,7 @@ impl Findings {
 
 impl NewCredential {
     /// Its tags and its policy, as they are kept.
-    fn check(&self) -> Result<(Vec<String>, Option<PolicyId>)> {
+    pub(crate) fn check(&self) -> Result<(Vec<String>, Option<PolicyId>)> {
         let mut found = Findings::default();
         found.note(check_name("name", &self.name));
         found.note(check_description("description", &self.description));
@@ -287,6 +288,36 @@ impl NewCredential {
         found.0.extend(self.kind.check(self.value.lengths()));
         let checked = (found.tags(&self.tags), found.policy(self.policy.as_deref()));
         found.end(checked)
+    }
+
+    /// The credential as it comes to be, but for its event and its first version, and what that holds.
+    pub(crate) fn born(
+        self,
+        id: CredentialId,
+        tags: Vec<String>,
+        policy: Option<PolicyId>,
+        now: Timestamp,
+    ) -> (Credential, CredentialValue) {
+        let credential = Credential {
+            id,
+            application: self.application,
+            name: self.name,
+            kind: self.kind,
+            description: self.description,
+            owner: self.owner,
+            tags,
+            expires_at: self.expires_at,
+            policy,
+            versions: Vec::new(),
+            current: 0,
+            created_at: now,
+            retired_at: None,
+            revision: 1,
+            event: EventId { epoch: 0, seq: 0 },
+        };
+        let value =
+            CredentialValue { credential: id, version: credential.next_version(), fields: self.value };
+        (credential, value)
     }
 }
 
@@ -390,28 +421,11 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         // Only now: the event of a refusal names no credential that never was.
         attempt.aim_at_credential(application, id);
         let now = self.clock.now();
-        let mut credential = Credential {
-            id,
-            application,
-            name: new.name,
-            kind: new.kind,
-            description: new.description,
-            owner: new.owner,
-            tags,
-            expires_at: new.expires_at,
-            policy,
-            versions: Vec::new(),
-            current: 0,
-            created_at: now,
-            retired_at: None,
-            revision: 1,
-            event: EventId { epoch: 0, seq: 0 },
-        };
-        let value = CredentialValue { credential: id, version: credential.next_version(), fields: new.value };
+        let (mut credential, value) = new.born(id, tags, policy, now);
         let terms = self.terms_of_credential(&credential).await?;
         let reservation = attempt.take_reservation();
         let mut draft = attempt.draft(Outcome::Done, None, None);
-        draft.detail = vec![new.kind.as_str().to_owned(), format!("version {}", value.version)];
+        draft.detail = birth_facts(&credential, &value);
         let view = self
             .commit(attempt, vec![draft], |tickets, writes| {
                 credential.event = tickets.event(0);
@@ -450,10 +464,15 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
 
     /// What stands for what a version holds where requests are told apart.
     pub(crate) fn digest_of_value(&self, value: &SecretFields) -> Result<String> {
+        self.keyed_digest_of_value(value).map(|digest| hex(&digest))
+    }
+
+    /// The same as bytes, to be compared.
+    pub(crate) fn keyed_digest_of_value(&self, value: &SecretFields) -> Result<[u8; 32]> {
         let vault = self.rings.vault()?;
         let fields: Vec<(&str, &str)> = value.expose().collect();
         let text = keyward_crypto::Zeroizing::new(serde_json::to_vec(&fields).unwrap_or_default());
-        Ok(hex(&vault.keyed_digest("credential", &text)))
+        Ok(vault.keyed_digest("credential", &text))
     }
 
     /// One credential.
@@ -634,6 +653,11 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let edit = self.edit(attempt, &known, decide).await?;
         self.commit_destruction(attempt, edit, reason).await
     }
+}
+
+/// What an event says of a credential that comes to be.
+pub(crate) fn birth_facts(credential: &Credential, value: &CredentialValue) -> Vec<String> {
+    vec![credential.kind.as_str().to_owned(), version_fact(value.version)]
 }
 
 /// What leads to a credential by its name.

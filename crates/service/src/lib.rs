@@ -13,6 +13,7 @@ mod bulk_rotation;
 mod caller;
 mod claims;
 mod compliance;
+mod credential_import;
 mod credential_versions;
 mod credentials;
 mod dead_letters;
@@ -69,6 +70,9 @@ pub use compliance::{
     ApplicationFigures, ComplianceQuery, ComplianceView, Figures, KeyCounts, Latencies, OnRecord, OverdueKey,
     Owner, RotationFigures, Spans,
 };
+pub use credential_import::{
+    CredentialImport, CredentialImportView, ImportOutcome, ImportedCredential, OnConflict,
+};
 pub use credential_versions::{
     CredentialValueBody, CredentialValueView, NewCredentialVersion, RollBack, WhichCredential,
 };
@@ -106,9 +110,9 @@ pub use use_report::{
 pub use vault_ring::{ResealVault, VaultResealingView};
 pub use view::{
     ApplicationView, BulkRevocationView, ClaimView, EmergencyView, GenerationRevocation, IssuingView,
-    KeyRevocation, KeyView, LookupView, OpenClaimView, PolicyView, PresetView, RevocationView, RevokedKey,
-    RevokedView, RoleView, RotationView, RoutingTableView, SelfView, SkippedKey, SlotView, VersionState,
-    VersionView,
+    KeyRevocation, KeyView, LookupView, OpenClaimView, PolicyView, PresetView, RefusedView, RevocationView,
+    RevokedKey, RevokedView, RoleView, RotationView, RoutingTableView, SelfView, SkippedKey, SlotView,
+    VersionState, VersionView,
 };
 pub use waiting::WAIT_S_MAX;
 pub use webhooks::{

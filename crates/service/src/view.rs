@@ -1,6 +1,7 @@
 //! What the outside sees of records. No MAC, no ticket and no token has a place in any of these.
 
 use keyward_domain::application::{Application, Details, Importance, Status};
+use keyward_domain::error::FieldError;
 use keyward_domain::event::{Actor, EventId};
 use keyward_domain::issuing::{self, Issuing};
 use keyward_domain::key::{Environment, Key, Rules, Version};
@@ -11,7 +12,7 @@ use keyward_domain::rotation::{Mode, Phase};
 use keyward_domain::routing::Slot;
 use keyward_domain::scope::{Scope, ScopeSet};
 use keyward_domain::standing::{Standing, State};
-use keyward_domain::{ApplicationId, ClaimId, KeyId, PolicyId, RoleId, Timestamp};
+use keyward_domain::{ApplicationId, ClaimId, Code, Error, KeyId, PolicyId, RoleId, Timestamp};
 use keyward_records::{KeyUse, Tombstone};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -638,6 +639,33 @@ pub struct SkippedKey {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub missing_scope: Option<Scope>,
+}
+
+/// Why one of many was refused, as a problem says it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Refused)]
+pub struct RefusedView {
+    /// The code of the problem.
+    pub code: &'static str,
+    /// What was wrong, in words.
+    pub detail: String,
+    /// Findings about single fields of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub errors: Vec<FieldError>,
+    /// The scope that is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub missing_scope: Option<Scope>,
+}
+
+impl RefusedView {
+    /// What is told of an error.
+    pub(crate) fn of(error: Error) -> Self {
+        // Of what the caller may not see not even that there is something to be missing.
+        let missing_scope = error.missing_scope.filter(|_| error.code == Code::InsufficientScope);
+        Self { code: error.code.as_str(), detail: error.detail, errors: error.fields, missing_scope }
+    }
 }
 
 /// How what an emergency can stop stands.

@@ -116,6 +116,10 @@ const CHANGES: &[(&str, Prepare)] = &[
             &new_credential(&keyward.application("to keep a credential of"), "db"),
         )
     }),
+    ("importCredentials", |keyward| {
+        let new = new_credential(&keyward.application("to import a credential of"), "db");
+        Request::post("/v1/credentials/import", &json!({ "credentials": [new] }))
+    }),
     ("changeCredential", |keyward| {
         let id = keyward.credential(&keyward.application("to change a credential of"), "db");
         Request::patch(&format!("/v1/credentials/{id}"), &json!({ "owner": "ops" }))

@@ -2,11 +2,12 @@
 //! their own alone, and what belongs to no application is refused. Where there was something to hide, the log says so.
 
 use keyward_domain::{ApplicationId, ClaimId, CredentialId, KeyId, WebhookId};
+use keyward_e2e::admin::new_credential;
 use keyward_e2e::document::{Document, Things};
 use keyward_e2e::{Keyward, Request, Value};
 
 /// Routes that answer a narrowed admin whatever is asked; each is looked at on its own below.
-const ANSWERS: [&str; 2] = ["listApplications", "checkKey"];
+const ANSWERS: [&str; 3] = ["listApplications", "checkKey", "importCredentials"];
 
 fn items(page: &Value) -> &Vec<Value> {
     page["items"].as_array().expect("a list")
@@ -123,6 +124,19 @@ fn sees_nothing_of_others_at_any_route() {
         let body = keyward_e2e::json!({ "token": token });
         assert_eq!(send(Request::post("/v1/keys/verify", &body)).expect(200).json()["code"], code);
     }
+
+    // What is imported is looked at one by one.
+    let mut told = Vec::new();
+    for application in [&theirs.0, &no_application] {
+        let before = keyward.store_keys("e:").len();
+        let new = ["mine", "theirs"].map(|name| new_credential(application, name));
+        let body = keyward_e2e::json!({ "dry_run": true, "credentials": new });
+        let reply = send(Request::post("/v1/credentials/import", &body)).expect(200);
+        told.push((reply.json(), keyward.store_keys("e:").len() - before));
+    }
+    assert_eq!((told[0].1, told[1].1), (2, 0), "there was something to hide");
+    assert_eq!(told[0].0["credentials"][0]["error"]["code"], "not-found");
+    assert_eq!(told[0].0, told[1].0);
 
     // The same requests about their own are let through, though they may ask for too little: it was the id that was refused.
     for operation in &hidden {

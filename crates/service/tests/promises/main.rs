@@ -16,6 +16,7 @@ mod clock_steps_back;
 mod compliance;
 mod costs;
 mod crashes;
+mod credential_import;
 mod credentials;
 mod deliveries;
 mod due;

@@ -17,9 +17,9 @@ use keyward_ledger::{KvWrite, Ledger, Receipt};
 use keyward_records::{CurrentMonth, KvCount, KvRead, Reader, Rings};
 use keyward_service::{
     ApplicationChange, Attempt, Body, BulkRevocation, BulkRotation, Caller, ComplianceQuery,
-    CredentialChange, CredentialFilter, DropRequest, EventFilter, KeyChange, KeyFilter, LeakReport,
-    NewApplication, NewCredential, NewCredentialVersion, NewKey, NewPolicy, NewRole, NewWebhook, Page,
-    PolicyChange, Presented, RenewKey, ReplayRequest, ResealRequest, ResealVault, RoleChange, RollBack,
+    CredentialChange, CredentialFilter, CredentialImport, DropRequest, EventFilter, KeyChange, KeyFilter,
+    LeakReport, NewApplication, NewCredential, NewCredentialVersion, NewKey, NewPolicy, NewRole, NewWebhook,
+    Page, PolicyChange, Presented, RenewKey, ReplayRequest, ResealRequest, ResealVault, RoleChange, RollBack,
     RotateKey, Service, TakeClaim, WebhookChange, WhichCredential, bootstrap,
 };
 use keyward_verify::{Administrator, ApplicationCache, Demand, Verdict, Verifier};
@@ -240,6 +240,7 @@ pub enum Do {
     ListPolicies,
     ListPresets,
     CreateCredential(Value),
+    ImportCredentials(Value),
     ChangeCredential(CredentialId, Value, Option<u64>),
     WriteCredential(CredentialId, Value),
     /// By its id, and which version.
@@ -322,7 +323,9 @@ impl Do {
             }
             Self::ReadPolicy(id) => Attempt::to_read(caller, Action::PolicyRead, Target::policy(Some(*id))),
             Self::ListPolicies | Self::ListPresets => Attempt::to_read(caller, Action::PolicyRead, nothing),
-            Self::CreateCredential(_) => Attempt::to_change(caller, Action::CredentialCreated, nothing),
+            Self::CreateCredential(_) | Self::ImportCredentials(_) => {
+                Attempt::to_change(caller, Action::CredentialCreated, nothing)
+            }
             Self::ChangeCredential(id, ..) => {
                 Attempt::to_change(caller, Action::CredentialChanged, Target::credential(Some(*id)))
             }
@@ -485,6 +488,9 @@ async fn execute<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         Do::ListPolicies => Reply::of(&service.policies(attempt, &first_page()).await?),
         Do::CreateCredential(new) => {
             Reply::answer(&service.create_credential(attempt, body::<NewCredential>(new)).await?)
+        }
+        Do::ImportCredentials(asked) => {
+            Reply::answer(&service.import_credentials(attempt, body::<CredentialImport>(asked)).await?)
         }
         Do::ChangeCredential(id, change, if_match) => {
             let change = body::<CredentialChange>(change);
