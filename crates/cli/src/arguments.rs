@@ -114,6 +114,8 @@ pub enum Command {
     /// Keep credentials in files, each swapped at once when it is rotated
     #[cfg(feature = "workload")]
     Agent(crate::workload::agent::Options),
+    /// Find Keyward's tokens and third parties' secrets in a tree and its git history; exits with 1 when there are any
+    Scan(crate::scan::Options),
     /// Ask whether a token is valid; exits with 1 when it is not
     Verify(Verify),
     /// Renew a key by itself when it is due, and put the new token into the place of the old: for a cron job beside its user

@@ -12,12 +12,12 @@ use crate::terminal::Styles;
 /// What `--help` and manual pages end with: exit codes, and what is read from where.
 pub const EXIT_CODES: &str = "\
 Exit codes:
-  0  done; for `verify`: the token is valid; for `audit verify`: the log is whole
-  1  `verify`: the token is not valid; `webhook test`: the message did not arrive
+  0  done; for `verify`: the token is valid; for `audit verify`: the log is whole; for `scan`: nothing was found
+  1  `verify`: the token is not valid; `webhook test`: the message did not arrive; `scan`: something was found
   2  the command line is wrong
   3  refused: the request, a file or the credential is not right
   4  conflict: the state is not what the request needs
-  5  Keyward or its store cannot be reached, or is not ready; repeat later
+  5  Keyward or its store cannot be reached, or is not ready; repeat later; `scan`: not all could be read, and nothing was found
   6  integrity: a record or a signature is not authentic, or the log is not what it should be
   7  a bug, in Keyward or in this command
 `exec` ends with the exit code of its service, 128 and the signal's number where a signal ended it.
@@ -34,6 +34,8 @@ pub enum Ending {
     Done,
     /// 1: `verify` found that the token is not valid, or a message to test a webhook did not arrive.
     NotValid,
+    /// 1: `scan` found something.
+    Found,
     /// 5: not everything could be told, and what could be is as it should be.
     NotTold,
     /// 6: the log or the state is not what it should be.
@@ -47,7 +49,7 @@ impl Ending {
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Done => 0,
-            Self::NotValid => 1,
+            Self::NotValid | Self::Found => 1,
             Self::NotTold => 5,
             Self::Tampered => 6,
             Self::OfService(code) => code,

@@ -12,6 +12,7 @@ pub mod failure;
 #[cfg(feature = "host")]
 pub mod local;
 pub mod progress;
+pub mod scan;
 pub mod secret_file;
 pub mod secret_source;
 pub mod signed;

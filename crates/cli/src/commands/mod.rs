@@ -93,6 +93,7 @@ pub fn run(global: &Global, command: &Command, terminal: &Terminal) -> Result<En
         Command::Exec(options) => crate::workload::exec::run(global, options, terminal),
         #[cfg(feature = "workload")]
         Command::Agent(options) => crate::workload::agent::run(global, options, terminal),
+        Command::Scan(options) => crate::scan::run(global, options, terminal),
         Command::Renew(options) => run.renew(options),
         Command::Verify(options) => run.verify(options),
         Command::Audit(command) => run_audit(global, command, terminal),
