@@ -149,8 +149,8 @@ async fn alarms(visit: &Visit<'_>) -> Result<Vec<Markup>> {
 }
 
 fn alarm(event: &Event, names: &keys::Names, visit: &Visit<'_>) -> Markup {
-    // What its holder has ended needs no ending.
-    let is_ended = matches!(event.action, Action::KeyReported | Action::KeyLeaked);
+    // What it ended needs no ending.
+    let is_ended = event.standing().is_some_and(|(standing, _)| standing == Standing::Revoked);
     let revocable = event.target.key.filter(|_| !is_ended && visit.may(scope::KEYS_REVOKE));
     html! {
         (events::outcome(Outcome::Alarm)) " "

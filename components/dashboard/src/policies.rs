@@ -9,7 +9,7 @@ use crate::retirement;
 use crate::visit::Visit;
 use crate::words;
 use keyward_domain::event::{Action, Target};
-use keyward_domain::policy::{OnBreach, OnRenewalReuse, Preset, Terms};
+use keyward_domain::policy::{OnBreach, OnLeak, OnRenewalReuse, Preset, Terms};
 use keyward_domain::scope::administration as scope;
 use keyward_domain::{Error, PolicyId, Result};
 use keyward_guest::{Form, Response};
@@ -137,6 +137,7 @@ pub(crate) async fn show(visit: &Visit<'_>, id: PolicyId) -> Result<Response> {
         self_renewal,
         on_renewal_reuse,
         on_breach,
+        on_leak,
         lease_s,
         outage_s,
     } = &policy.terms;
@@ -158,6 +159,7 @@ pub(crate) async fn show(visit: &Visit<'_>, id: PolicyId) -> Result<Response> {
                 dt { "Holders renew by themselves" } dd { (if *self_renewal { "yes" } else { "no" }) }
                 dt { "A renewal token used twice" } dd { (match on_renewal_reuse { OnRenewalReuse::Stop => "stops renewal", OnRenewalReuse::Incident => "ends every version at once" }) }
                 dt { "A key that breaks the policy" } dd { (match on_breach { OnBreach::Warn => "is told", OnBreach::Retire => "ends" }) }
+                dt { "A key whose token leaked" } dd { (match on_leak { OnLeak::Revoke => "is revoked", OnLeak::Rotate => "is rotated: every version ends at once, and a successor is offered" }) }
                 dt { "A credential is asked for again after" } dd { (words::span(i64::from(*lease_s))) }
                 dt { "A credential outlasts an outage of" } dd { (words::span(i64::from(*outage_s))) }
             }
@@ -212,6 +214,11 @@ fn form_of(visit: &Visit<'_>, known: Option<&PolicyView>, form: &Form, error: Op
     .map(|(value, told)| (value.to_owned(), told.to_owned()));
     let breach = [("warn", "A warning"), ("retire", "The key ends")]
         .map(|(value, told)| (value.to_owned(), told.to_owned()));
+    let leak = [
+        ("revoke", "The key is revoked"),
+        ("rotate", "Every version ends at once, and a successor is offered"),
+    ]
+    .map(|(value, told)| (value.to_owned(), told.to_owned()));
     let body = html! {
         @if let Some(error) = error { (page::problem(error)) }
         div class="confirm" {
@@ -227,6 +234,7 @@ fn form_of(visit: &Visit<'_>, known: Option<&PolicyView>, form: &Form, error: Op
                 (choice("renewal", "Holders renew by themselves", &renewal, &written("renewal", if terms.self_renewal { "yes" } else { "no" }.to_owned())))
                 (choice("reuse", "A renewal token used twice", &reuse, &written("reuse", terms.on_renewal_reuse.as_str().to_owned())))
                 (choice("breach", "A key that breaks the policy", &breach, &written("breach", terms.on_breach.as_str().to_owned())))
+                (choice("leak", "A key whose token was found where anybody can read it", &leak, &written("leak", terms.on_leak.as_str().to_owned())))
                 (line("lease", "Seconds until a credential is asked for again", terms.lease_s.to_string(), "How long a service goes on with what it read without asking.", true))
                 (line("outage", "Seconds of an outage that a credential outlasts", terms.outage_s.to_string(), "How long a service goes on with what it read while Keyward cannot be asked.", true))
                 @if let Some(policy) = known { (change::seen(policy.revision)) }
@@ -296,6 +304,11 @@ fn asked(form: &Form, known: &Terms) -> Result<Terms> {
             "warn" => OnBreach::Warn,
             "retire" => OnBreach::Retire,
             _ => return Err(not_one("breach", "`warn` or `retire`")),
+        },
+        on_leak: match form.text("leak") {
+            "revoke" => OnLeak::Revoke,
+            "rotate" => OnLeak::Rotate,
+            _ => return Err(not_one("leak", "`revoke` or `rotate`")),
         },
         lease_s: seconds(form, "lease", known.lease_s)?,
         outage_s: seconds(form, "outage", known.outage_s)?,
@@ -382,7 +395,7 @@ pub(crate) async fn retire(visit: &Visit<'_>, id: PolicyId) -> Result<Response> 
 mod tests {
     use super::*;
 
-    const WRITTEN: &str = "rotate=90&grace=7&lifetime=&idle=&renewal=yes&reuse=stop&breach=warn";
+    const WRITTEN: &str = "rotate=90&grace=7&lifetime=&idle=&renewal=yes&reuse=stop&breach=warn&leak=revoke";
 
     fn read(text: &str, known: &Terms) -> Result<Terms> {
         asked(&Form::parse(text.as_bytes()).expect("a form"), known)

@@ -82,7 +82,7 @@ pub(crate) const fn action(action: Action) -> &'static str {
         Action::KeyChanged => "Key changed",
         Action::KeyRevoked => "Key revoked",
         Action::KeyReported => "Key revoked by whoever held its token",
-        Action::KeyLeaked => "Key leaked, and revoked",
+        Action::KeyLeaked => "Key leaked",
         Action::KeyLookedUp => "Token looked up",
         Action::KeyRotated => "Successor offered",
         Action::VersionsKilled => "Versions ended in an incident",

@@ -31,8 +31,8 @@ pub fn endpoints() -> Vec<Endpoint> {
             .answers::<KeyRevocation>(200, "It is dead.")
             .changes()
             .refuses(&[Code::MisplacedCredential, Code::NotFound, Code::Revoked]),
-        Endpoint::post(SUBJECT, "/v1/leaks", "reportLeaks", "Revoke the keys whose tokens a scanner found")
-            .says("In the format of GitHub's secret scanning partners, and signed as GitHub signs (ECDSA over P-256 with SHA-256, of the body as it was sent) by a key that the variable `leak_report_keys` has. A report that comes twice finds the keys dead, and labels the same. The body may have 8 MB, and 10,000 matches.")
+        Endpoint::post(SUBJECT, "/v1/leaks", "reportLeaks", "End what a scanner found, as the policies of the keys say")
+            .says("In the format of GitHub's secret scanning partners, and signed as GitHub signs (ECDSA over P-256 with SHA-256, of the body as it was sent) by a key that the variable `leak_report_keys` has. The key of a token that was found is revoked; where its policy has `on_leak` `rotate`, every version of it dies and a successor is offered. A renewal token and a claim's ticket are withdrawn. A report that comes twice finds them ended, and labels the same. The body may have 8 MB, and 10,000 matches.")
             .query(required_header("Github-Public-Key-Identifier", "Which key it is signed with."))
             .query(required_header("Github-Public-Key-Signature", "The signature, ASN.1 DER in base64."))
             .takes::<LeakReport>()

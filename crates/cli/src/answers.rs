@@ -304,6 +304,8 @@ pub struct PolicyTerms {
     pub on_renewal_reuse: String,
     /// `warn` or `retire`.
     pub on_breach: String,
+    /// `revoke` or `rotate`.
+    pub on_leak: String,
     /// How long a credential is gone on with before it is asked for again.
     pub lease_s: u64,
     /// How long one is gone on with while Keyward cannot be asked.

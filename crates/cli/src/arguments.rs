@@ -717,6 +717,9 @@ pub struct PolicyTerms {
     /// What becomes of a key that breaks its policy, beside the warning
     #[arg(long, value_name = "WHAT", value_parser = ["warn", "retire"])]
     pub on_breach: Option<String>,
+    /// What becomes of a key whose token was found where anybody can read it, beside the alarm
+    #[arg(long, value_name = "WHAT", value_parser = ["revoke", "rotate"])]
+    pub on_leak: Option<String>,
     /// How long whoever read a credential goes on with it before asking again, such as `5m`: from `5s` to `1d`
     #[arg(long, value_name = "TIME", value_parser = span_s)]
     pub lease: Option<u32>,
@@ -740,7 +743,7 @@ pub struct PolicyShow {
 /// `keyward policy change`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("change").required(true).multiple(true).args(["name", "description", "rotate_every", "grace",
-    "lifetime_max", "idle_after", "self_renewal", "on_renewal_reuse", "on_breach", "lease", "outage"]))]
+    "lifetime_max", "idle_after", "self_renewal", "on_renewal_reuse", "on_breach", "on_leak", "lease", "outage"]))]
 pub struct PolicyChange {
     /// Which
     #[arg(value_name = "POLICY_ID")]

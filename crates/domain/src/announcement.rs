@@ -77,7 +77,7 @@ types! {
     ClaimReplayed = "alarm.claim_replayed",
     /// A renewal token was presented a second time.
     RenewalReplayed = "alarm.renewal_replayed",
-    /// A key's token was found where anybody can read it; the key is revoked.
+    /// A key's token, renewal token or ticket was found where anybody can read it, and opens nothing any more.
     KeyLeaked = "alarm.key_leaked",
     /// A key was not rotated in time, or lives for longer than its policy allows.
     PolicyBroken = "alarm.policy_broken",

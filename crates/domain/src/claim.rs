@@ -1,5 +1,6 @@
 //! A claim: the right to have one version of a key minted, once. The record `q:{id}`; no secret lies in it.
 
+use crate::event::Event;
 use crate::id::{ApplicationId, ClaimId, KeyId};
 use crate::timestamp::{Timestamp, millis};
 use serde::{Deserialize, Serialize};
@@ -41,4 +42,19 @@ pub struct Claim {
     /// Until when.
     #[serde(with = "millis")]
     pub expires_at: Timestamp,
+}
+
+/// How an event's detail says which claim it withdrew.
+const WITHDRAWN: &str = "withdrew the claim ";
+
+/// What the detail of an event says of a claim that nobody can take any more.
+pub fn claim_withdrawn(claim: ClaimId) -> String {
+    format!("{WITHDRAWN}{claim}")
+}
+
+impl Event {
+    /// The claim that it withdrew.
+    pub fn claim_withdrawn(&self) -> Option<ClaimId> {
+        self.detail.iter().find_map(|fact| fact.strip_prefix(WITHDRAWN))?.parse().ok()
+    }
 }

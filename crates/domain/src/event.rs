@@ -102,7 +102,8 @@ actions! {
     KeyRevoked = "key.revoke",
     /// Whoever held its token revoked it.
     KeyReported = "key.report",
-    /// Its token was found where anybody can read it, and it was revoked.
+    /// Something of it was found where anybody can read it, and opens nothing any more: by its policy it was revoked or its versions died;
+    /// its renewal token or its claim was withdrawn.
     KeyLeaked = "key.leak",
     /// Somebody with a token in hand asked whose it is.
     KeyLookedUp = "key.lookup",

@@ -52,6 +52,17 @@ pub enum OnBreach {
     Retire,
 }
 
+/// What becomes of a key whose token was found where anybody can read it, beside the alarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnLeak {
+    /// It is revoked, for good.
+    #[default]
+    Revoke,
+    /// Every version of it dies at once and a successor is offered, as in an incident.
+    Rotate,
+}
+
 impl OnRenewalReuse {
     /// `stop` or `incident`.
     pub const fn as_str(self) -> &'static str {
@@ -68,6 +79,16 @@ impl OnBreach {
         match self {
             Self::Warn => "warn",
             Self::Retire => "retire",
+        }
+    }
+}
+
+impl OnLeak {
+    /// `revoke` or `rotate`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Revoke => "revoke",
+            Self::Rotate => "rotate",
         }
     }
 }
@@ -93,6 +114,10 @@ pub struct Terms {
     pub on_renewal_reuse: OnRenewalReuse,
     /// What becomes of a key that breaks its policy.
     pub on_breach: OnBreach,
+    /// What becomes of a key whose token was found where anybody can read it.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub on_leak: OnLeak,
     /// How long whoever read a credential goes on with it before asking again, in seconds.
     #[serde(default = "lease_s_default")]
     #[schema(required = true)]
@@ -121,6 +146,7 @@ impl Terms {
         self_renewal: true,
         on_renewal_reuse: OnRenewalReuse::Stop,
         on_breach: OnBreach::Warn,
+        on_leak: OnLeak::Revoke,
         lease_s: LEASE_S_DEFAULT,
         outage_s: OUTAGE_S_DEFAULT,
     };
@@ -161,7 +187,7 @@ impl Terms {
     }
 
     /// Each of them as an event tells it.
-    pub fn facts(&self) -> [String; 9] {
+    pub fn facts(&self) -> [String; 10] {
         let seconds =
             |name: &str, value: Option<u32>| value.map_or(format!("{name} none"), |s| format!("{name} {s}"));
         [
@@ -172,6 +198,7 @@ impl Terms {
             format!("self_renewal {}", self.self_renewal),
             format!("on_renewal_reuse {}", self.on_renewal_reuse.as_str()),
             format!("on_breach {}", self.on_breach.as_str()),
+            format!("on_leak {}", self.on_leak.as_str()),
             seconds("lease_s", Some(self.lease_s)),
             seconds("outage_s", Some(self.outage_s)),
         ]
@@ -360,6 +387,7 @@ mod tests {
                 self_renewal: true,
                 on_renewal_reuse,
                 on_breach,
+                on_leak: OnLeak::Revoke,
                 lease_s: LEASE_S_DEFAULT,
                 outage_s: OUTAGE_S_DEFAULT,
             };
@@ -378,15 +406,14 @@ mod tests {
             "self_renewal true",
             "on_renewal_reuse incident",
             "on_breach warn",
+            "on_leak revoke",
             "lease_s 300",
             "outage_s 3600",
         ];
         assert_eq!(Preset::Hipaa.terms().facts(), expected);
         let retiring = Terms { rotate_every_s: None, on_breach: OnBreach::Retire, ..Terms::DEFAULT };
-        let [interval, .., reuse, breach, _, _] = retiring.facts();
-        assert_eq!(
-            (&*interval, &*reuse, &*breach),
-            ("rotate_every_s none", "on_renewal_reuse stop", "on_breach retire")
-        );
+        let [interval, .., reuse, breach, leak, _, _] = Terms { on_leak: OnLeak::Rotate, ..retiring }.facts();
+        assert_eq!([&*interval, &*reuse], ["rotate_every_s none", "on_renewal_reuse stop"]);
+        assert_eq!([&*breach, &*leak], ["on_breach retire", "on_leak rotate"]);
     }
 }

@@ -1,6 +1,7 @@
 //! A renewal token's right: to have the next version of a key minted, once, without an admin. The record `z:{id}`; the token
 //! itself lies nowhere.
 
+use crate::event::Event;
 use crate::id::{ApplicationId, KeyId, RenewalId};
 use serde::{Deserialize, Serialize};
 
@@ -21,4 +22,19 @@ pub struct Renewal {
     pub application: ApplicationId,
     /// The version that it was handed out with.
     pub version: u16,
+}
+
+/// How an event's detail says which renewal token it withdrew.
+const WITHDRAWN: &str = "withdrew the renewal token of version ";
+
+/// What the detail of an event says of a renewal token that holds no longer, by the version that it came with.
+pub fn renewal_withdrawn(version: u16) -> String {
+    format!("{WITHDRAWN}{version}")
+}
+
+impl Event {
+    /// The version whose renewal token it withdrew, while the version itself goes on.
+    pub fn renewal_withdrawn(&self) -> Option<u16> {
+        self.detail.iter().find_map(|fact| fact.strip_prefix(WITHDRAWN))?.parse().ok()
+    }
 }

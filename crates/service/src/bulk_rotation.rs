@@ -308,17 +308,6 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         Ok(RotatedKey { id, application, name, version, claim: None, event: None })
     }
 
-    /// Whether an incident rotation was done to a key already and only its claim is not taken: every version that was claimed is dead.
-    async fn is_left_with_an_offer(&self, key: &Key) -> Result<bool> {
-        match &key.rotation.offer {
-            Some(offer) if offer.mode == Mode::Incident => {
-                let mortal = self.mortal_versions(key).await?;
-                Ok(mortal.iter().all(|version| *version == offer.version))
-            }
-            _ => Ok(false),
-        }
-    }
-
     /// Ends the versions of those whose successor is still to be offered.
     async fn kill_those_in_use(&self, attempt: &Attempt, meant: &[Key], asked: &RotateKey) -> Result<()> {
         let mut in_use: Vec<Key> = Vec::new();
@@ -384,7 +373,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         draft.target = target;
         let mut changed = key.clone();
         let step = match self.step(attempt, &key, asked).await {
-            Ok(Step::Offer) => self.offer(&mut changed, asked).await,
+            Ok(Step::Offer) => self.offer(&mut changed, asked.mode, asked.grace_s).await,
             Ok(Step::Claim(version)) => {
                 draft.action = Action::ClaimReissued;
                 Ok((version, Vec::new()))

@@ -95,7 +95,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             State::Open => {}
             State::Taken => return self.taken(attempt, &claim, &key).await,
             State::Expired => return Err(gone("its 15 minutes are over")),
-            State::Void => return Err(gone("another claim took its place, or the key is no more")),
+            State::Void => {
+                return Err(gone("it was withdrawn, another took its place, or the key is no more"));
+            }
         }
         // The first ticket wins. A lost reply burns the claim, which an admin reissues: better than a secret minted twice.
         match self.kv.increment(&names::counter::claim(claim.id), 1).await {
@@ -108,7 +110,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         }
     }
 
-    async fn find_claim(&self, ticket: &SecretText) -> Result<Claim> {
+    pub(crate) async fn find_claim(&self, ticket: &SecretText) -> Result<Claim> {
         let ticket_digest = TICKET.digest(ticket)?;
         let claim = self.read().claim(claim_id(&ticket_digest)).await?;
         claim

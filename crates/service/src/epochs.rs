@@ -7,14 +7,17 @@
 use crate::service::Service;
 use keyward_crypto::digest::hex;
 use keyward_domain::application::Status;
+use keyward_domain::claim::claim_withdrawn;
 use keyward_domain::error::Blame;
 use keyward_domain::event::{Action, Actor, ActorKind, Event, EventId, Outcome, Source, Target};
 use keyward_domain::issuing::{Issuing, State};
+use keyward_domain::key::Key;
 use keyward_domain::ports::{Clock, Rng};
+use keyward_domain::renewal::renewal_withdrawn;
 use keyward_domain::standing::{generation_ended, stands_revoked};
 use keyward_domain::text::check_reason;
 use keyward_domain::timestamp::Month;
-use keyward_domain::{ApplicationId, Code, CredentialId, Error, KeyId, RequestId, Result};
+use keyward_domain::{ApplicationId, ClaimId, Code, CredentialId, Error, KeyId, RequestId, Result};
 use keyward_ledger::{Draft, KvWrite};
 use keyward_records::projection::Head;
 use keyward_records::{ClosedEpoch, KvCount, KvRead, PersonalKey, PersonalKeyState, Seen, Tombstone, names};
@@ -42,8 +45,46 @@ enum End {
     Key(KeyId),
     Version(KeyId, u16),
     Generation(ApplicationId, u32),
+    /// What lets its holder have a version minted.
+    Right(KeyId, Right),
     /// What a version of a credential held.
     Value(CredentialId, u32),
+}
+
+/// A right to have a version of a key minted; whether it holds stands in the key's record.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Right {
+    /// The renewal token that came with a version.
+    Renewal(u16),
+    /// A claim.
+    Claim(ClaimId),
+}
+
+impl Right {
+    /// Whether it holds.
+    fn holds(self, key: &Key) -> bool {
+        match self {
+            Self::Renewal(version) => {
+                key.rotation.renewal.is_some() && key.newest().is_some_and(|newest| newest.number == version)
+            }
+            Self::Claim(id) => key.claim.as_ref().is_some_and(|open| open.id == id),
+        }
+    }
+
+    /// It holds no longer.
+    fn withdraw(self, key: &mut Key) {
+        match self {
+            Self::Renewal(_) => key.rotation.renewal = None,
+            Self::Claim(_) => key.claim = None,
+        }
+    }
+
+    fn fact(self) -> String {
+        match self {
+            Self::Renewal(version) => renewal_withdrawn(version),
+            Self::Claim(id) => claim_withdrawn(id),
+        }
+    }
 }
 
 impl Exported {
@@ -79,7 +120,11 @@ impl Exported {
 /// What an event ended, by its target and the records that it wrote.
 fn ends(event: &Event) -> Vec<End> {
     match (event.action, event.target) {
-        (Action::KeyRevoked | Action::KeyReported | Action::KeyLeaked, Target { key: Some(key), .. }) => {
+        (Action::KeyRevoked | Action::KeyReported, Target { key: Some(key), .. }) => vec![End::Key(key)],
+        // By the key's policy it ended the key, or less.
+        (Action::KeyLeaked, Target { key: Some(key), .. })
+            if event.writes.iter().any(|write| write.record == names::flag(key)) =>
+        {
             vec![End::Key(key)]
         }
         (Action::ApplicationRevoked, Target { application: Some(application), .. }) => {
@@ -96,13 +141,16 @@ fn ends(event: &Event) -> Vec<End> {
             let written = event.writes.iter().filter_map(|write| version(&write.record));
             written.map(|version| End::Value(credential, version)).collect()
         }
-        // Whatever wrote kills of versions: an incident, the end of an overlap, a renewal token that was used twice.
+        // Whatever wrote kills of versions: an incident, the end of an overlap, a leak, a renewal token that was used twice.
         (_, Target { key: Some(key), .. }) => {
             let prefix = names::version_kill(key, 0);
             let prefix = prefix.trim_end_matches('0');
             let version = |record: &str| record.strip_prefix(prefix)?.parse::<u16>().ok();
             let written = event.writes.iter().filter_map(|write| version(&write.record));
-            written.map(|version| End::Version(key, version)).collect()
+            let rights =
+                [event.renewal_withdrawn().map(Right::Renewal), event.claim_withdrawn().map(Right::Claim)];
+            let rights = rights.into_iter().flatten().map(|right| End::Right(key, right));
+            written.map(|version| End::Version(key, version)).chain(rights).collect()
         }
         _ => Vec::new(),
     }
@@ -256,6 +304,11 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 Err(error) if error.code.blame() == Blame::Integrity => Ok(false),
                 Err(error) => Err(error),
             },
+            End::Right(key, right) => match self.read().key(key).await {
+                Ok(found) => Ok(found.is_some_and(|found| right.holds(&found))),
+                Err(error) if error.code.blame() == Blame::Integrity => Ok(false),
+                Err(error) => Err(error),
+            },
             End::Value(credential, version) => match self.read().credential(credential).await {
                 Ok(Some(found)) if found.version(version).is_some() => {
                     Ok(self.kv.get(&names::credential_kill(credential, version)).await?.is_none())
@@ -275,13 +328,21 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
 
     async fn replay_ends(&self, exported: &Exported, epoch: u32, request: RequestId) -> Result<usize> {
         let missing = self.missing_ends(exported).await?;
+        let replayed = missing.len();
+        let (in_turn, missing): (Vec<_>, Vec<_>) =
+            missing.into_iter().partition(|(end, _)| matches!(end, End::Right(..)));
+        for (end, original) in in_turn {
+            if let End::Right(key, right) = end {
+                self.replay_withdrawal(*key, *right, again(original, request), epoch).await?;
+            }
+        }
         for chunk in missing.chunks(REPLAYED_AT_ONCE) {
             let drafts = chunk.iter().map(|(end, original)| {
                 let mut draft = again(original, request);
                 draft.detail.extend(match end {
                     End::Generation(_, generation) => Some(generation_ended(*generation)),
                     End::Key(_) => Some(stands_revoked()),
-                    End::Version(..) | End::Value(..) => None,
+                    End::Version(..) | End::Right(..) | End::Value(..) => None,
                 });
                 draft
             });
@@ -294,6 +355,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                             writes.generation_kill(*application, *generation, event);
                         }
                         End::Version(key, version) => writes.version_kill(*key, *version, event),
+                        End::Right(..) => {}
                         End::Value(credential, version) => {
                             writes.credential_destroyed(*credential, *version, event);
                         }
@@ -310,7 +372,22 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             });
             write.await?;
         }
-        Ok(missing.len())
+        Ok(replayed)
+    }
+
+    async fn replay_withdrawal(&self, id: KeyId, right: Right, mut draft: Draft, epoch: u32) -> Result<()> {
+        let (turn, mut key) = self.ledger.turn_at::<Key>(id).await?;
+        if right.holds(&key) {
+            right.withdraw(&mut key);
+        }
+        draft.detail.push(right.fact());
+        key.revision = turn.revision();
+        let write = self.ledger.commit_in(epoch, vec![draft], |tickets, writes| {
+            key.event = tickets.event(0);
+            writes.change(&key, turn);
+            Ok(())
+        });
+        write.await.map(|committed| committed.value)
     }
 
     async fn missing_suspensions<'e>(

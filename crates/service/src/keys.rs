@@ -805,7 +805,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             return Err(Error::new(Code::StateConflict, "the key has expired; issue a new one"));
         }
         let offered = key.rotation.offer.as_ref().map(|offer| offer.version);
-        offered.or(key.claim.as_ref().map(|open| open.version)).ok_or_else(|| {
+        // Without a claim and without a version it is the first one, whose claim was withdrawn.
+        let first = key.versions.is_empty().then(|| key.highest_version().max(1));
+        offered.or(key.claim.as_ref().map(|open| open.version)).or(first).ok_or_else(|| {
             Error::new(
                 Code::StateConflict,
                 "the key has been claimed; offer a successor with `/rotate`, in mode `incident` if its token is lost or stolen",

@@ -10,7 +10,7 @@ use crate::view::{PolicyView, PresetView};
 use keyward_domain::application::NameHolder;
 use keyward_domain::error::FieldError;
 use keyward_domain::event::{EventId, Outcome};
-use keyward_domain::policy::{OnBreach, OnRenewalReuse, Policy, Preset, Terms};
+use keyward_domain::policy::{OnBreach, OnLeak, OnRenewalReuse, Policy, Preset, Terms};
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::scope::administration as scope;
 use keyward_domain::text::{Description, Name, check_description, check_name, check_reason};
@@ -53,6 +53,9 @@ macro_rules! with_terms {
             /// What becomes of a key that breaks its policy, beside the warning.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub on_breach: Option<OnBreach>,
+            /// What becomes of a key whose token was found where anybody can read it, beside the alarm.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub on_leak: Option<OnLeak>,
             /// How long whoever read a credential goes on with it before asking again, in seconds.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             #[schema(minimum = 5, maximum = 86_400)]
@@ -75,6 +78,7 @@ macro_rules! with_terms {
                     self_renewal: Some(terms.self_renewal),
                     on_renewal_reuse: Some(terms.on_renewal_reuse),
                     on_breach: Some(terms.on_breach),
+                    on_leak: Some(terms.on_leak),
                     lease_s: Some(terms.lease_s),
                     outage_s: Some(terms.outage_s),
                     ..self
@@ -91,6 +95,7 @@ macro_rules! with_terms {
                     self_renewal: self.self_renewal.unwrap_or(terms.self_renewal),
                     on_renewal_reuse: self.on_renewal_reuse.unwrap_or(terms.on_renewal_reuse),
                     on_breach: self.on_breach.unwrap_or(terms.on_breach),
+                    on_leak: self.on_leak.unwrap_or(terms.on_leak),
                     lease_s: self.lease_s.unwrap_or(terms.lease_s),
                     outage_s: self.outage_s.unwrap_or(terms.outage_s),
                 }
@@ -148,7 +153,7 @@ impl NewPolicy {
 
 impl PolicyChange {
     /// Whether it gives each of the terms, in the order of [`Terms::facts`].
-    const fn gives(&self) -> [bool; 9] {
+    const fn gives(&self) -> [bool; 10] {
         [
             self.rotate_every_s.is_some(),
             self.grace_s.is_some(),
@@ -157,6 +162,7 @@ impl PolicyChange {
             self.self_renewal.is_some(),
             self.on_renewal_reuse.is_some(),
             self.on_breach.is_some(),
+            self.on_leak.is_some(),
             self.lease_s.is_some(),
             self.outage_s.is_some(),
         ]

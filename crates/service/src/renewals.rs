@@ -13,7 +13,7 @@ use keyward_domain::event::{Action, Outcome};
 use keyward_domain::key::Key;
 use keyward_domain::policy::{OnRenewalReuse, Terms};
 use keyward_domain::ports::{Clock, Rng};
-use keyward_domain::renewal::{RENEWAL_REPLAY_S, Renewal};
+use keyward_domain::renewal::{RENEWAL_REPLAY_S, Renewal, renewal_withdrawn};
 use keyward_domain::rotation::{Mode, Phase};
 use keyward_domain::{Code, Error, Result, token};
 use keyward_ledger::{Begun, KvWrite, Turn};
@@ -89,7 +89,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         Err(refusal)
     }
 
-    async fn find_renewal(&self, text: &SecretText) -> Result<Renewal> {
+    pub(crate) async fn find_renewal(&self, text: &SecretText) -> Result<Renewal> {
         let token_digest = RENEWAL_TOKEN.digest(text)?;
         let renewal = self.read().renewal(renewal_id(&token_digest)).await?;
         renewal
@@ -108,8 +108,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                     Code::RenewalUsed,
                     "the renewal token was used before; if that was not you, have the key rotated in mode `incident`",
                 ),
-                None => gone("an admin rotated the key, or stopped its renewal; ask for a claim"),
+                None => gone("the key was rotated, or its renewal stopped; ask for a claim"),
             });
+        }
+        // Whoever killed it may not have had its turn at the record yet.
+        if self.kv.get(&names::version_kill(key.id, renewal.version)).await?.is_some() {
+            return Err(gone("the version that it came with was ended; ask for a claim"));
         }
         let now = self.clock.now();
         if key.expired(now) {
@@ -202,6 +206,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             dying = self.mortal_versions(&key).await?;
             key.offer_successor(Mode::Incident, 0, self.clock.now());
         }
+        let newest = key.newest().filter(|_| key.rotation.renewal.is_some());
+        draft.detail.extend(newest.map(|newest| renewal_withdrawn(newest.number)));
         draft.detail.extend(outlook(&key, &terms, self.clock.now()));
         key.rotation.renewal = None;
         key.revision = turn.revision();

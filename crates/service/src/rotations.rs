@@ -93,7 +93,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             ControlFlow::Break(text) => return Ok(Answer::Replayed(text)),
         };
         let offered = match self.check_rotation(attempt, &key, asked).await {
-            Ok(()) => self.offer(&mut key, asked).await,
+            Ok(()) => self.offer(&mut key, asked.mode, asked.grace_s).await,
             Err(error) => Err(error),
         };
         let (version, dying) = match offered {
@@ -109,10 +109,16 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         self.commit_claim(attempt, draft, key, turn, claim, &dying).await.map(Answer::Fresh)
     }
 
-    /// Makes the offer in the key's record: the version offered, and those that die with it.
-    pub(crate) async fn offer(&self, key: &mut Key, asked: &RotateKey) -> Result<(u16, Vec<u16>)> {
-        let (grace_s, dying) = match asked.mode {
-            Mode::Scheduled => match asked.grace_s {
+    /// Makes the offer in the key's record: the version offered, and those that die with it. Without a grace it is the one of the key's
+    /// policy; an incident has none.
+    pub(crate) async fn offer(
+        &self,
+        key: &mut Key,
+        mode: Mode,
+        grace_s: Option<u32>,
+    ) -> Result<(u16, Vec<u16>)> {
+        let (grace_s, dying) = match mode {
+            Mode::Scheduled => match grace_s {
                 Some(grace_s) => (grace_s, Vec::new()),
                 None => (self.terms_of(key).await?.grace_s, Vec::new()),
             },
@@ -123,7 +129,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             }
         };
         let version = key
-            .offer_successor(asked.mode, grace_s, self.clock.now())
+            .offer_successor(mode, grace_s, self.clock.now())
             .ok_or_else(|| Error::internal("a key's versions are used up"))?;
         Ok((version, dying))
     }
@@ -134,6 +140,17 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let offered = key.claim.as_ref().map(|claim| claim.version);
         let all = key.versions.iter().map(|version| version.number).chain(offered);
         Ok(all.filter(|number| !dead.contains(number)).collect())
+    }
+
+    /// Whether an incident rotation was done to a key already and only its claim is not taken: every version that was claimed is dead.
+    pub(crate) async fn is_left_with_an_offer(&self, key: &Key) -> Result<bool> {
+        match &key.rotation.offer {
+            Some(offer) if offer.mode == Mode::Incident => {
+                let mortal = self.mortal_versions(key).await?;
+                Ok(mortal.iter().all(|version| *version == offer.version))
+            }
+            _ => Ok(false),
+        }
     }
 
     /// Ends every version of these keys at once, before anybody waits for a turn at one of them; an event for each tells of it.

@@ -2,7 +2,7 @@
 
 use crate::service::Service;
 use keyward_domain::key::Key;
-use keyward_domain::policy::{OnBreach, Policy, Terms};
+use keyward_domain::policy::{OnBreach, OnLeak, Policy, Terms};
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::{ApplicationId, Error, PolicyId, Result};
 use keyward_ledger::KvWrite;
@@ -40,11 +40,11 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
 }
 
 /// What holds for the keys of an application under a policy, or where nobody chose one. Keys of `keyward` neither renew themselves nor
-/// end by a policy: who administers is decided by people, and not by whoever may write policies.
+/// end, or go on after a leak, by a policy: who administers is decided by people, and not by whoever may write policies.
 pub(crate) fn holding(application: ApplicationId, policy: Option<&Policy>) -> Terms {
     let mut terms = policy.map_or(Terms::DEFAULT, |policy| policy.terms.clone());
     if application == ApplicationId::KEYWARD {
-        (terms.self_renewal, terms.on_breach) = (false, OnBreach::Warn);
+        (terms.self_renewal, terms.on_breach, terms.on_leak) = (false, OnBreach::Warn, OnLeak::Revoke);
     }
     terms
 }

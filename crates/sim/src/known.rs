@@ -76,6 +76,8 @@ pub struct Begun {
     enables: Opposed,
     thaws: Opposed,
     frozen: bool,
+    /// Whether what it presents was withdrawn.
+    is_withdrawn: bool,
 }
 
 #[derive(Default)]
@@ -87,6 +89,8 @@ pub struct Known {
     pub tokens: Vec<KnownToken>,
     pub renewals: Vec<(KeyId, String)>,
     pub tickets: Vec<(KeyId, String)>,
+    /// Renewal tokens and tickets that were reported as leaked, as was acknowledged.
+    pub withdrawn: BTreeSet<String>,
     pub policies: Vec<PolicyId>,
     pub roles: Vec<RoleId>,
     pub webhooks: Vec<WebhookId>,
@@ -111,6 +115,11 @@ pub struct Known {
     names_given: u32,
 }
 
+/// The texts of a report of leaks.
+fn reported(report: &Value) -> impl Iterator<Item = &str> {
+    report.as_array().into_iter().flatten().filter_map(|found| found["token"].as_str())
+}
+
 impl Known {
     pub fn fresh_name(&mut self) -> String {
         self.names_given += 1;
@@ -124,7 +133,14 @@ impl Known {
     /// Something begins, and what it may do may be done from now on.
     pub fn begin(&mut self, what: &Do) -> Begun {
         let mut enables = Opposed::default();
+        let mut is_withdrawn = false;
         match what {
+            Do::Renew(text) | Do::TakeClaim(text) => is_withdrawn = self.withdrawn.contains(text),
+            Do::ReportLeaks(report) => {
+                for text in reported(report) {
+                    self.key_of(text).into_iter().for_each(|key| self.may_end(key));
+                }
+            }
             Do::RevokeKey(key, _) | Do::FinishRotation(key, _) => self.may_end(*key),
             Do::Report(token) => self.key_of(token).into_iter().for_each(|key| self.may_end(key)),
             Do::Rotate(key, asked) if asked["mode"] == "incident" => self.may_end(*key),
@@ -165,7 +181,7 @@ impl Known {
             _ => {}
         }
         let (tokens, keys) = (self.tokens.len(), self.born.len());
-        Begun { tokens, keys, enables, thaws: self.thaws, frozen: self.is_frozen }
+        Begun { tokens, keys, enables, thaws: self.thaws, frozen: self.is_frozen, is_withdrawn }
     }
 
     fn may_end(&mut self, key: KeyId) {
@@ -251,12 +267,20 @@ impl Known {
                     reply.replayed || !self.was_frozen(begun),
                     "a claim was taken while issuing was frozen"
                 );
+                assert!(
+                    reply.replayed || !begun.is_withdrawn || self.edits_may_be_lost,
+                    "a claim was taken whose ticket had leaked"
+                );
                 self.minted(ticket, reply);
             }
             Do::Renew(renewal) => {
                 assert!(
                     reply.replayed || !self.was_frozen(begun),
                     "a key was renewed while issuing was frozen"
+                );
+                assert!(
+                    reply.replayed || !begun.is_withdrawn || self.edits_may_be_lost,
+                    "a key was renewed by a token that had leaked"
                 );
                 self.minted(renewal, reply);
             }
@@ -265,6 +289,14 @@ impl Known {
                 // Whoever reports a token that is none is told nothing else.
                 if let Some(key) = self.key_of(token) {
                     self.dies(key, now, false);
+                }
+            }
+            Do::ReportLeaks(report) => {
+                for text in reported(report) {
+                    match self.tokens.iter_mut().find(|known| known.text == text) {
+                        Some(token) => token.dead = token.dead.or(Some(now)),
+                        None => drop(self.withdrawn.insert(text.to_owned())),
+                    }
                 }
             }
             Do::RevokeMany(asked) if asked["dry_run"] != true => {

@@ -4,7 +4,7 @@
 use crate::instance::{Instance, Weather};
 use crate::run::{HELD_MS, Sim};
 use crate::world::{Do, perform};
-use keyward_domain::{Code, Error, Result};
+use keyward_domain::{Code, Error, Result, token};
 use keyward_ledger::Witness;
 use keyward_ledger::memory::{Backup, MemoryKv};
 use keyward_service::Exported;
@@ -95,5 +95,12 @@ async fn what_was_over_is_over(sim: &Sim) {
             !passes,
             "a token whose end was acknowledged passes in the epoch that was opened after a loss"
         );
+    }
+    let withdrawn = sim.known.borrow().withdrawn.clone();
+    for text in withdrawn {
+        let is_renewal = text.starts_with(token::PREFIX_RENEWAL);
+        let what = if is_renewal { Do::Renew(text) } else { Do::TakeClaim(text) };
+        let minted = perform(&instance.service(&sim.world.rng), sim.world.holder(None), &what).await;
+        assert!(minted.is_err(), "what was withdrawn mints in the epoch that was opened after a loss");
     }
 }

@@ -56,6 +56,8 @@ pub struct Acts {
     loses_store: bool,
     /// There are credentials, and services read them.
     vault: bool,
+    /// A scanner reports what it found of keys.
+    leaks: bool,
 }
 
 impl Acts {
@@ -66,6 +68,7 @@ impl Acts {
         audit_ring: false,
         loses_store: false,
         vault: false,
+        leaks: false,
     };
 
     /// Those of the world of a seed.
@@ -79,6 +82,7 @@ impl Acts {
             audit_ring: drawn(15),
             loses_store: drawn(15),
             vault: drawn(25),
+            leaks: drawn(25),
         }
     }
 }
@@ -345,6 +349,9 @@ impl Sim {
         if acts.shreds && rng.chance(50) {
             tasks.push(self.shred().boxed_local());
         }
+        if acts.leaks {
+            tasks.push(self.report_leaks().boxed_local());
+        }
         tasks
     }
 
@@ -417,6 +424,36 @@ impl Sim {
             }
         });
         listed.await.flatten()
+    }
+
+    /// A scanner reports what it found of keys that are not a client's: their tokens, renewal tokens and tickets. Some are then rotated,
+    /// others end, by their policies.
+    async fn report_leaks(&self) {
+        let rng = &self.acting;
+        let client = self.clients.borrow()[0].key;
+        let (mut found, application) = {
+            let known = self.known.borrow();
+            let tokens = known.tokens.iter().filter(|token| token.key != client).map(|token| &token.text);
+            let rights = known.renewals.iter().chain(&known.tickets).filter(|(key, _)| *key != client);
+            let all: Vec<String> = tokens.chain(rights.map(|(_, text)| text)).cloned().collect();
+            (all, (!known.applications.is_empty()).then(|| *rng.one_of(&known.applications)))
+        };
+        if let Some(application) = application.filter(|_| rng.chance(40)) {
+            let policy = json!({"name": format!("rotating {}", rng.next()), "on_leak": "rotate"});
+            if let Some(Ok(policy)) = self.call(&Do::CreatePolicy(policy), None).await {
+                self.call(
+                    &Do::ChangeApplication(application, json!({"policy": policy.at("/id")}), None),
+                    None,
+                )
+                .await;
+            }
+        }
+        found.retain(|_| rng.chance(30));
+        let matches: Vec<Value> =
+            found.iter().map(|text| json!({"token": text, "type": "keyward"})).collect();
+        if !matches.is_empty() {
+            self.call(&Do::ReportLeaks(json!(matches)), None).await;
+        }
     }
 
     /// An admin has what is personal in all months of the past destroyed.
@@ -534,7 +571,7 @@ impl Sim {
     pub async fn call(&self, what: &Do, idempotency_key: Option<&str>) -> Ended {
         let begun = self.known.borrow_mut().begin(what);
         let token = match what {
-            Do::TakeClaim(_) | Do::Report(_) | Do::Renew(_) => None,
+            Do::TakeClaim(_) | Do::Report(_) | Do::ReportLeaks(_) | Do::Renew(_) => None,
             _ => Some(self.world.root.as_str()),
         };
         let asked_ms = self.now().at_ms;

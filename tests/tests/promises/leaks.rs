@@ -1,5 +1,5 @@
-//! Reports of leaked tokens over real HTTP, signed as GitHub signs them: ten thousand at once, told apart, all of ours dead, one event for
-//! each; what is not signed, or not as it was sent, is refused.
+//! Reports of leaked tokens over real HTTP, signed as GitHub signs them: ten thousand at once, told apart, all of ours dead, revoked or rotated
+//! as their policies say, one event for each; what is not signed, or not as it was sent, is refused.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use keyward_domain::key::Environment;
 use keyward_domain::token;
-use keyward_e2e::admin::revoke;
+use keyward_e2e::admin::{Issued, claim, revoke};
 use keyward_e2e::{Keyward, Request, Setup, Value, json};
 use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature, SigningKey};
@@ -15,6 +15,8 @@ use p256::pkcs8::{EncodePublicKey as _, LineEnding};
 
 const IDENTIFIER: &str = "90a421169f0a406205f1563a953312f0be898d3c7b6c06b681aa86a874555f4a";
 const MATCHES: usize = 10_000;
+/// How many of them are ours: every other one of an application whose keys are rotated.
+const OURS: usize = 200;
 /// The bar for them.
 const WITHIN_S: u64 = 30;
 
@@ -47,15 +49,30 @@ fn found(token: &str, number: usize) -> Value {
     json!({ "token": token, "type": "keyward_api_key", "url": url, "source": "content" })
 }
 
+/// An application whose keys are rotated where they leak.
+fn rotating(keyward: &Keyward) -> String {
+    let policy = keyward.policy("rotating", &json!({ "on_leak": "rotate" }));
+    let new = json!({ "name": "rotated", "policy": policy });
+    let reply = keyward.as_root(Request::post("/v1/applications", &new)).expect(201);
+    reply.json()["id"].as_str().unwrap().to_owned()
+}
+
+fn reissued(keyward: &Keyward, key: &str) -> Issued {
+    let asked = Request::post(&format!("/v1/keys/{key}/claims"), &json!({}));
+    Issued::of(&keyward.as_root(asked).expect(201))
+}
+
 #[test]
 fn ten_thousand_matches_are_told_apart_and_ours_are_dead() {
     let keyward = Setup::new().variable("leak_report_keys", &published()).start();
-    let application = keyward.application("shop");
-    let ours: Vec<_> = (0..40).map(|_| keyward.holder(&application, &["orders:read"])).collect();
+    let (revoked, rotated) = (keyward.application("revoked"), rotating(&keyward));
+    let of = |number: usize| if number.is_multiple_of(2) { &revoked } else { &rotated };
+    let ours: Vec<_> = (0..OURS).map(|number| keyward.holder(of(number), &["orders:read"])).collect();
     keyward.as_root(revoke(&ours[0].id)).expect(200);
-    let spared = keyward.holder(&application, &["orders:read"]);
-    let of = |number: usize| match ours.get(number / 250) {
-        Some(holder) if number.is_multiple_of(250) => found(&holder.token, number),
+    let spared = keyward.holder(&rotated, &["orders:read"]);
+    let every = MATCHES / OURS;
+    let of = |number: usize| match ours.get(number / every) {
+        Some(holder) if number.is_multiple_of(every) => found(&holder.token, number),
         _ => {
             let id = u128::try_from(number).unwrap().to_be_bytes();
             found(&token::render("kw", Environment::Live, &id, 1, &[9; 32]), number)
@@ -77,7 +94,7 @@ fn ten_thousand_matches_are_told_apart_and_ours_are_dead() {
         .filter(|(_, label)| is_ours(label))
         .map(|(at, _)| at)
         .collect();
-    assert_eq!(places, (0..40).map(|number| number * 250).collect::<Vec<_>>());
+    assert_eq!(places, (0..OURS).map(|number| number * every).collect::<Vec<_>>());
     assert_eq!(labels.as_array().unwrap().len(), MATCHES);
     assert!(!reply.text().contains("kw_live_"), "no token is repeated");
     for holder in &ours {
@@ -85,17 +102,39 @@ fn ten_thousand_matches_are_told_apart_and_ours_are_dead() {
     }
     assert_eq!(keyward.authorizes(&spared.token), 204);
     let events = keyward.events("action=key.leak");
-    assert_eq!(events.len(), 39, "one for each that lived");
+    assert_eq!(events.len(), OURS - 1, "one for each that lived");
     assert!(
         events
             .iter()
             .all(|event| event["detail"].to_string().contains("found in content at https://github.com/"))
     );
+    assert_eq!(keyward.events("action=key.rotate").len(), OURS / 2, "a successor for each that goes on");
+    let last = &ours[OURS - 1];
+    let successor = keyward.claim(&reissued(&keyward, &last.id));
+    assert_eq!(keyward.authorizes(&successor.token), 204);
     // Sent again it is harmless.
     let again = keyward.send(report(&body, IDENTIFIER, &signed(&body))).expect(200);
     assert_eq!(again.json(), labels);
-    assert_eq!(keyward.events("action=key.leak").len(), 39);
+    assert_eq!(keyward.events("action=key.leak").len(), OURS - 1);
+    assert_eq!(keyward.authorizes(&successor.token), 204);
     assert!(!keyward.log().contains(&ours[1].token));
+}
+
+#[test]
+fn renewal_tokens_and_tickets_are_withdrawn() {
+    let keyward = Setup::new().variable("leak_report_keys", &published()).start();
+    let application = keyward.application("shop");
+    let holder = keyward.holder(&application, &["orders:read"]);
+    let issued = keyward.issue(&application, &["orders:read"]);
+    let body = json!([found(&holder.renewal, 1), found(&issued.ticket, 2)]).to_string();
+    let labels = keyward.send(report(&body, IDENTIFIER, &signed(&body))).expect(200).json();
+    assert!(labels.as_array().unwrap().iter().all(|label| label["label"] == "true_positive"), "{labels}");
+    let renewal = Request::post("/v1/self/renew", &json!({ "renewal_token": holder.renewal }));
+    assert_eq!(keyward.send(renewal).expect(410).json()["code"], "renewal-gone");
+    assert_eq!(keyward.send(claim(&issued.ticket)).expect(410).json()["code"], "claim-gone");
+    assert_eq!(keyward.authorizes(&holder.token), 204, "its token was not found");
+    let claimed = keyward.claim(&reissued(&keyward, &issued.id));
+    assert_eq!(keyward.authorizes(&claimed.token), 204);
 }
 
 #[test]

@@ -110,6 +110,7 @@ fn terms(given: &GivenTerms) -> Map<String, Value> {
         ("self_renewal", given.self_renewal.map(|allowed| json!(allowed))),
         ("on_renewal_reuse", given.on_renewal_reuse.as_ref().map(|what| json!(what))),
         ("on_breach", given.on_breach.as_ref().map(|what| json!(what))),
+        ("on_leak", given.on_leak.as_ref().map(|what| json!(what))),
         ("lease_s", given.lease.map(|seconds| json!(seconds))),
         ("outage_s", given.outage.map(|seconds| json!(seconds))),
     ];
@@ -125,6 +126,7 @@ fn with_terms(card: Card, terms: &PolicyTerms) -> Card {
         .field("renews itself", Cell::new(if terms.self_renewal { "yes" } else { "no" }))
         .field("renewal used twice", Cell::new(&terms.on_renewal_reuse))
         .field("policy broken", Cell::new(&terms.on_breach))
+        .field("token leaked", Cell::new(&terms.on_leak))
         .field("credential lease", Cell::new(duration(terms.lease_s)))
         .field("outage outlasted", Cell::new(duration(terms.outage_s)))
 }

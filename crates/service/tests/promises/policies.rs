@@ -63,6 +63,7 @@ async fn what_is_not_given_is_the_presets_and_else_the_default() {
         ("self_renewal", json!(true)),
         ("on_renewal_reuse", json!("stop")),
         ("on_breach", json!("warn")),
+        ("on_leak", json!("revoke")),
         ("lease_s", json!(300)),
         ("outage_s", json!(3600)),
         ("retired_at", json!(null)),
@@ -84,7 +85,7 @@ async fn what_is_not_given_is_the_presets_and_else_the_default() {
             assert_eq!(created[field], preset[field], "{name}: {field}");
         }
         let detail = world.events().await.pop().unwrap().detail;
-        assert_eq!((detail[0].as_str(), detail.len()), (&*format!("preset {name}"), 10));
+        assert_eq!((detail[0].as_str(), detail.len()), (&*format!("preset {name}"), 11));
     }
     assert_eq!(presets["items"].as_array().unwrap().len(), 4);
     let listed = world.run(&Do::ListPolicies).await.expect("listed").json();
@@ -330,7 +331,7 @@ async fn each_call_leaves_one_event_that_names_the_policy() {
     let policy = world.policy(&json!({})).await;
     let created = world.events().await.pop().unwrap();
     assert_eq!((created.action, created.outcome), (Action::PolicyCreated, Outcome::Done));
-    assert_eq!((created.target.policy, created.detail.len()), (Some(policy), 9));
+    assert_eq!((created.target.policy, created.detail.len()), (Some(policy), 10));
     let absent = PolicyId::from_bytes([1; 16]);
     let change = |id, change: Value| Do::ChangePolicy(id, change, None);
     let (changed, retired) = (Action::PolicyChanged, Action::PolicyRetired);

@@ -348,3 +348,38 @@ async fn leaked_keys_and_what_credentials_held_end_again() {
     assert_eq!(read(3).await.as_deref(), Ok("three again"));
     assert_eq!(service.behind(&exported).await.expect("looked").revocations, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_leaked_of_a_key_that_goes_on_ends_again() {
+    let world = World::new(321).await;
+    let shop = world.application("shop").await;
+    let policy = world.policy(&json!({"on_leak": "rotate"})).await;
+    world.run(&Do::ChangeApplication(shop, json!({ "policy": policy }), None)).await.expect("given");
+    let rotated = world.held(&new_key(shop, "rotated")).await;
+    let renewing = world.held(&new_key(shop, "renewing")).await;
+    integrate_all(&world, 321).await;
+    let backup = world.kv.backup();
+    let found = |token: &str| json!({"token": token, "type": "keyward"});
+    let report = json!([found(&rotated.token), found(&renewing.renewal)]);
+    world.run(&Do::ReportLeaks(report)).await.expect("reported");
+    integrate_all(&world, 321).await;
+    let mut exported = Exported::default();
+    for event in world.events().await {
+        exported.note(event);
+    }
+    world.kv.restore(&backup);
+    let service = world.service();
+    assert_eq!(service.behind(&exported).await.expect("looked").revocations, 2);
+    assert_eq!(
+        service.open_epoch(&exported, None, "the disk was lost").await.expect("opened").revocations,
+        2
+    );
+    assert_eq!(service.behind(&exported).await.expect("looked").revocations, 0);
+    let code = async |held: &Held| world.code(&held.token, &Default::default()).await;
+    assert_eq!((code(&rotated).await, code(&renewing).await), ("REVOKED", "VALID"));
+    // What came with a version that is dead renews nothing either.
+    for held in [&rotated, &renewing] {
+        let refused = world.run(&Do::Renew(held.renewal.clone())).await.map_err(|error| error.code);
+        assert_eq!(refused.err(), Some(Code::RenewalGone));
+    }
+}
