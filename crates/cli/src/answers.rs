@@ -97,6 +97,38 @@ pub struct Webhook {
     pub delivery: WebhookDelivery,
 }
 
+/// What a call came to that imports many.
+#[derive(Debug, Deserialize)]
+pub struct Imported {
+    /// One for each that was sent, in the same order.
+    #[serde(alias = "credentials", alias = "keys")]
+    pub items: Vec<ImportedItem>,
+}
+
+/// What became of one of them.
+#[derive(Debug, Deserialize)]
+pub struct ImportedItem {
+    /// `imported`, `existing`, `written` or `refused`.
+    pub outcome: String,
+    /// The id of the credential or key that it is now, if it is one.
+    pub id: Option<String>,
+    /// The version of a credential that holds it.
+    pub version: Option<u32>,
+    /// Whether the token of a key can be guessed, where that is known.
+    pub weak: Option<bool>,
+    /// Why it was refused, if it was.
+    pub error: Option<ImportRefusal>,
+}
+
+/// Why one was refused.
+#[derive(Debug, Deserialize)]
+pub struct ImportRefusal {
+    /// The code of the problem.
+    pub code: String,
+    /// What was wrong, in words.
+    pub detail: String,
+}
+
 /// A credential, without what it holds.
 #[derive(Debug, Deserialize)]
 pub struct Credential {

@@ -9,7 +9,7 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use keyward_crypto::note::VerifierKey;
 use keyward_domain::announcement::{MessageId, Type};
 use keyward_domain::application::Importance;
-use keyward_domain::credential::Kind;
+use keyward_domain::credential::{Kind, check_name};
 use keyward_domain::duration::seconds;
 use keyward_domain::event::Action;
 use keyward_domain::key::EXPIRES_IN_S_MAX;
@@ -105,6 +105,9 @@ pub enum Command {
     /// Credentials of third parties: kept in the vault, fetched by services
     #[command(subcommand)]
     Credential(CredentialCommand),
+    /// Take over what lay elsewhere: credentials out of files, and keys that were issued before
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// Webhooks: where events are told, and what could not be
     #[command(subcommand)]
     Webhook(WebhookCommand),
@@ -390,6 +393,88 @@ pub struct CredentialCreate {
     /// The policy that says how often it is to be rotated
     #[arg(long, value_name = "POLICY_ID")]
     pub policy: Option<PolicyId>,
+}
+
+/// `keyward import`.
+#[derive(Debug, Subcommand)]
+pub enum ImportCommand {
+    /// Credentials out of `.env` files, JSON, YAML, exports of Vault's KV store and tables of AWS
+    Credentials(ImportCredentials),
+}
+
+/// How an import goes about it.
+#[derive(Debug, Args)]
+pub struct Importing {
+    /// Only tell what would become of each
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Write what became of each into a new file, a table where its name ends in `.csv`, else JSON; what they hold is not in it
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Why, for the audit log
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// `keyward import credentials`.
+#[derive(Debug, Args)]
+pub struct ImportCredentials {
+    /// The files; `-` is standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Whose services fetch them
+    #[arg(long, value_name = "APP_ID")]
+    pub app: ApplicationId,
+    /// What the files are; `auto` goes by their names and first bytes
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    pub format: ImportFormat,
+    /// What stands before each name, such as `shop/`
+    #[arg(long, value_name = "TEXT", default_value = "", value_parser = name_prefix)]
+    pub prefix: String,
+    /// What kind one text is: `api-key` or `opaque`. Several fields are of the kind that has these
+    #[arg(long, value_name = "KIND", default_value = "api-key", value_parser = PossibleValuesParser::new([Kind::ApiKey.as_str(), Kind::Opaque.as_str()]))]
+    pub kind: String,
+    /// Whom to ask about them
+    #[arg(long, value_name = "TEXT")]
+    pub owner: Option<String>,
+    /// A word by which they are found; may repeat
+    #[arg(long = "tag", value_name = "TEXT")]
+    pub tags: Vec<String>,
+    /// The policy that says how often they are to be rotated
+    #[arg(long, value_name = "POLICY_ID")]
+    pub policy: Option<PolicyId>,
+    /// What becomes of a name that is taken and holds something else: it is kept, or has a new version written
+    #[arg(long, value_name = "WHAT", default_value = "keep")]
+    pub on_conflict: OnConflict,
+    /// How
+    #[command(flatten)]
+    pub importing: Importing,
+}
+
+/// What a file of credentials is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ImportFormat {
+    /// What its name and its first bytes say
+    Auto,
+    /// A `.env` file
+    Env,
+    /// Names and values in JSON
+    Json,
+    /// Names and values in YAML
+    Yaml,
+    /// What `vault kv get -format=json` writes, a list of these with their paths, or a map of paths
+    VaultKv,
+    /// `accessKeys.csv` and `new_user_credentials.csv` of AWS
+    AwsCsv,
+}
+
+/// What becomes of a name that is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnConflict {
+    /// What is there is kept, and what was to be imported is refused
+    Keep,
+    /// A new version is written
+    Write,
 }
 
 /// `keyward credential list`.
@@ -1398,6 +1483,16 @@ fn field(text: &str) -> Result<(String, String), String> {
     match is_known {
         true => Ok((name.to_owned(), rest.to_owned())),
         false => Err(format!("no kind of credential has a field `{name}`")),
+    }
+}
+
+fn name_prefix(text: &str) -> Result<String, String> {
+    match check_name("name", &format!("{text}x")) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(_) => {
+            Err("begins no name; expected segments of `[a-z0-9._-]` with a `/` behind each, such as `shop/`"
+                .to_owned())
+        }
     }
 }
 

@@ -9,6 +9,7 @@ pub mod commands;
 pub mod context;
 pub mod escape;
 pub mod failure;
+pub mod import;
 #[cfg(feature = "host")]
 pub mod local;
 pub mod progress;

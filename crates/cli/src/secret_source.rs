@@ -110,12 +110,17 @@ pub fn credential(path: &Path, terminal: &Terminal) -> Result<SecretText> {
     if let Err(fault) = keyward_domain::token::parse(secret.expose()) {
         return Err(unfit(WHAT, path, &format!("holds no token: {fault}")));
     }
+    if !is_stdin {
+        warn_of_readers(path, terminal);
+    }
+    Ok(secret)
+}
+
+/// Warns of a file that others than its owner can read.
+pub fn warn_of_readers(path: &Path, terminal: &Terminal) {
     let mode = std::fs::metadata(path).map(|file| file.permissions().mode());
-    if let (false, Ok(mode)) = (is_stdin, mode)
-        && mode & 0o077 != 0
-    {
+    if mode.is_ok_and(|mode| mode & 0o077 != 0) {
         let shown = crate::escape::shown(&path.display().to_string());
         terminal.warn(&format!("{shown} can be read by others; `chmod 600` it"));
     }
-    Ok(secret)
 }

@@ -175,7 +175,7 @@ fn row(event: &Event) -> String {
 
 /// A cell as RFC 4180 writes it. One that a spreadsheet would take for a formula is led by an apostrophe, which makes it text there
 /// (OWASP, "CSV injection").
-pub(super) fn cell(text: &str) -> String {
+pub(crate) fn cell(text: &str) -> String {
     let is_formula = text
         .starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']);
     if !is_formula && !text.contains([',', '"', '\r', '\n']) {

@@ -3,7 +3,7 @@
 mod activity;
 mod application;
 mod audit;
-mod audit_export;
+pub(crate) mod audit_export;
 mod audit_http;
 mod audit_tail;
 pub mod audit_verify;
@@ -13,6 +13,7 @@ mod claim;
 pub mod context;
 mod credential;
 mod emergency;
+mod import;
 mod key;
 mod maintenance;
 mod policy;
@@ -32,8 +33,8 @@ use serde_json::value::RawValue;
 
 use crate::answers::Page;
 use crate::arguments::{
-    AppCommand, AuditCommand, Command, EmergencyCommand, Global, KeyCommand, MaintenanceCommand,
-    PolicyCommand, RoleCommand, WebhookCommand,
+    AppCommand, AuditCommand, Command, EmergencyCommand, Global, ImportCommand, KeyCommand,
+    MaintenanceCommand, PolicyCommand, RoleCommand, WebhookCommand,
 };
 use crate::client::{Answer, Client};
 use crate::escape::shown_json;
@@ -60,6 +61,7 @@ pub fn run(global: &Global, command: &Command, terminal: &Terminal) -> Result<En
         Command::Role(RoleCommand::Change(options)) => run.change_role(options),
         Command::Role(RoleCommand::Retire(options)) => run.retire_role(options),
         Command::Credential(command) => run.credential(command),
+        Command::Import(ImportCommand::Credentials(options)) => run.import_credentials(options),
         Command::Webhook(WebhookCommand::Create(options)) => run.create_webhook(options),
         Command::Webhook(WebhookCommand::List(options)) => run.list_webhooks(options),
         Command::Webhook(WebhookCommand::Show(which)) => run.show_webhook(which),
