@@ -79,6 +79,7 @@ pub(crate) const fn action(action: Action) -> &'static str {
         Action::ApplicationResumed => "Application resumed",
         Action::ApplicationRevoked => "All keys of an application revoked",
         Action::KeyIssued => "Key issued",
+        Action::KeyImported => "Key imported",
         Action::KeyChanged => "Key changed",
         Action::KeyRevoked => "Key revoked",
         Action::KeyReported => "Key revoked by whoever held its token",

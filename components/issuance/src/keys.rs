@@ -1,6 +1,6 @@
 //! `/v1/keys` and what lies below one key, but for its revocation.
 
-use keyward_control::{Plane, created};
+use keyward_control::{Plane, created, fresh_or_replayed};
 use keyward_domain::event::{Action, Target};
 use keyward_domain::standing::Standing;
 use keyward_domain::{ApplicationId, Error, KeyId, Result};
@@ -12,6 +12,15 @@ pub(crate) async fn issue(plane: &Plane, incoming: &Incoming) -> Result<Response
         .change(incoming, Action::KeyIssued, Target::default(), async |service, attempt| {
             let answer = service.issue_key(attempt, incoming.json().await?).await?;
             Ok(created(&answer))
+        })
+        .await
+}
+
+pub(crate) async fn import(plane: &Plane, incoming: &Incoming) -> Result<Response> {
+    plane
+        .change(incoming, Action::KeyImported, Target::default(), async |service, attempt| {
+            let answer = service.import_keys(attempt, &incoming.json().await?).await?;
+            Ok(fresh_or_replayed(200, &answer))
         })
         .await
 }

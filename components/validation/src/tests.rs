@@ -117,7 +117,7 @@ impl World {
         };
         change(&mut key);
         let token = token::render(&key.prefix, key.environment, key.id.as_bytes(), 1, &[byte; 32]);
-        let mac = self.peppers.mac(1, &token).expect("pepper");
+        let mac = self.peppers.mac(1, token.as_bytes()).expect("pepper");
         key.versions = vec![Version { number: 1, pepper: 1, mac, claimed_at: NOW }];
         self.put(&names::key(key.id), seal(&self.records, &key, [byte; 12]).expect("seals"));
         self.put(&names::flag(key.id), LIVE.to_vec());
@@ -209,7 +209,8 @@ fn garbage_is_refused_without_a_read_or_a_count() {
     ] {
         let (response, counted) = world.authorize("/v1/authorize", fields).expect("answered");
         assert_eq!(told(&response), (401, "NOT_FOUND", challenge));
-        assert!(!counted && world.reads.borrow().is_empty());
+        // Whether anything was imported that it could be is all that is looked at, four times a second at most.
+        assert!(!counted && world.reads.borrow().iter().all(|read| read.starts_with("i:")));
     }
 }
 

@@ -8,8 +8,8 @@ use keyward_domain::tag::Tag;
 use keyward_domain::text::Name;
 use keyward_domain::{ApplicationId, Code, KeyId};
 use keyward_service::{
-    IssuedKeyBody, KeyChange, KeyRevocation, KeyView, LookupView, NewKey, Order, Presented, Reason,
-    StandingsView,
+    IssuedKeyBody, KeyChange, KeyImport, KeyImportView, KeyRevocation, KeyView, LookupView, NewKey, Order,
+    Presented, Reason, StandingsView,
 };
 use keyward_verify::{KeyCheck, KeyCheckAnswer};
 use utoipa::openapi::Required;
@@ -25,6 +25,13 @@ pub fn endpoints() -> Vec<Endpoint> {
             .answers::<IssuedKeyBody<'_>>(201, "The key, and the claim to be taken.")
             .creates()
             .refuses(&[Code::NotFound, Code::IssuingFrozen]),
+        Endpoint::post(SUBJECT, "/v1/keys/import", "importKeys", "Take over keys that another system issued")
+            .says("Partners keep the tokens that they have: what is sent of one is its digest. A token is imported once; one that is a key already stays what that key is, whatever became of it. One that cannot be taken keeps no other from it: it is told beside them.")
+            .scope(scope::KEYS_WRITE)
+            .takes::<KeyImport>()
+            .answers::<KeyImportView>(200, "What became of each, in the order in which they were given.")
+            .creates()
+            .refuses(&[Code::IssuingFrozen]),
         Endpoint::get(SUBJECT, "/v1/keys", "listKeys", "The keys of one application, or all that the caller may see")
             .says("Looked up by `standing`, or by whoever is narrowed to some applications and names none, they come application by application. A page bounds what it examines: it may be short, or empty, and lead on all the same.")
             .scope(scope::KEYS_READ)

@@ -236,7 +236,7 @@ impl World {
         let at = self.clock.now();
         let committed = Self::wait(self.ledger().commit(vec![draft], |tickets, writes| {
             let event = tickets.event(0);
-            writes.tombstone(&Tombstone { key, at, by, reason: "over".into(), event });
+            writes.tombstone(&Tombstone { key, at, by, reason: "over".into(), event }, false);
             Ok(())
         }));
         committed.unwrap().receipt.event

@@ -3,12 +3,19 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 use subtle::ConstantTimeEq;
 
 /// SHA-256 (FIPS 180-4) of `bytes`.
+#[inline(never)]
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
+}
+
+/// SHA-512 (FIPS 180-4) of `bytes`.
+#[inline(never)]
+pub fn sha512(bytes: &[u8]) -> [u8; 64] {
+    Sha512::digest(bytes).into()
 }
 
 /// A lookup digest: SHA-256 over a label and parts, each led by its length as a big-endian u64, so that no two
@@ -90,6 +97,11 @@ mod tests {
     fn published_values() {
         // RFC 6962 section 2.1: the hash of an empty tree is SHA-256 of nothing; FIPS 180-4's own value.
         assert_eq!(hex(&sha256(b"")), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        // FIPS 180-4's own value for SHA-512 of "abc".
+        assert!(
+            hex(&sha512(b"abc"))
+                .starts_with("ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a")
+        );
         // The empty leaf, as the Certificate Transparency test data has it: SHA-256(0x00).
         assert_eq!(hex(&leaf_hash(b"")), "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d");
         // Certificate Transparency's reference tree of the two leaves "" and 0x00.

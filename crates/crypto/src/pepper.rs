@@ -1,6 +1,7 @@
 //! Peppers: how the secret part of a token is stored and compared.
 //! What is stored is HMAC-SHA-256 of the whole token under a pepper; a token carries 256 random bits, so no slow hash is
-//! needed. Neither tokens nor peppers appear in any error.
+//! needed. Of a token that another system issued it is that of its digest: it may be guessable, and without the pepper no guess can be
+//! tried. Neither tokens nor peppers appear in any error.
 
 use std::hint::black_box;
 
@@ -53,11 +54,11 @@ impl Peppers {
     ///
     /// # Errors
     /// [`UnknownPepper`] when the ring lacks that version.
-    pub fn mac(&self, version: u32, token: &str) -> Result<[u8; 32], UnknownPepper> {
+    pub fn mac(&self, version: u32, token: &[u8]) -> Result<[u8; 32], UnknownPepper> {
         std::iter::once(&self.active)
             .chain(&self.others)
             .find(|(have, _)| *have == version)
-            .map(|(_, key)| key.mac(&[token.as_bytes()]))
+            .map(|(_, key)| key.mac(&[token]))
             .ok_or(UnknownPepper { version })
     }
 
@@ -65,14 +66,24 @@ impl Peppers {
     ///
     /// # Errors
     /// [`UnknownPepper`] when the ring lacks that version.
-    pub fn verify(&self, version: u32, token: &str, expected: &[u8; 32]) -> Result<bool, UnknownPepper> {
+    pub fn verify(&self, version: u32, token: &[u8], expected: &[u8; 32]) -> Result<bool, UnknownPepper> {
         Ok(self.mac(version, token)?.ct_eq(expected).into())
+    }
+
+    /// The id of the key that a token with this digest is imported as: the first 16 bytes of a MAC of its own, so that the token finds its
+    /// key, and an id tells nobody without the pepper anything of a token.
+    ///
+    /// # Errors
+    /// [`UnknownPepper`] when the ring lacks that version.
+    pub fn imported_id(&self, version: u32, digest: &[u8]) -> Result<[u8; 16], UnknownPepper> {
+        let mac = self.mac(version, &[b"keyward/imported-id:", digest].concat())?;
+        Ok(*mac.first_chunk().unwrap_or(&[0; 16]))
     }
 
     /// The same work as [`Peppers::verify`] for a token whose id is unknown; always `false`. It keeps "no such key" from
     /// answering faster than "wrong secret".
-    pub fn verify_dummy(&self, token: &str) -> bool {
-        let mac = self.active.1.mac(&[token.as_bytes()]);
+    pub fn verify_dummy(&self, token: &[u8]) -> bool {
+        let mac = self.active.1.mac(&[token]);
         // `black_box` keeps the optimiser from noticing that nobody needs the result.
         black_box(bool::from(mac.ct_eq(black_box(&[0; 32])))) & black_box(false)
     }
@@ -101,23 +112,34 @@ mod tests {
         let peppers = peppers();
         assert_eq!(peppers.active(), 2);
         assert_eq!(peppers.versions().collect::<Vec<_>>(), [2, 1]);
-        let mac = peppers.mac(1, "kw_live_x").unwrap();
-        assert_eq!(peppers.verify(1, "kw_live_x", &mac), Ok(true));
-        assert_eq!(peppers.verify(2, "kw_live_x", &mac), Ok(false));
-        assert_eq!(peppers.verify(1, "kw_live_y", &mac), Ok(false));
-        assert_eq!(peppers.verify(1, "kw_live_", &mac), Ok(false));
+        let mac = peppers.mac(1, b"kw_live_x").unwrap();
+        assert_eq!(peppers.verify(1, b"kw_live_x", &mac), Ok(true));
+        assert_eq!(peppers.verify(2, b"kw_live_x", &mac), Ok(false));
+        assert_eq!(peppers.verify(1, b"kw_live_y", &mac), Ok(false));
+        assert_eq!(peppers.verify(1, b"kw_live_", &mac), Ok(false));
         for bit in 0..256 {
             let mut other = mac;
             other[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(peppers.verify(1, "kw_live_x", &other), Ok(false), "bit {bit}");
+            assert_eq!(peppers.verify(1, b"kw_live_x", &other), Ok(false), "bit {bit}");
         }
-        assert_eq!(peppers.mac(3, "kw_live_x"), Err(UnknownPepper { version: 3 }));
-        assert_eq!(peppers.verify(3, "kw_live_x", &mac), Err(UnknownPepper { version: 3 }));
+        assert_eq!(peppers.mac(3, b"kw_live_x"), Err(UnknownPepper { version: 3 }));
+        assert_eq!(peppers.verify(3, b"kw_live_x", &mac), Err(UnknownPepper { version: 3 }));
+    }
+
+    #[test]
+    fn the_id_of_an_imported_token_needs_the_pepper_and_is_none_of_its_macs() {
+        let peppers = peppers();
+        let id = peppers.imported_id(1, b"sha256:a").unwrap();
+        assert_eq!(peppers.imported_id(1, b"sha256:a"), Ok(id));
+        assert_ne!(peppers.imported_id(2, b"sha256:a"), Ok(id));
+        assert_ne!(peppers.imported_id(1, b"sha512:a"), Ok(id));
+        assert_ne!(peppers.mac(1, b"sha256:a").unwrap().first_chunk(), Some(&id));
+        assert_eq!(peppers.imported_id(3, b"sha256:a"), Err(UnknownPepper { version: 3 }));
     }
 
     #[test]
     fn the_dummy_never_verifies() {
-        assert!(!peppers().verify_dummy("kw_live_x"));
+        assert!(!peppers().verify_dummy(b"kw_live_x"));
     }
 
     #[test]

@@ -33,6 +33,8 @@ macro_rules! types {
 types! {
     /// A key was issued.
     KeyIssued = "key.issued",
+    /// A token that another system issued became a key.
+    KeyImported = "key.imported",
     /// A claim was taken and a secret minted.
     KeyClaimed = "key.claimed",
     /// A new claim took the place of one that was not taken.
@@ -103,6 +105,7 @@ impl Type {
         let done = |kind: Self| (event.outcome == Outcome::Done).then_some(kind);
         match event.action {
             Action::KeyIssued => done(Self::KeyIssued),
+            Action::KeyImported => done(Self::KeyImported),
             Action::ClaimTaken => done(Self::KeyClaimed),
             Action::ClaimReissued => done(Self::KeyClaimReissued),
             Action::KeyChanged => done(Self::KeyChanged),

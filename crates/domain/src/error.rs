@@ -202,6 +202,17 @@ impl Error {
         Self::fields(vec![FieldError::new(field, reason, expected)])
     }
 
+    /// The same error where it speaks against one of many that were asked for: what is wrong with it keeps no other from being done.
+    ///
+    /// # Errors
+    /// One of the store, or of ours, which speaks against them all.
+    pub fn of_one(self) -> Result<Self> {
+        match self.code.blame() {
+            Blame::Caller | Blame::Conflict | Blame::Integrity => Ok(self),
+            Blame::Store | Blame::Bug => Err(self),
+        }
+    }
+
     /// A finding about a query parameter or a header; never repeats its value.
     pub fn parameter(name: &str, reason: &str, expected: &str) -> Self {
         let mut error = Self::field(name, reason, expected);

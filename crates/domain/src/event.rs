@@ -96,6 +96,8 @@ actions! {
     ApplicationRevoked = "application.revoke",
     /// A key was issued, with a claim for its first version.
     KeyIssued = "key.issue",
+    /// A token that another system issued became a key.
+    KeyImported = "key.import",
     /// Its name, scopes, rules or switch changed.
     KeyChanged = "key.change",
     /// It was revoked.

@@ -2,6 +2,7 @@
 
 use crate::event::EventId;
 use crate::id::{ApplicationId, ClaimId, KeyId, PolicyId, RoleId};
+use crate::imported::Imported;
 use crate::limit::Limit;
 use crate::network::NetworkRule;
 use crate::rotation::Rotation;
@@ -13,6 +14,9 @@ use utoipa::ToSchema;
 
 /// The longest life that may be asked for, in seconds: ten years.
 pub const EXPIRES_IN_S_MAX: i64 = 10 * 365 * 24 * 3600;
+
+/// The version that a key starts with: the one that its first claim mints, or the token that it was imported with.
+pub const FIRST_VERSION: u16 = 1;
 
 /// Which world a key works in; a `test` key never passes for a `live` one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -50,7 +54,7 @@ pub struct Version {
     pub number: u16,
     /// Which pepper the MAC is made with.
     pub pepper: u32,
-    /// HMAC-SHA-256 of the whole token.
+    /// HMAC-SHA-256 of the whole token; of an imported one, of its digest.
     pub mac: [u8; 32],
     /// When it was minted, in the hands of whoever claimed it.
     #[serde(with = "millis")]
@@ -124,6 +128,8 @@ pub struct Key {
     pub rotation: Rotation,
     /// How much it may use in a window of time.
     pub limits: Vec<Limit>,
+    /// Set where its first version is a token that another system issued.
+    pub imported: Option<Imported>,
 }
 
 impl Key {
@@ -151,6 +157,7 @@ impl Key {
             policy: None,
             rotation: Rotation::default(),
             limits: Vec::new(),
+            imported: None,
         }
     }
 

@@ -14,6 +14,7 @@ pub mod duration;
 pub mod error;
 pub mod event;
 pub mod id;
+pub mod imported;
 pub mod issuing;
 pub mod key;
 pub mod limit;

@@ -9,7 +9,7 @@ use keyward_domain::ports::Clock;
 use keyward_domain::session::Session;
 use keyward_domain::{ApplicationId, Code, Error, Result};
 use keyward_records::KvRead;
-use keyward_verify::{Administrator, ApplicationCache, Demand, RefusalCode, Verdict, Verified, Verifier};
+use keyward_verify::{Administrator, Demand, InstanceCache, RefusalCode, Verdict, Verified, Verifier};
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -45,10 +45,10 @@ impl<'a> From<&'a crate::variables::Validation> for Trust<'a> {
 }
 
 thread_local! {
-    static APPLICATIONS: Rc<ApplicationCache> = Rc::default();
+    static CACHE: Rc<InstanceCache> = Rc::default();
 }
 
-/// Verifies a token with this demand, with the instance's memory of applications.
+/// Verifies a token with this demand, with the instance's memory.
 ///
 /// # Errors
 /// Where the store is silent or a ring is not up to date.
@@ -59,8 +59,8 @@ pub async fn verify<K: KvRead, C: Clock>(
     trust: Trust<'_>,
     clock: &C,
 ) -> Result<Verdict> {
-    let applications = APPLICATIONS.with(Rc::clone);
-    Verifier::new(kv, trust.records, trust.peppers, &applications, clock).verify(token, demand).await
+    let cache = CACHE.with(Rc::clone);
+    Verifier::new(kv, trust.records, trust.peppers, &cache, clock).verify(token, demand).await
 }
 
 /// What a key of administration has to be good for.
@@ -120,8 +120,8 @@ pub async fn authenticate_again<K: KvRead, C: Clock>(
     clock: &C,
 ) -> Result<Administrator> {
     let demand = demand(incoming.client_address(trust.trusted_proxies));
-    let applications = APPLICATIONS.with(Rc::clone);
-    let verifier = Verifier::new(kv, trust.records, trust.peppers, &applications, clock);
+    let cache = CACHE.with(Rc::clone);
+    let verifier = Verifier::new(kv, trust.records, trust.peppers, &cache, clock);
     let verified = accepted(verifier.verify_again(session.key, session.version, &demand).await?)?;
     Administrator::of(verified, kv, trust.records).await
 }

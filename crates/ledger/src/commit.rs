@@ -11,8 +11,9 @@ use keyward_domain::claim::Claim;
 use keyward_domain::credential::Credential;
 use keyward_domain::delivery::Queue;
 use keyward_domain::event::{Action, Actor, Event, EventId, Outcome, Source, Target, WriteDigest};
+use keyward_domain::imported::Imported;
 use keyward_domain::issuing::Issuing;
-use keyward_domain::key::Key;
+use keyward_domain::key::{FIRST_VERSION, Key};
 use keyward_domain::policy::Policy;
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::renewal::Renewal;
@@ -143,8 +144,22 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Writes<'_, K, C, R> {
         self.turns.push(turn);
     }
 
-    /// A key dies. Waits for no turn.
-    pub fn tombstone(&mut self, tombstone: &Tombstone) {
+    /// A key is born of a token that another system issued, in its turn: its id follows from the token, so somebody else may be importing it as
+    /// well. Beside it stands which kind of imports there are from now on.
+    pub fn imported_key(&mut self, key: &Key, imported: Imported, turn: Turn) {
+        self.new_key(key);
+        for version in &key.versions {
+            self.put(names::imports(version.pepper, imported.algorithm), LIVE.to_vec());
+        }
+        self.turns.push(turn);
+    }
+
+    /// A key dies. Waits for no turn. One that was imported has an id that others arrive at as well, so a writer that was held up could bring
+    /// it to life again: its first version dies beside it, which no birth undoes. Whoever cannot tell says that it may be one.
+    pub fn tombstone(&mut self, tombstone: &Tombstone, may_be_imported: bool) {
+        if may_be_imported {
+            self.version_kill(tombstone.key, FIRST_VERSION, tombstone.event);
+        }
         if let Some(sealed) = self.sealed(tombstone) {
             self.put(tombstone.store_key(), tombstone_value(&sealed));
         }

@@ -449,13 +449,13 @@ pub fn things(event: &Event) -> Vec<(String, String)> {
         things.push((lists::CREDENTIALS.to_owned(), credential.to_string()));
         things.push((lists::credentials_of(application), credential.to_string()));
     }
-    if matches!(action, Action::KeyIssued | Action::Initialised | Action::RootRecovered)
+    if matches!(action, Action::KeyIssued | Action::KeyImported | Action::Initialised | Action::RootRecovered)
         && let (Some(application), Some(key)) = (event.target.application, event.target.key)
     {
         things.push((lists::KEYS.to_owned(), key.to_string()));
         things.push((lists::keys_of(application), key.to_string()));
     }
-    if matches!(action, Action::KeyIssued | Action::KeyChanged)
+    if matches!(action, Action::KeyIssued | Action::KeyImported | Action::KeyChanged)
         && let (Some(application), Some(key)) = (event.target.application, event.target.key)
     {
         for tag in event.tags_given() {

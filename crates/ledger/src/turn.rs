@@ -77,10 +77,27 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
     }
 
     async fn turn_at_after<T: Revised>(&self, id: T::Id, given_up: u64) -> Result<(Turn, T)> {
+        let (turn, found) = self.turn_to_be_born_after(id, given_up).await?;
+        found.map(|record| (turn, record)).ok_or_else(|| Error::not_found(T::KIND))
+    }
+
+    /// A turn at a record whose id is not random, so that others may be making it as well, and what one of them made of it. Its revisions
+    /// start at 2: what is not there stands at 1.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn turn_to_be_born<T: Revised>(
+        &self,
+        id: T::Id,
+        old: Option<Turn>,
+    ) -> Result<(Turn, Option<T>)> {
+        self.turn_to_be_born_after(id, old.map_or(0, Turn::give_up)).await
+    }
+
+    async fn turn_to_be_born_after<T: Revised>(&self, id: T::Id, given_up: u64) -> Result<(Turn, Option<T>)> {
         let reader = self.read();
         let read = async || reader.revised(id).await;
-        let (turn, found) = self.turn(&T::store_key_of(id), 1, given_up, read, T::revision, never).await?;
-        found.map(|record| (turn, record)).ok_or_else(|| Error::not_found(T::KIND))
+        self.turn(&T::store_key_of(id), 1, given_up, read, T::revision, never).await
     }
 
     /// A turn at an application's two records, and the records as they stand.

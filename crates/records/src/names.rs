@@ -3,6 +3,7 @@
 use keyward_crypto::digest;
 use keyward_crypto::tree::TileId;
 use keyward_domain::event::EventId;
+use keyward_domain::imported::Algorithm;
 use keyward_domain::timestamp::Month;
 use keyward_domain::{ApplicationId, ClaimId, CredentialId, KeyId, PolicyId, RenewalId, RoleId, WebhookId};
 
@@ -25,6 +26,11 @@ pub fn version_kill(key: KeyId, version: u16) -> String {
     name.push('.');
     name.push_str(&version.to_string());
     name
+}
+
+/// That tokens were imported under a version of the peppers, of which digests of this kind are known: plain, and only ever written.
+pub fn imports(pepper: u32, algorithm: Algorithm) -> String {
+    format!("i:{pepper}.{}", algorithm.as_str())
 }
 
 /// All the rest of a key.
@@ -269,9 +275,9 @@ pub fn probe(slot: i64, half: char) -> String {
 }
 
 /// What the store key of a record of state starts with: flags, kills, keys, applications, details, names, claims, outcomes, roles,
-/// months' keys, switches, webhooks, policies, renewals, credentials. Neither the log and its projections, which prove themselves, nor counters.
-const STATE_PREFIXES: [&str; 15] =
-    ["k:", "x:", "m:", "a:", "d:", "n:", "q:", "y:", "r:", "s:", "o:", "h:", "g:", "z:", "j:"];
+/// months' keys, switches, webhooks, policies, renewals, credentials, marks of what was imported. Neither the log and its projections, which prove themselves, nor counters.
+const STATE_PREFIXES: [&str; 16] =
+    ["k:", "x:", "m:", "a:", "d:", "n:", "q:", "y:", "r:", "s:", "o:", "h:", "g:", "z:", "j:", "i:"];
 
 /// What the names of records start with that are kept beside the log under `p:` and follow from more than it: where the projections
 /// stand, what was signed last, how far re-sealing, delivery, what is due and counters that are over are, when that was looked at last,

@@ -146,7 +146,7 @@ pub fn seal<R: Record>(sealer: &Sealer, record: &R, nonce: [u8; 12]) -> Result<V
 impl Record for Key {
     const DOMAIN: Domain = Domain::Key;
     const CODEC: Codec = Codec::Binary;
-    const SCHEMA: u8 = 4;
+    const SCHEMA: u8 = 5;
 
     fn store_key(&self) -> String {
         names::key(self.id)
@@ -155,10 +155,11 @@ impl Record for Key {
     fn upgrade(schema: u8, body: &[u8]) -> Result<keyward_crypto::Zeroizing<Vec<u8>>, RecordError> {
         // What each schema added lies at the end, and nothing of it is one zero byte: an empty list, a number, or none.
         let added: &[u8] = match schema {
-            // Tags and roles; then policy and rotation; then limits.
-            1 => &[0; 2 + 6 + 1],
-            2 => &[0; 6 + 1],
-            3 => &[0; 1],
+            // Tags and roles; then policy and rotation; then limits; then where it was imported.
+            1 => &[0; 2 + 6 + 1 + 1],
+            2 => &[0; 6 + 1 + 1],
+            3 => &[0; 1 + 1],
+            4 => &[0; 1],
             _ => return Err(RecordError::FormatUnknown(schema)),
         };
         Ok(keyward_crypto::Zeroizing::new([body, added].concat()))
@@ -303,6 +304,7 @@ mod tests {
     use super::*;
     use keyward_crypto::{Ring, RingDocument};
     use keyward_domain::application::Status;
+    use keyward_domain::imported::{Algorithm, Imported};
     use keyward_domain::key::{Environment, OpenClaim, Rules, Version};
     use keyward_domain::limit::{Limit, OnOutage, Window};
     use keyward_domain::network::NetworkRule;
@@ -355,6 +357,7 @@ mod tests {
                 },
                 Limit { name: "quota".into(), amount: 9, window: Window::Month, on_outage: OnOutage::Refuse },
             ],
+            imported: Some(Imported { algorithm: Algorithm::Sha512, is_weak: Some(true) }),
         }
     }
 
@@ -370,6 +373,7 @@ mod tests {
             policy: None,
             rotation: Rotation::default(),
             limits: Vec::new(),
+            imported: None,
             ..key()
         }
     }
@@ -388,7 +392,7 @@ mod tests {
     #[test]
     fn a_key_of_an_earlier_schema_is_read() {
         let (sealer, bare) = (sealer(), bare());
-        for (schema, added_since) in [(1, 9), (2, 7), (3, 1)] {
+        for (schema, added_since) in [(1, 10), (2, 8), (3, 2), (4, 1)] {
             let mut plain = Key::CODEC.encode(schema, &bare);
             let length = plain.len() - added_since;
             plain.truncate(length);

@@ -137,7 +137,7 @@ pub async fn recover_root<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
                 let place = index.saturating_add(1);
                 let (event, reason) = (tickets.event(place), reason.to_owned());
                 let tombstone = Tombstone { key: *other, at, by: by.clone(), reason, event };
-                writes.for_event(place).tombstone(&tombstone);
+                writes.for_event(place).tombstone(&tombstone, false);
             }
             let revoked = others.iter().map(|(other, _)| *other).collect();
             Ok(RecoveredRoot { key: key.id, token, event, revoked })

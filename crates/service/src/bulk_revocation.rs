@@ -170,7 +170,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             for (index, key) in found.meant.iter().enumerate() {
                 let (reason, event) = (reason.to_owned(), tickets.event(index));
                 let tombstone = Tombstone { key: key.id, at, by: by.clone(), reason, event };
-                writes.for_event(index).tombstone(&tombstone);
+                writes.for_event(index).tombstone(&tombstone, key.imported.is_some());
             }
             let view = view(found, false, |index| Some(tickets.event(index)));
             keep_outcome(reservation, &view, at, writes.for_event(0));

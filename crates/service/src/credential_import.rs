@@ -13,7 +13,7 @@ use crate::view::RefusedView;
 use keyward_crypto::digest;
 use keyward_domain::application::NameHolder;
 use keyward_domain::credential::{Credential, IMPORTED_AT_ONCE_MAX};
-use keyward_domain::error::{Blame, FieldError};
+use keyward_domain::error::FieldError;
 use keyward_domain::event::{Action, Outcome, Target};
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::scope::Scope;
@@ -561,10 +561,7 @@ fn target(application: ApplicationId, id: Option<CredentialId>) -> Target {
 
 /// One of many is refused; an error of the store refuses them all.
 fn refused(error: Error, id: Option<CredentialId>) -> Result<Step> {
-    match error.code.blame() {
-        Blame::Caller | Blame::Conflict | Blame::Integrity => Ok(Step::Refused(error, id)),
-        Blame::Store | Blame::Bug => Err(error),
-    }
+    Ok(Step::Refused(error.of_one()?, id))
 }
 
 /// What is on record of one that is refused.

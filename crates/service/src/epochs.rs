@@ -359,13 +359,14 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                         End::Value(credential, version) => {
                             writes.credential_destroyed(*credential, *version, event);
                         }
-                        End::Key(key) => writes.tombstone(&Tombstone {
-                            key: *key,
-                            at: original.at,
-                            by: original.actor.clone(),
-                            reason: original.reason.clone().unwrap_or_default(),
-                            event,
-                        }),
+                        End::Key(key) => {
+                            let reason = original.reason.clone().unwrap_or_default();
+                            let by = original.actor.clone();
+                            writes.tombstone(
+                                &Tombstone { key: *key, at: original.at, by, reason, event },
+                                true,
+                            );
+                        }
                     }
                 }
                 Ok(())

@@ -16,7 +16,8 @@ use keyward_domain::application::Application;
 use keyward_domain::due::outlook;
 use keyward_domain::error::{Blame, FieldError};
 use keyward_domain::event::{Outcome, tag_given};
-use keyward_domain::key::{EXPIRES_IN_S_MAX, Environment, Key, Rules};
+use keyward_domain::imported;
+use keyward_domain::key::{EXPIRES_IN_S_MAX, Environment, FIRST_VERSION, Key, Rules};
 use keyward_domain::limit::{self, GivenLimit, Limit};
 use keyward_domain::network::NetworkRule;
 use keyward_domain::policy::{Policy, Terms};
@@ -26,11 +27,11 @@ use keyward_domain::scope::{Scope, ScopeSet};
 use keyward_domain::standing::Standing;
 use keyward_domain::tag::Tag;
 use keyward_domain::text::{Name, check_name};
-use keyward_domain::{ApplicationId, Code, Error, KeyId, PolicyId, Result, RoleId, tag, token};
+use keyward_domain::{ApplicationId, Code, Error, KeyId, PolicyId, Result, RoleId, Timestamp, tag, token};
 use keyward_ledger::KvWrite;
 use keyward_records::projection::lists;
 use keyward_records::{KvCount, KvRead};
-use keyward_verify::{ApplicationCache, Demand, Presented, Verifier};
+use keyward_verify::{Demand, InstanceCache, Presented, Verifier};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -38,8 +39,6 @@ use std::fmt;
 use std::ops::ControlFlow;
 use utoipa::ToSchema;
 
-/// The version that a key starts with.
-const FIRST_VERSION: u16 = 1;
 /// Changes of a key's past that are looked at for a tag that it had before. Beyond them a tag counts as new, and its list may show
 /// the key twice.
 const PAST_EVENTS_MAX: usize = 64;
@@ -188,8 +187,8 @@ enum Source {
 }
 
 /// A checked [`NewKey`].
-struct Checked {
-    application: ApplicationId,
+pub(crate) struct Checked {
+    pub(crate) application: ApplicationId,
     scopes: ScopeSet,
     rules: Rules,
     roles: Vec<RoleId>,
@@ -346,6 +345,16 @@ fn check_roles(roles: &[String], administrative: bool, errors: &mut Vec<FieldErr
     })
 }
 
+/// What the event of a key's birth says of it.
+pub(crate) fn facts_given(key: &Key, terms: &Terms, now: Timestamp) -> Vec<String> {
+    let mut facts: Vec<String> =
+        key.tags.iter().map(|tag| tag_given(tag)).chain(roles_given(&key.roles)).collect();
+    facts.extend(key.policy.map(|policy| policy_given(Some(policy))));
+    facts.extend(key.limits.iter().map(Limit::fact));
+    facts.extend(outlook(key, terms, now));
+    facts
+}
+
 /// What an event says of the roles that a key holds from now on.
 fn roles_given(roles: &[RoleId]) -> impl Iterator<Item = String> {
     roles.iter().map(|role| format!("role {role}"))
@@ -404,10 +413,40 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// # Errors
     /// Invalid fields, a missing scope, no such application, frozen issuing; where the store does not answer.
     pub async fn issue_key(&self, attempt: &Attempt, new: NewKey) -> Result<Answer<IssuedKey>> {
+        if let Ok(application) = new.application.parse() {
+            attempt.aim(Some(application), None);
+        }
+        let checked = self.check_new(attempt, &new).await?;
+        if let Some(text) = self.begin(attempt, "keys.issue", &new, REPLAY_S).await? {
+            return Ok(Answer::Replayed(text));
+        }
+        self.require_issuing(attempt).await?;
+        let id = KeyId::from_bytes(self.rng.bytes());
+        let (mut key, terms) = self.key_to_be(id, new, checked).await?;
+        attempt.aim(Some(key.application), Some(id));
+        let now = key.created_at;
+        let claim = self.fresh_claim(&mut key, FIRST_VERSION, now);
+        let reservation = attempt.take_reservation();
+        let mut draft = attempt.draft(Outcome::Done, None, None);
+        draft.detail = facts_given(&key, &terms, now);
+        let issued = self
+            .commit(attempt, vec![draft], |tickets, writes| {
+                key.event = tickets.event(0);
+                writes.new_key(&key);
+                writes.claim(&claim.record);
+                let issued = self.issued(&key, &Beside::default(), &terms, claim);
+                keep_outcome(reservation, &issued, now, writes);
+                Ok(issued)
+            })
+            .await?;
+        Ok(Answer::Fresh(issued))
+    }
+
+    /// Whether the caller may make such a key, and what it asks for.
+    pub(crate) async fn check_new(&self, attempt: &Attempt, new: &NewKey) -> Result<Checked> {
         // Whom it is for decides who may; an id that cannot be read is told to whoever may issue at all.
         match new.application.parse::<ApplicationId>() {
             Ok(application) => {
-                attempt.aim(Some(application), None);
                 self.require_at(attempt, scope::KEYS_WRITE, application, "application").await?;
             }
             Err(_) => attempt.caller.require_somewhere(scope::KEYS_WRITE)?,
@@ -415,10 +454,11 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let checked = new.check()?;
         self.require_superset(attempt, checked.application, &checked.scopes, &checked.roles).await?;
         self.require_grants(attempt, checked.application, checked.scopes.iter())?;
-        if let Some(text) = self.begin(attempt, "keys.issue", &new, REPLAY_S).await? {
-            return Ok(Answer::Replayed(text));
-        }
-        self.require_issuing(attempt).await?;
+        Ok(checked)
+    }
+
+    /// The key that is asked for, with this id and without a version, and the terms that hold for it.
+    pub(crate) async fn key_to_be(&self, id: KeyId, new: NewKey, checked: Checked) -> Result<(Key, Terms)> {
         let reader = self.read();
         let (application, details) =
             futures::join!(reader.application(checked.application), reader.details(checked.application));
@@ -433,11 +473,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let expires_in_s = bounded_life(new.expires_in_s, policy.as_ref())?;
         let terms = holding(application.id, policy.as_ref());
         let generation = self.living_generation(&application).await?;
-
         let now = self.clock.now();
-        let id = KeyId::from_bytes(self.rng.bytes());
-        attempt.aim(Some(application.id), Some(id));
-        let mut key = Key {
+        let key = Key {
             generation,
             prefix: details.prefix,
             environment: new.environment,
@@ -452,24 +489,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             limits: checked.limits,
             ..Key::new(id, application.id, now)
         };
-        let claim = self.fresh_claim(&mut key, FIRST_VERSION, now);
-        let reservation = attempt.take_reservation();
-        let mut draft = attempt.draft(Outcome::Done, None, None);
-        draft.detail = key.tags.iter().map(|tag| tag_given(tag)).chain(roles_given(&key.roles)).collect();
-        draft.detail.extend(key.policy.map(|policy| policy_given(Some(policy))));
-        draft.detail.extend(key.limits.iter().map(Limit::fact));
-        draft.detail.extend(outlook(&key, &terms, now));
-        let issued = self
-            .commit(attempt, vec![draft], |tickets, writes| {
-                key.event = tickets.event(0);
-                writes.new_key(&key);
-                writes.claim(&claim.record);
-                let issued = self.issued(&key, &Beside::default(), &terms, claim);
-                keep_outcome(reservation, &issued, now, writes);
-                Ok(issued)
-            })
-            .await?;
-        Ok(Answer::Fresh(issued))
+        Ok((key, terms))
     }
 
     /// The generation in which an application's new keys are issued: the first that is not killed.
@@ -832,12 +852,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
 
     /// The key whose secret `text` is, alive or dead.
     pub(crate) async fn key_of_token(&self, text: &SecretText) -> Result<(Key, u16)> {
-        if let Err(malformed) = token::parse(text.expose()) {
+        if let Err(malformed) = token::parse(text.expose())
+            && !imported::is_importable(text.expose())
+        {
             return Err(Error::field("token", "is not a token", format!("a whole token: {malformed}")));
         }
-        let applications = ApplicationCache::default();
-        let verifier =
-            Verifier::new(self.kv, &self.rings.records, &self.rings.peppers, &applications, self.clock);
+        let cache = InstanceCache::default();
+        let verifier = Verifier::new(self.kv, &self.rings.records, &self.rings.peppers, &cache, self.clock);
         let verdict = verifier.verify(text.expose(), &Demand::default()).await?;
         let Presented { key, version, .. } =
             verdict.into_presented().ok_or_else(|| Error::not_found("token"))?;

@@ -13,6 +13,7 @@ use keyward_crypto::{SecretText, digest};
 use keyward_domain::claim::claim_withdrawn;
 use keyward_domain::due::outlook;
 use keyward_domain::event::{Action, Outcome, Target};
+use keyward_domain::imported::is_importable;
 use keyward_domain::key::Key;
 use keyward_domain::policy::{OnLeak, Terms};
 use keyward_domain::ports::{Clock, Rng};
@@ -192,16 +193,20 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
 
     /// Whose a text is, and what of it; `None` where it is nobody's.
     async fn owner_of(&self, text: &SecretText) -> Result<Option<(Key, What)>> {
-        let Ok(parsed) = token::parse(text.expose()) else { return Ok(None) };
-        let owner = match parsed.prefix {
-            token::PREFIX_RENEWAL => match self.find_renewal(text).await {
+        let prefix = match token::parse(text.expose()) {
+            Ok(parsed) => Some(parsed.prefix),
+            Err(_) if is_importable(text.expose()) => None,
+            Err(_) => return Ok(None),
+        };
+        let owner = match prefix {
+            Some(token::PREFIX_RENEWAL) => match self.find_renewal(text).await {
                 Ok(renewal) => {
                     let key = self.read().key(renewal.key).await?;
                     Ok(key.map(|key| (key, What::Renewal(renewal.id, renewal.version))))
                 }
                 Err(error) => Err(error),
             },
-            token::PREFIX_CLAIM => match self.find_claim(text).await {
+            Some(token::PREFIX_CLAIM) => match self.find_claim(text).await {
                 Ok(claim) => {
                     let key = self.read().key(claim.key).await?;
                     Ok(key.map(|key| (key, What::Ticket(claim.id))))
@@ -288,7 +293,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 match end {
                     End::Key => {
                         let reason = TOKEN_LEAKED.to_owned();
-                        writes.tombstone(&Tombstone { key: key.id, at, by: by.clone(), reason, event });
+                        let tombstone = Tombstone { key: key.id, at, by: by.clone(), reason, event };
+                        writes.tombstone(&tombstone, key.imported.is_some());
                     }
                     End::Versions(dying) => {
                         dying.iter().for_each(|version| writes.version_kill(key.id, *version, event));

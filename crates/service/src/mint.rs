@@ -123,7 +123,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let mac = self
             .rings
             .peppers
-            .mac(pepper, token.expose())
+            .mac(pepper, token.expose().as_bytes())
             .map_err(|_| Error::internal("the active pepper is not in its ring"))?;
         Ok(Minted { version: Version { number, pepper, mac, claimed_at: now }, token })
     }

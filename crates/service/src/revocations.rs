@@ -55,7 +55,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         if let Some(key) = &previous {
             self.keep_a_root_beside(key, None).await?;
         }
-        self.kill(attempt, id, previous.as_ref().map(|key| key.event), reason).await
+        self.kill(attempt, id, previous.as_ref(), reason).await
     }
 
     /// Revokes the key whose living token this is: the token itself is the proof.
@@ -68,7 +68,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         if self.version_is_dead(&key, version).await? {
             return Err(Error::new(Code::Revoked, "this version of the key is dead already"));
         }
-        self.kill(attempt, key.id, Some(key.event), REPORTED).await
+        self.kill(attempt, key.id, Some(&key), REPORTED).await
     }
 
     /// Whether a version was killed while its key lives on.
@@ -81,7 +81,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         &self,
         attempt: &Attempt,
         id: KeyId,
-        previous: Option<EventId>,
+        key: Option<&Key>,
         reason: &str,
     ) -> Result<RevocationView> {
         match self.read().flag(id).await {
@@ -94,12 +94,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             Err(error) => return Err(error),
         }
         let at = self.clock.now();
-        let mut draft = attempt.draft(Outcome::Done, Some(reason.to_owned()), previous);
+        let mut draft = attempt.draft(Outcome::Done, Some(reason.to_owned()), key.map(|key| key.event));
         draft.detail.extend([stands_revoked(), forgotten_fact(at)]);
         let by = draft.actor.clone();
         self.commit(attempt, vec![draft], |tickets, writes| {
             let tombstone = Tombstone { key: id, at, by, reason: reason.to_owned(), event: tickets.event(0) };
-            writes.tombstone(&tombstone);
+            writes.tombstone(&tombstone, key.is_none_or(|key| key.imported.is_some()));
             Ok(RevocationView::of(&tombstone))
         })
         .await

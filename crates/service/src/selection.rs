@@ -5,7 +5,7 @@ use crate::attempt::Attempt;
 use crate::list::{Cursor, INTEGRATE_ROUNDS, Order, Page};
 use crate::service::Service;
 use crate::view::SkippedKey;
-use keyward_domain::error::{Blame, FieldError};
+use keyward_domain::error::FieldError;
 use keyward_domain::event::{Action, Event, Outcome};
 use keyward_domain::key::{Environment, Key};
 use keyward_domain::ports::{Clock, Rng};
@@ -195,7 +195,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             Source::Deeds(actor) => {
                 let of = selection.application;
                 let issued = |event: &Event| {
-                    event.action == Action::KeyIssued
+                    matches!(event.action, Action::KeyIssued | Action::KeyImported)
                         && event.outcome == Outcome::Done
                         && of.is_none_or(|application| event.target.application == Some(application))
                 };
@@ -255,10 +255,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
 impl SkippedKey {
     /// A key and what speaks against what is to be done to it; an error of the store speaks against no key.
     pub(crate) fn because(id: KeyId, error: Error) -> Result<Self> {
-        match error.code.blame() {
-            Blame::Caller | Blame::Conflict | Blame::Integrity => Ok(Self::told(id, error)),
-            Blame::Store | Blame::Bug => Err(error),
-        }
+        Ok(Self::told(id, error.of_one()?))
     }
 
     /// The same, whatever kept it from being done.

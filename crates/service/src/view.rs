@@ -3,6 +3,7 @@
 use keyward_domain::application::{Application, Details, Importance, Status};
 use keyward_domain::error::FieldError;
 use keyward_domain::event::{Actor, EventId};
+use keyward_domain::imported::Imported;
 use keyward_domain::issuing::{self, Issuing};
 use keyward_domain::key::{Environment, Key, Rules, Version};
 use keyward_domain::limit::GivenLimit;
@@ -204,6 +205,10 @@ pub struct KeyView {
     /// Its own policy; null where that of its application holds, or none.
     #[schema(required = true)]
     pub policy: Option<PolicyId>,
+    /// Set where its first version is a token that another system issued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub imported: Option<Imported>,
     /// When the next version is due by the terms that hold for it; null where never, or before the first was claimed.
     #[schema(required = true)]
     pub due_at: Option<Timestamp>,
@@ -441,6 +446,7 @@ impl KeyView {
             tags: key.tags.clone(),
             rules: key.rules.clone(),
             limits: key.limits.iter().map(GivenLimit::of).collect(),
+            imported: key.imported,
             policy: key.policy,
             due_at: terms.due_at(key),
             state: State::of(key, beside.is_dead(), now),

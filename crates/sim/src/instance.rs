@@ -11,7 +11,7 @@ use keyward_ledger::Receipt;
 use keyward_ledger::memory::{Fault, Replica};
 use keyward_records::{KvRead, Rings};
 use keyward_service::{Caller, Service};
-use keyward_verify::{Administrator, ApplicationCache, Demand, Leases, Verdict, Verifier};
+use keyward_verify::{Administrator, Demand, InstanceCache, Leases, Verdict, Verifier};
 use std::cell::Cell;
 use std::pin::pin;
 use std::rc::Rc;
@@ -69,7 +69,7 @@ pub struct Instance {
     pub rings: Rings,
     pub clock: TestClock,
     pub leases: Leases,
-    applications: ApplicationCache,
+    applications: InstanceCache,
     process: Rc<Process>,
 }
 
@@ -94,7 +94,7 @@ impl Site {
         kv.plan(move |_| draw(&weather.get(), &rng, &dying));
         let (flaw, memory) = (self.flaw, Rc::clone(&self.memory));
         let kv = Flawed { kv, behind: Rc::clone(&self.behind), flaw, memory };
-        let applications = ApplicationCache::default();
+        let applications = InstanceCache::default();
         Instance { kv, rings: versions.rings(), clock, leases: Leases::default(), applications, process }
     }
 }
@@ -202,7 +202,7 @@ impl Instance {
 pub struct Edge {
     pub replica: Replica<TestClock>,
     rings: Rings,
-    applications: ApplicationCache,
+    applications: InstanceCache,
     clock: TestClock,
     /// How far it is behind while it is not cut off.
     pub lag_ms: Cell<u64>,
@@ -216,7 +216,7 @@ impl Edge {
         Self {
             replica: world.kv.replica(world.clock.clone()),
             rings: versions.rings(),
-            applications: ApplicationCache::default(),
+            applications: InstanceCache::default(),
             clock: world.clock.clone(),
             lag_ms: Cell::new(0),
             is_cut: Cell::new(false),
@@ -232,7 +232,7 @@ impl Edge {
 async fn verify(
     kv: &impl KvRead,
     rings: &Rings,
-    applications: &ApplicationCache,
+    applications: &InstanceCache,
     clock: &TestClock,
     token: &str,
 ) -> Result<Verdict> {

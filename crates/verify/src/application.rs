@@ -29,7 +29,7 @@ pub(crate) enum Standing {
 
 /// The instance's memory of applications. It holds nothing of any request and nothing of any key.
 #[derive(Default)]
-pub struct ApplicationCache {
+pub(crate) struct ApplicationCache {
     held: RefCell<BTreeMap<(ApplicationId, u32), (u64, Standing)>>,
 }
 

@@ -4,13 +4,15 @@
 
 mod administrator;
 mod application;
+mod cache;
+mod imports;
 mod key_check;
 mod limiter;
 mod verdict;
 mod verify;
 
 pub use administrator::Administrator;
-pub use application::ApplicationCache;
+pub use cache::InstanceCache;
 pub use key_check::{KeyCheck, KeyCheckAnswer};
 pub use limiter::{EndingCounter, GivenUp, Leases, LimitStanding, Limiter};
 pub use verdict::{Demand, Presented, Refusal, RefusalCode, Verdict, Verified};

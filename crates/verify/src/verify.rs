@@ -1,9 +1,11 @@
 //! The steps, in order. Each refusal beyond "no such token" is told only to whoever presented the right secret.
 
-use crate::application::{ApplicationCache, Standing};
+use crate::application::Standing;
+use crate::cache::InstanceCache;
 use crate::verdict::{Demand, Presented, Refusal, RefusalCode, Verdict, Verified};
-use keyward_crypto::{Domain, Peppers, Sealer, UnknownPepper};
-use keyward_domain::key::Key;
+use keyward_crypto::{Domain, Peppers, Sealer, UnknownPepper, digest};
+use keyward_domain::imported::{self, Algorithm, Digest};
+use keyward_domain::key::{FIRST_VERSION, Key};
 use keyward_domain::limit::Limit;
 use keyward_domain::ports::Clock;
 use keyward_domain::scope::Scope;
@@ -20,20 +22,20 @@ pub struct Verifier<'a, K, C> {
     kv: &'a K,
     records: &'a Sealer,
     peppers: &'a Peppers,
-    applications: &'a ApplicationCache,
+    cache: &'a InstanceCache,
     clock: &'a C,
 }
 
 impl<'a, K: KvRead, C: Clock> Verifier<'a, K, C> {
-    /// A verifier over this store and these rings; `applications` outlives the request.
+    /// A verifier over this store and these rings; `cache` outlives the request.
     pub const fn new(
         kv: &'a K,
         records: &'a Sealer,
         peppers: &'a Peppers,
-        applications: &'a ApplicationCache,
+        cache: &'a InstanceCache,
         clock: &'a C,
     ) -> Self {
-        Self { kv, records, peppers, applications, clock }
+        Self { kv, records, peppers, cache, clock }
     }
 
     /// Whether `token` passes with this demand.
@@ -42,14 +44,20 @@ impl<'a, K: KvRead, C: Clock> Verifier<'a, K, C> {
     /// Where the store is silent or a ring is not up to date: neither "allowed" nor "denied".
     pub async fn verify(&self, token: &str, demand: &Demand<'_>) -> Result<Verdict> {
         // 1. No I/O for garbage.
-        let Ok(parsed) = token::parse(token) else {
-            return Ok(Verdict::Refused(Refusal::NOT_FOUND));
+        let places = match token::parse(token) {
+            Ok(Parsed { id, version, .. }) => {
+                vec![Place { id: KeyId::from_bytes(id), version, secret: token.as_bytes().to_vec() }]
+            }
+            Err(_) if imported::is_importable(token) => self.places_of_imported(token).await?,
+            Err(_) => Vec::new(),
         };
         // 2. and 3., 4.
-        match self.find(&parsed).await? {
-            Some(found) => self.decide(found, parsed.version, demand).await,
-            None => Ok(Verdict::Refused(Refusal::NOT_FOUND)),
+        for place in &places {
+            if let Some(found) = self.find(place).await? {
+                return self.decide(found, demand).await;
+            }
         }
+        Ok(Verdict::Refused(Refusal::NOT_FOUND))
     }
 
     /// Whether a version of a key passes with this demand whose token was presented before: for whoever holds proof of that, such as a
@@ -61,19 +69,19 @@ impl<'a, K: KvRead, C: Clock> Verifier<'a, K, C> {
         let (key, life) = self.read(id, version).await?;
         // A version that its key has forgotten is long dead.
         let known = key.filter(|key| key.version(version).is_some());
-        match Found::of(known, life) {
-            Some(found) => self.decide(found, version, demand).await,
+        match Found::of(known, version, life) {
+            Some(found) => self.decide(found, demand).await,
             None => Ok(Verdict::Refused(Refusal::NOT_FOUND)),
         }
     }
 
-    async fn decide(&self, found: Found, version: u16, demand: &Demand<'_>) -> Result<Verdict> {
+    async fn decide(&self, found: Found, demand: &Demand<'_>) -> Result<Verdict> {
         // The secret was right: from here on the caller learns why.
         let standing = match found.dead {
             true => None,
             false => Some(self.standing(&found.key).await?),
         };
-        let presented = Presented { key: Box::new(found.key), version, at: self.clock.now() };
+        let presented = Presented { key: Box::new(found.key), version: found.version, at: self.clock.now() };
         let decided = standing
             .map_or(Err((RefusalCode::Revoked, None)), |standing| decide(standing, &presented, demand));
         Ok(match decided {
@@ -84,17 +92,29 @@ impl<'a, K: KvRead, C: Clock> Verifier<'a, K, C> {
         })
     }
 
-    /// The key whose secret `parsed` is, alive or dead; `None` for every other token, after the same steps.
-    async fn find(&self, parsed: &Parsed<'_>) -> Result<Option<Found>> {
-        let (key, life) = self.read(KeyId::from_bytes(parsed.id), parsed.version).await?;
-        let version = key.as_ref().and_then(|key| key.version(parsed.version));
+    /// The key whose secret lies there, alive or dead; `None` for every other secret, after the same steps.
+    async fn find(&self, Place { id, version: number, secret }: &Place) -> Result<Option<Found>> {
+        let (key, life) = self.read(*id, *number).await?;
+        let version = key.as_ref().and_then(|key| key.version(*number));
         let right = match version {
             Some(version) => {
-                self.peppers.verify(version.pepper, parsed.text, &version.mac).map_err(unknown_pepper)?
+                self.peppers.verify(version.pepper, secret, &version.mac).map_err(unknown_pepper)?
             }
-            None => self.peppers.verify_dummy(parsed.text),
+            None => self.peppers.verify_dummy(secret),
         };
-        Ok(Found::of(key.filter(|_| right), life))
+        Ok(Found::of(key.filter(|_| right), *number, life))
+    }
+
+    /// Where a text may be found that another system may have issued: one place for each kind of imports that there is.
+    async fn places_of_imported(&self, text: &str) -> Result<Vec<Place>> {
+        let kinds = self.cache.imports.kinds(self.kv, self.peppers, self.clock).await?;
+        let mut places = Vec::new();
+        for (pepper, algorithm) in kinds {
+            let secret = digest_of(text, algorithm).secret();
+            let id = self.peppers.imported_id(pepper, &secret).map_err(unknown_pepper)?;
+            places.push(Place { id: KeyId::from_bytes(id), version: FIRST_VERSION, secret });
+        }
+        Ok(places)
     }
 
     /// The key, where there is one that opens, and whether it or this version of it lives; the same work where there is none.
@@ -136,7 +156,10 @@ impl<'a, K: KvRead, C: Clock> Verifier<'a, K, C> {
 
     /// Step 5.
     async fn standing(&self, key: &Key) -> Result<Standing> {
-        self.applications.standing(self.kv, self.records, self.clock, key.application, key.generation).await
+        self.cache
+            .applications
+            .standing(self.kv, self.records, self.clock, key.application, key.generation)
+            .await
     }
 }
 
@@ -171,17 +194,27 @@ fn decide(standing: Standing, presented: &Presented, demand: &Demand<'_>) -> Dec
 /// The limits that a token that passes shares with others, or why it does not pass.
 type Decided = std::result::Result<Rc<[Limit]>, (RefusalCode, Option<Scope>)>;
 
+/// Where the version of a key lies that a token may be of, and what is MACed of the token.
+struct Place {
+    id: KeyId,
+    version: u16,
+    secret: Vec<u8>,
+}
+
 struct Found {
     key: Key,
+    version: u16,
     dead: bool,
 }
 
 impl Found {
-    fn of(key: Option<Key>, life: Life) -> Option<Self> {
+    fn of(key: Option<Key>, version: u16, life: Life) -> Option<Self> {
         match life {
             // Without a flag the key was never born.
             Life::Unborn => None,
-            Life::Alive | Life::Dead => key.map(|key| Self { key, dead: matches!(life, Life::Dead) }),
+            Life::Alive | Life::Dead => {
+                key.map(|key| Self { key, version, dead: matches!(life, Life::Dead) })
+            }
         }
     }
 }
@@ -191,6 +224,14 @@ enum Life {
     Unborn,
     Alive,
     Dead,
+}
+
+fn digest_of(text: &str, algorithm: Algorithm) -> Digest {
+    let bytes = match algorithm {
+        Algorithm::Sha256 => digest::sha256(text.as_bytes()).to_vec(),
+        Algorithm::Sha512 => digest::sha512(text.as_bytes()).to_vec(),
+    };
+    Digest::new(algorithm, bytes)
 }
 
 fn unknown_pepper(error: UnknownPepper) -> Error {

@@ -23,6 +23,15 @@ const CHANGES: &[(&str, Prepare)] = &[
     ("issueKey", |keyward| {
         Request::post("/v1/keys", &new_key(&keyward.application("to issue for"), &["a:b"]))
     }),
+    ("importKeys", |keyward| {
+        let key = json!({
+            "digest": format!("sha256:{}", "5a".repeat(32)),
+            "application": keyward.application("to import for"),
+            "name": "moved",
+            "environment": "live",
+        });
+        Request::post("/v1/keys/import", &json!({ "reason": "because", "keys": [key] }))
+    }),
     ("changeKey", |keyward| {
         let id = key(keyward, "to change a key of").id;
         Request::patch(&format!("/v1/keys/{id}"), &json!({ "name": "renamed" }))

@@ -2,7 +2,7 @@
 
 use crate::world::{Do, World, code_of, new_key};
 use keyward_domain::Code;
-use keyward_verify::{ApplicationCache, Demand};
+use keyward_verify::{Demand, InstanceCache};
 use serde_json::json;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ async fn revoked_stays_revoked() {
     let world = World::new(50).await;
     let app = world.application("shop").await;
     let (one, all) = (world.held(&new_key(app, "one")).await, world.held(&new_key(app, "all")).await);
-    let applications = ApplicationCache::default();
+    let applications = InstanceCache::default();
     world.run(&Do::RevokeKey(one.id, "lost")).await.expect("revoked");
     world.run(&Do::RevokeApplication(app, "leak")).await.expect("revoked");
     for step_ms in [-1, -DAY_MS, -365 * DAY_MS, 365 * DAY_MS, 20 * 365 * DAY_MS] {

@@ -1,6 +1,7 @@
 //! What a change costs the store: one batch, one increment for its event, one more where a record changes, one more with an
 //! Idempotency-Key. The same table says what claims and refusals cost.
 
+use crate::imports::imports;
 use crate::world::{Do, World, new_key, perform, writes};
 use keyward_domain::ApplicationId;
 use serde_json::json;
@@ -65,6 +66,9 @@ async fn one_batch_and_the_documented_increments() {
         // A turn for each key that is rotated.
         ("rotate many", Do::RotateMany(json!({"tag": "c", "reason": "x"})), false, 1 + 1 + 1),
         ("rotate many with a key", Do::RotateMany(json!({"tag": "d", "reason": "x"})), true, 1 + 1 + 2),
+        // A turn for each, since others may be importing the same.
+        ("import", Do::ImportKeys(imports(app, 0..3)), false, 1 + 3),
+        ("import with a key", Do::ImportKeys(imports(app, 3..5)), true, 2 + 2),
         ("freeze", Do::Freeze("x"), false, 2),
         ("issue while frozen", Do::Issue(new_key(app, "a")), false, 1),
         ("claim while frozen", Do::Reissue(unclaimed), false, 1),

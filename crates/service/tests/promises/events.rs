@@ -190,6 +190,8 @@ async fn each_call_leaves_exactly_one_event() {
         ),
         (Do::RotateMany(json!({"tag": "a", "reason": "x"})), true, Action::KeyRotated, refused, None, None),
         (Do::RotateMany(json!({"reason": "x"})), false, Action::KeyRotated, refused, None, None),
+        (Do::ImportKeys(json!({"reason": "x", "keys": []})), true, Action::KeyImported, refused, None, None),
+        (Do::ImportKeys(json!({"reason": "x", "keys": []})), false, Action::KeyImported, refused, None, None),
         (Do::Freeze("why"), true, Action::IssuingFrozen, refused, None, None),
         (Do::Freeze(""), false, Action::IssuingFrozen, refused, None, None),
         (Do::Freeze("why"), false, Action::IssuingFrozen, done, None, None),

@@ -6,7 +6,7 @@ use keyward_domain::scope::Scope;
 use keyward_domain::{ApplicationId, Code, KeyId, token};
 use keyward_ledger::memory::{Call, Fault};
 use keyward_records::names;
-use keyward_verify::{ApplicationCache, Demand, Verdict};
+use keyward_verify::{Demand, InstanceCache, Verdict};
 use serde_json::json;
 use std::time::Duration;
 
@@ -188,7 +188,7 @@ async fn the_first_reason_wins_and_only_the_right_secret_learns_it() {
 async fn after_an_acknowledged_revoke_the_very_next_validation_is_refused() {
     let world = World::new(4).await;
     let app = world.application("shop").await;
-    let applications = ApplicationCache::default();
+    let applications = InstanceCache::default();
     for n in 0..50 {
         let held = world.held(&new_key(app, &format!("k{n}"))).await;
         assert_eq!(code_of(&world.verify_with(&applications, &held.token, &demand()).await), "VALID");
@@ -208,7 +208,7 @@ async fn an_application_is_remembered_for_250_ms_from_the_start_of_the_read() {
             let world = World::new(5).await;
             let app = world.application("shop").await;
             let held = world.held(&new_key(app, "k")).await;
-            let applications = ApplicationCache::default();
+            let applications = InstanceCache::default();
             let code = async || code_of(&world.verify_with(&applications, &held.token, &demand()).await);
             world.kv.plan(move |call| match call {
                 Call::Get(key) if key.starts_with("a:") => Fault::SlowReply(read_takes_ms),

@@ -26,6 +26,7 @@ mod generations;
 mod history;
 mod hot_path;
 mod idempotency;
+mod imports;
 mod last_root;
 mod leaks;
 mod limits;

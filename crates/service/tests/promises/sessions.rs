@@ -11,7 +11,7 @@ use keyward_domain::{ApplicationId, Code};
 use keyward_ledger::memory::{Call, Fault};
 use keyward_records::{names, open, seal};
 use keyward_service::Attempt;
-use keyward_verify::{ApplicationCache, Demand, Verdict, Verifier};
+use keyward_verify::{Demand, InstanceCache, Verdict, Verifier};
 use serde_json::json;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -55,7 +55,7 @@ async fn from(world: &World, cookie: &[u8], client_address: Option<IpAddr>) -> &
         Ok(false) => {}
         Err(error) => return error.code.as_str(),
     }
-    let (rings, applications) = (&world.rings, ApplicationCache::default());
+    let (rings, applications) = (&world.rings, InstanceCache::default());
     let verifier = Verifier::new(&world.kv, &rings.records, &rings.peppers, &applications, &world.clock);
     let demand = Demand { application: Some(ApplicationId::KEYWARD), client_address, ..Demand::default() };
     match verifier.verify_again(session.key, session.version, &demand).await {

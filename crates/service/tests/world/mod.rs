@@ -18,11 +18,11 @@ use keyward_records::{CurrentMonth, KvCount, KvRead, Reader, Rings};
 use keyward_service::{
     ApplicationChange, Attempt, Body, BulkRevocation, BulkRotation, Caller, ComplianceQuery,
     CredentialChange, CredentialFilter, CredentialImport, DropRequest, EventFilter, KeyChange, KeyFilter,
-    LeakReport, NewApplication, NewCredential, NewCredentialVersion, NewKey, NewPolicy, NewRole, NewWebhook,
-    Page, PolicyChange, Presented, RenewKey, ReplayRequest, ResealRequest, ResealVault, RoleChange, RollBack,
-    RotateKey, Service, TakeClaim, WebhookChange, WhichCredential, bootstrap,
+    KeyImport, LeakReport, NewApplication, NewCredential, NewCredentialVersion, NewKey, NewPolicy, NewRole,
+    NewWebhook, Page, PolicyChange, Presented, RenewKey, ReplayRequest, ResealRequest, ResealVault,
+    RoleChange, RollBack, RotateKey, Service, TakeClaim, WebhookChange, WhichCredential, bootstrap,
 };
-use keyward_verify::{Administrator, ApplicationCache, Demand, Verdict, Verifier};
+use keyward_verify::{Administrator, Demand, InstanceCache, Verdict, Verifier};
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -198,6 +198,7 @@ pub enum Do {
     ChangeApplication(ApplicationId, Value, Option<u64>),
     RevokeApplication(ApplicationId, &'static str),
     Issue(Value),
+    ImportKeys(Value),
     ChangeKey(KeyId, Value, Option<u64>),
     Reissue(KeyId),
     Rotate(KeyId, Value),
@@ -284,6 +285,7 @@ impl Do {
             Self::Renew(_) => Attempt::to_change(caller, Action::KeyRenewed, nothing),
             Self::RevokeKey(id, _) => Attempt::to_change(caller, Action::KeyRevoked, of_key(*id)),
             Self::RevokeMany(_) => Attempt::to_change(caller, Action::KeyRevoked, nothing),
+            Self::ImportKeys(_) => Attempt::to_change(caller, Action::KeyImported, nothing),
             Self::RotateMany(_) => Attempt::to_change(caller, Action::KeyRotated, nothing),
             Self::Lookup(_) => Attempt::to_change(caller, Action::KeyLookedUp, nothing),
             Self::Report(_) => Attempt::to_change(caller, Action::KeyReported, nothing),
@@ -426,6 +428,9 @@ async fn execute<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         Do::RevokeKey(id, reason) => Reply::of(&service.revoke_key(attempt, *id, reason).await?),
         Do::RevokeMany(asked) => {
             Reply::answer(&service.revoke_many(attempt, &body::<BulkRevocation>(asked)).await?)
+        }
+        Do::ImportKeys(asked) => {
+            Reply::answer(&service.import_keys(attempt, &body::<KeyImport>(asked)).await?)
         }
         Do::RotateMany(asked) => {
             Reply::answer(&service.rotate_many(attempt, &body::<BulkRotation>(asked)).await?)
@@ -626,13 +631,13 @@ impl World {
 
     /// The verdict on a token, with nothing remembered from before.
     pub async fn verify(&self, token: &str, demand: &Demand<'_>) -> Result<Verdict> {
-        let applications = ApplicationCache::default();
+        let applications = InstanceCache::default();
         self.verify_with(&applications, token, demand).await
     }
 
     pub async fn verify_with(
         &self,
-        applications: &ApplicationCache,
+        applications: &InstanceCache,
         token: &str,
         demand: &Demand<'_>,
     ) -> Result<Verdict> {
