@@ -379,6 +379,13 @@ impl Known {
         self.tokens.push(KnownToken { key, version: 1, text: token.to_owned(), dead: None });
     }
 
+    /// A token that another system issued, once it is known to be a key's.
+    pub fn holds_imported(&mut self, key: KeyId, token: &str) {
+        if self.tokens.iter().all(|known| known.text != token) {
+            self.tokens.push(KnownToken { key, version: 1, text: token.to_owned(), dead: None });
+        }
+    }
+
     fn dies(&mut self, key: KeyId, now: Moment, by_application: bool) {
         if let Some(key) = self.keys.get_mut(&key) {
             key.may_end = true;

@@ -11,6 +11,7 @@
 )]
 
 mod flaws;
+mod imports;
 mod instance;
 mod judge;
 mod known;

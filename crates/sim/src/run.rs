@@ -2,6 +2,7 @@
 //! and take their time, processes die, replicas fall behind and clocks step.
 
 use crate::flaws::{Flaw, Memory};
+use crate::imports::Imports;
 use crate::instance::{Edge, Instance, Site, Versions, Weather};
 use crate::known::{Ended, Known, Moment, Shredded};
 use crate::limits::{CounterStore, Limited};
@@ -58,6 +59,8 @@ pub struct Acts {
     vault: bool,
     /// A scanner reports what it found of keys.
     leaks: bool,
+    /// Tokens of another system are taken over.
+    imports: bool,
 }
 
 impl Acts {
@@ -69,6 +72,7 @@ impl Acts {
         loses_store: false,
         vault: false,
         leaks: false,
+        imports: false,
     };
 
     /// Those of the world of a seed.
@@ -83,6 +87,7 @@ impl Acts {
             loses_store: drawn(15),
             vault: drawn(25),
             leaks: drawn(25),
+            imports: drawn(25),
         }
     }
 }
@@ -155,6 +160,7 @@ pub struct Sim {
     pub acting: Rc<SeededRng>,
     limited: RefCell<Option<Rc<Limited>>>,
     vault: RefCell<Option<Rc<Vault>>>,
+    imports: RefCell<Option<Rc<Imports>>>,
     /// A copy of the store as it was between two rounds.
     pub copy: RefCell<Option<Backup>>,
     /// By how much wall clocks stepped back, all in all.
@@ -207,6 +213,7 @@ impl Sim {
             acting,
             limited: RefCell::default(),
             vault: RefCell::default(),
+            imports: RefCell::default(),
             copy: RefCell::default(),
             stepped_back_ms: Cell::new(0),
             hook: Cell::new(None),
@@ -224,6 +231,10 @@ impl Sim {
         if acts.vault {
             let vault = Vault::settle_in(&sim).await;
             sim.vault.replace(Some(Rc::new(vault)));
+        }
+        if acts.imports {
+            let imports = Imports::settle_in(&sim).await;
+            sim.imports.replace(Some(Rc::new(imports)));
         }
         sim
     }
@@ -348,6 +359,9 @@ impl Sim {
         }
         if acts.shreds && rng.chance(50) {
             tasks.push(self.shred().boxed_local());
+        }
+        if let Some(imports) = self.imports() {
+            tasks.push(async move { imports.import_some(self).await }.boxed_local());
         }
         if acts.leaks {
             tasks.push(self.report_leaks().boxed_local());
@@ -546,6 +560,11 @@ impl Sim {
     /// The keys under limits, where this world has any.
     pub fn limited(&self) -> Option<Rc<Limited>> {
         self.limited.borrow().clone()
+    }
+
+    /// The imports, where this world has any.
+    pub fn imports(&self) -> Option<Rc<Imports>> {
+        self.imports.borrow().clone()
     }
 
     /// The credentials, where this world has any.
