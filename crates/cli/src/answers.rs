@@ -114,8 +114,6 @@ pub struct ImportedItem {
     pub id: Option<String>,
     /// The version of a credential that holds it.
     pub version: Option<u32>,
-    /// Whether the token of a key can be guessed, where that is known.
-    pub weak: Option<bool>,
     /// Why it was refused, if it was.
     pub error: Option<ImportRefusal>,
 }

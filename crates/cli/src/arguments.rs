@@ -400,6 +400,9 @@ pub struct CredentialCreate {
 pub enum ImportCommand {
     /// Credentials out of `.env` files, JSON, YAML, exports of Vault's KV store and tables of AWS
     Credentials(ImportCredentials),
+    /// Keys that another system issued, so that partners keep the tokens that they have: a table in CSV, JSON or JSON lines with the columns
+    /// `digest` or `token`, `name`, `application`, `environment`, `scopes`, `tags`, `expires_at`, `network`, `policy`
+    Keys(ImportKeys),
 }
 
 /// How an import goes about it.
@@ -412,8 +415,8 @@ pub struct Importing {
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
     /// Why, for the audit log
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
+    #[arg(long, value_name = "TEXT", default_value = "imported by `keyward import`")]
+    pub reason: String,
 }
 
 /// `keyward import credentials`.
@@ -466,6 +469,45 @@ pub enum ImportFormat {
     VaultKv,
     /// `accessKeys.csv` and `new_user_credentials.csv` of AWS
     AwsCsv,
+}
+
+/// `keyward import keys`.
+#[derive(Debug, Args)]
+pub struct ImportKeys {
+    /// The table; `-` is standard input. Tokens in it are hashed here and not sent
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// What the file is; `auto` goes by its name and first bytes
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    pub format: KeyTableFormat,
+    /// Whose those are that do not say it
+    #[arg(long, value_name = "APP_ID")]
+    pub app: Option<ApplicationId>,
+    /// Which environment those are of that do not say it: live or test
+    #[arg(long, value_enum, default_value = "live")]
+    pub environment: Environment,
+    /// What those may do that have no scopes; may repeat
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
+    pub scopes: Vec<String>,
+    /// A column that is not to be imported; may repeat
+    #[arg(long = "ignore", value_name = "COLUMN")]
+    pub ignore: Vec<String>,
+    /// How
+    #[command(flatten)]
+    pub importing: Importing,
+}
+
+/// What a table of keys is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KeyTableFormat {
+    /// What its name and its first bytes say
+    Auto,
+    /// Comma-separated values, with the columns' names in the first line
+    Csv,
+    /// A list of objects
+    Json,
+    /// An object in each line
+    Jsonl,
 }
 
 /// What becomes of a name that is taken.

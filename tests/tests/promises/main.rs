@@ -35,6 +35,7 @@ mod gateway_envoy;
 mod gateway_nginx;
 mod gateway_traefik;
 mod idempotency;
+mod imports;
 mod kill_nine;
 mod last_root;
 mod leaks;

@@ -1,4 +1,4 @@
-//! `keyward import credentials`: files are read and checked whole before anything is sent; then all is sent, with a report of what became of
+//! `keyward import credentials|keys`: files are read and checked whole before anything is sent; then all is sent, with a report of what became of
 //! each. Made again, it finds what was imported before.
 
 use std::collections::BTreeMap;
@@ -6,8 +6,10 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use keyward_crypto::{SecretText, Zeroizing};
+use keyward_domain::Timestamp;
 use keyward_domain::credential::{BODY_BYTES_MAX, IMPORTED_AT_ONCE_MAX, Kind};
 use keyward_domain::error::Blame;
 use serde::Serialize;
@@ -15,11 +17,12 @@ use serde::ser::SerializeMap;
 use serde_json::{Map, Value, json};
 
 use super::Run;
-use crate::arguments::{ImportCredentials, ImportFormat, Importing, OnConflict};
+use crate::arguments::{ImportCredentials, ImportFormat, ImportKeys, Importing, KeyTableFormat, OnConflict};
 use crate::escape::shown;
 use crate::failure::{Ending, Failure, Result};
 use crate::import::calls::Sending;
 use crate::import::item::{Counts, Item, State};
+use crate::import::keys::{self, Defaults, NoKey, Record};
 use crate::import::naming;
 use crate::import::source::{Fault, Source};
 use crate::import::{Found, Held, aws_csv, env, json, nested, report, vault_kv, yaml};
@@ -28,8 +31,13 @@ use crate::table::{Cell, Table};
 
 /// What a call sends of credentials at most, in bytes: what the server takes, without what stands around them.
 const CALL_BYTES_MAX: usize = BODY_BYTES_MAX - 8 * 1024;
+/// The same of keys: the server takes 64 KiB.
+const KEYS_BYTES_MAX: usize = 60 * 1024;
 /// Refused ones that are shown; the report has them all.
 const SHOWN_MAX: usize = 20;
+
+/// Others with the same name that one is told of.
+const OTHERS_MAX: usize = 3;
 
 /// What is imported, in words.
 struct Words {
@@ -38,6 +46,7 @@ struct Words {
 }
 
 const CREDENTIALS: Words = Words { one: "credential", many: "credentials" };
+const KEYS: Words = Words { one: "key", many: "keys" };
 
 /// A credential as it is sent.
 #[derive(Serialize)]
@@ -84,7 +93,7 @@ impl Run<'_> {
                 items.push(item(&file, one, &options.prefix, kind, &seen)?);
             }
         }
-        refuse_twins(&mut items);
+        refuse_twins(&mut items, "name");
         let on_conflict = match options.on_conflict {
             OnConflict::Keep => "keep",
             OnConflict::Write => "write",
@@ -97,6 +106,43 @@ impl Run<'_> {
             bytes_max: CALL_BYTES_MAX,
         };
         self.import(&sending, items, &options.importing, &CREDENTIALS)
+    }
+
+    pub(super) fn import_keys(&self, options: &ImportKeys) -> Result<Ending> {
+        let source = Source::read(&options.file, self.terminal)?;
+        let records = records(&source, options).map_err(|fault| source.failure(&fault))?;
+        let now =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| Failure::system("clock", error))?;
+        let defaults = Defaults {
+            application: options.app,
+            environment: options.environment.as_str().to_owned(),
+            scopes: options.scopes.clone(),
+            now: Timestamp::from_unix_ms(i64::try_from(now.as_millis()).unwrap_or(i64::MAX)),
+        };
+        let file: Rc<str> = source.name.as_str().into();
+        let item = |record: &Record| {
+            let (identity, weak, state) = match record.key(&defaults) {
+                Ok(key) => {
+                    let body = keys::body(&key).map_err(|error| Failure::system("JSON", error))?;
+                    (key.digest().to_owned(), key.weak, State::Ready(body))
+                }
+                Err(NoKey::LeftOut(why)) => (String::new(), None, State::LeftOut(why.to_owned())),
+                Err(NoKey::Unfit(what)) => (String::new(), None, State::Unfit(what)),
+            };
+            let name = record.name().to_owned();
+            Ok(Item { file: Rc::clone(&file), place: record.place, name, identity, weak, state })
+        };
+        let mut items = records.iter().map(item).collect::<Result<Vec<_>>>()?;
+        drop(records);
+        refuse_twins(&mut items, "token");
+        let sending = Sending {
+            route: "/v1/keys/import",
+            list: "keys",
+            head: head(&options.importing, []),
+            count_max: IMPORTED_AT_ONCE_MAX,
+            bytes_max: KEYS_BYTES_MAX,
+        };
+        self.import(&sending, items, &options.importing, &KEYS)
     }
 
     /// Sends what is ready, and tells what became of each.
@@ -201,8 +247,8 @@ fn of(count: usize, words: &Words) -> String {
 
 /// What stands beside the list in each call.
 fn head<const COUNT: usize>(importing: &Importing, more: [(&str, Value); COUNT]) -> Map<String, Value> {
-    let reason = importing.reason.as_ref().map(|reason| ("reason", json!(reason)));
-    let given = reason.into_iter().chain([("dry_run", json!(importing.dry_run))]).chain(more);
+    let given =
+        [("reason", json!(importing.reason)), ("dry_run", json!(importing.dry_run))].into_iter().chain(more);
     given.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
@@ -241,7 +287,14 @@ fn is_json(text: &str) -> bool {
 fn item(file: &Rc<str>, found: Found, prefix: &str, kind: Kind, seen: &Map<String, Value>) -> Result<Item> {
     let Found { place, path, description, held } = found;
     let as_it_stands = path.join("/");
-    let item = |name: String, state: State| Item { file: Rc::clone(file), place, name, state };
+    let item = |name: String, state: State| Item {
+        file: Rc::clone(file),
+        place,
+        identity: name.clone(),
+        weak: None,
+        name,
+        state,
+    };
     let (kind, fields) = match held {
         Held::Text(text) => (kind, vec![(kind.main_field(), text)]),
         Held::Fields(kind, fields) => (kind, fields),
@@ -261,33 +314,42 @@ fn item(file: &Rc<str>, found: Found, prefix: &str, kind: Kind, seen: &Map<Strin
     Ok(item(name, State::Ready(Zeroizing::new(body))))
 }
 
-/// Refuses those that would have the same name: which of them is meant, only people know.
-fn refuse_twins(items: &mut [Item]) {
-    let mut named: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+/// Refuses those that are the same by their `what`: which of them is meant, only people know.
+fn refuse_twins(items: &mut [Item], what: &str) {
+    let mut known: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (index, item) in items.iter().enumerate() {
         if matches!(item.state, State::Ready(_)) {
-            named.entry(item.name.clone()).or_default().push(index);
+            known.entry(item.identity.clone()).or_default().push(index);
         }
     }
-    for twins in named.into_values().filter(|twins| twins.len() > 1) {
+    for twins in known.into_values().filter(|twins| twins.len() > 1) {
         let places: Vec<String> = twins
             .iter()
             .filter_map(|index| items.get(*index))
             .map(|item| format!("{}:{}", item.file, item.place))
             .collect();
         for (turn, index) in twins.iter().enumerate() {
-            let others = places
-                .iter()
-                .enumerate()
-                .filter(|(other, _)| *other != turn)
-                .map(|(_, place)| place.as_str());
-            let why = format!(
-                "its name is that of {} as well; rename or remove one",
-                others.collect::<Vec<_>>().join(", ")
-            );
+            let others = places.iter().enumerate().filter(|(other, _)| *other != turn);
+            let others =
+                others.map(|(_, place)| place.as_str()).take(OTHERS_MAX).collect::<Vec<_>>().join(", ");
             if let Some(item) = items.get_mut(*index) {
-                item.state = State::Unfit(why);
+                item.state =
+                    State::Unfit(format!("its {what} is that of {others} as well; change or remove one"));
             }
         }
+    }
+}
+
+/// The rows of a table of keys.
+fn records(source: &Source, options: &ImportKeys) -> Result<Vec<Record>, Fault> {
+    let (text, ignore) = (source.text(), &options.ignore);
+    let begins = |with: char| text.trim_start().starts_with(with);
+    match options.format {
+        KeyTableFormat::Csv => keys::of_csv(text, ignore),
+        KeyTableFormat::Jsonl => keys::of_nodes(&json::read_lines(text)?, ignore),
+        KeyTableFormat::Json => keys::of_nodes(keys::elements(&json::read(text)?)?, ignore),
+        KeyTableFormat::Auto if begins('[') => keys::of_nodes(keys::elements(&json::read(text)?)?, ignore),
+        KeyTableFormat::Auto if begins('{') => keys::of_nodes(&json::read_lines(text)?, ignore),
+        KeyTableFormat::Auto => keys::of_csv(text, ignore),
     }
 }

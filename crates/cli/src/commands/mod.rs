@@ -62,6 +62,7 @@ pub fn run(global: &Global, command: &Command, terminal: &Terminal) -> Result<En
         Command::Role(RoleCommand::Retire(options)) => run.retire_role(options),
         Command::Credential(command) => run.credential(command),
         Command::Import(ImportCommand::Credentials(options)) => run.import_credentials(options),
+        Command::Import(ImportCommand::Keys(options)) => run.import_keys(options),
         Command::Webhook(WebhookCommand::Create(options)) => run.create_webhook(options),
         Command::Webhook(WebhookCommand::List(options)) => run.list_webhooks(options),
         Command::Webhook(WebhookCommand::Show(which)) => run.show_webhook(which),

@@ -158,6 +158,8 @@ mod tests {
                 file: "f".into(),
                 place: Place { line: 1, column: 1 },
                 name: String::new(),
+                identity: String::new(),
+                weak: None,
                 state: State::Ready(Zeroizing::new("x".repeat(*length))),
             })
             .collect();
@@ -167,6 +169,8 @@ mod tests {
                 file: "f".into(),
                 place: Place { line: 1, column: 1 },
                 name: String::new(),
+                identity: String::new(),
+                weak: None,
                 state: State::LeftOut(String::new()),
             },
         );

@@ -16,6 +16,10 @@ pub struct Item {
     pub place: Place,
     /// Its name.
     pub name: String,
+    /// What no two may share; shown to nobody.
+    pub identity: String,
+    /// Whether the token of a key can be guessed, where the file has it.
+    pub weak: Option<bool>,
     /// How far it is.
     pub state: State,
 }
@@ -100,7 +104,8 @@ impl Counts {
                 _ => &mut counts.unknown,
             };
             *count = count.saturating_add(1);
-            let is_weak = item.state.answer().is_some_and(|answer| answer.weak == Some(true));
+            let is_weak =
+                item.weak == Some(true) && item.state.answer().is_some_and(|answer| answer.error.is_none());
             counts.weak = counts.weak.saturating_add(usize::from(is_weak));
         }
         counts

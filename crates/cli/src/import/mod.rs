@@ -7,6 +7,7 @@ pub mod calls;
 pub mod env;
 pub mod item;
 pub mod json;
+pub mod keys;
 pub mod kinds;
 pub mod naming;
 pub mod nested;

@@ -52,7 +52,7 @@ fn line(item: &Item) -> Line<'_> {
         outcome: item.state.outcome(),
         id: answer.and_then(|answer| answer.id.as_deref()),
         version: answer.and_then(|answer| answer.version),
-        weak: answer.and_then(|answer| answer.weak),
+        weak: item.weak,
         code,
         detail,
     }
