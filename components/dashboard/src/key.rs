@@ -7,7 +7,8 @@ use crate::events;
 use crate::keys::{self, PATH, age, last_used};
 use crate::page::Page;
 use crate::parts::{
-    self, copied, name, needs, standing, version_standing, when, when_by_the_hour, when_in_full,
+    self, Shape, Tone, badge, copied, name, needs, standing, version_standing, when, when_by_the_hour,
+    when_in_full,
 };
 use crate::policies;
 use crate::visit::Visit;
@@ -232,6 +233,12 @@ fn facts(key: &KeyView, called: &str, now: Timestamp) -> Markup {
             dt { "Id" } dd { (copied(key.id)) }
             dt { "Application" } dd { a href=(format!("/dashboard/applications/{}", key.application)) { (parts::code(key.application)) } }
             dt { "Environment" } dd { (key.environment.as_str()) ", tokens start with " (parts::code(format!("{}_{}_", key.prefix, key.environment.as_str()))) }
+            @if let Some(imported) = &key.imported {
+                dt { "First token" } dd {
+                    "of another system, imported by its " (imported.algorithm.title()) " "
+                    @if imported.is_weak == Some(true) { (badge(Tone::Warn, Shape::Triangle, "Easily guessed: rotate it")) }
+                }
+            }
             @if let Some(principal) = &key.principal { dt { "Stands for" } dd { (name(principal)) } }
             dt { "Scopes" } dd {
                 @if key.scopes.iter().next().is_none() { span class="soft" { "none of its own" } }

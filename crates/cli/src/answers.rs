@@ -481,6 +481,8 @@ pub struct Key {
     pub environment: String,
     /// Whom it stands for, if it administers.
     pub principal: Option<String>,
+    /// Set where its first version is a token that another system issued.
+    pub imported: Option<keyward_domain::imported::Imported>,
     /// What it may do.
     pub scopes: Vec<String>,
     /// The ids of the roles whose scopes it holds as well.

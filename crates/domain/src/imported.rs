@@ -41,6 +41,14 @@ impl Algorithm {
         }
     }
 
+    /// What people call it.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Sha256 => "SHA-256",
+            Self::Sha512 => "SHA-512",
+        }
+    }
+
     /// How long its digests are, in bytes.
     pub const fn length(self) -> usize {
         match self {

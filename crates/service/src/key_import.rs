@@ -11,7 +11,7 @@ use crate::turns::{KEYS_AT_ONCE, Taken};
 use crate::view::RefusedView;
 use keyward_domain::error::FieldError;
 use keyward_domain::event::{Outcome, Target};
-use keyward_domain::imported::{Algorithm, Digest, Imported};
+use keyward_domain::imported::{Digest, Imported};
 use keyward_domain::key::{Environment, FIRST_VERSION, Key, Version};
 use keyward_domain::limit::GivenLimit;
 use keyward_domain::policy::Terms;
@@ -370,10 +370,6 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
 
 /// What the event of its birth says of where a key comes from.
 fn facts_of(imported: Imported) -> Vec<String> {
-    let kind = match imported.algorithm {
-        Algorithm::Sha256 => "by its SHA-256",
-        Algorithm::Sha512 => "by its SHA-512",
-    };
     let weak = imported.is_weak.filter(|is_weak| *is_weak).map(|_| "easily guessed".to_owned());
-    std::iter::once(kind.to_owned()).chain(weak).collect()
+    std::iter::once(format!("by its {}", imported.algorithm.title())).chain(weak).collect()
 }

@@ -204,6 +204,10 @@ pub(super) fn card(key: &Key) -> Card {
     card = card
         .field("environment", Cell::new(&key.environment))
         .field("scopes", Cell::or_dash(joined(&key.scopes)));
+    if let Some(imported) = &key.imported {
+        let weak = if imported.is_weak == Some(true) { ", easily guessed: rotate it" } else { "" };
+        card = card.field("imported", Cell::new(format!("by its {}{weak}", imported.algorithm.title())));
+    }
     if let Some(roles) = joined(&key.roles) {
         card = card.field("roles", Cell::new(roles));
     }
