@@ -6,8 +6,9 @@
 
 use crate::service::Service;
 use keyward_crypto::digest::hex;
-use keyward_domain::application::Status;
+use keyward_domain::application::{NameHolder, Status};
 use keyward_domain::claim::claim_withdrawn;
+use keyward_domain::credential::{Credential, Version};
 use keyward_domain::error::Blame;
 use keyward_domain::event::{Action, Actor, ActorKind, Event, EventId, Outcome, Source, Target};
 use keyward_domain::issuing::{Issuing, State};
@@ -20,7 +21,9 @@ use keyward_domain::timestamp::Month;
 use keyward_domain::{ApplicationId, ClaimId, Code, CredentialId, Error, KeyId, RequestId, Result};
 use keyward_ledger::{Draft, KvWrite};
 use keyward_records::projection::Head;
-use keyward_records::{ClosedEpoch, KvCount, KvRead, PersonalKey, PersonalKeyState, Seen, Tombstone, names};
+use keyward_records::{
+    ClosedEpoch, KvCount, KvRead, PersonalKey, PersonalKeyState, Revised, Seen, Tombstone, names,
+};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,6 +52,8 @@ enum End {
     Right(KeyId, Right),
     /// What a version of a credential held.
     Value(CredentialId, u32),
+    /// A credential, with all of its versions.
+    Credential(CredentialId),
 }
 
 /// A right to have a version of a key minted; whether it holds stands in the key's record.
@@ -139,7 +144,9 @@ fn ends(event: &Event) -> Vec<End> {
             let prefix = prefix.trim_end_matches('0');
             let version = |record: &str| record.strip_prefix(prefix)?.parse::<u32>().ok();
             let written = event.writes.iter().filter_map(|write| version(&write.record));
-            written.map(|version| End::Value(credential, version)).collect()
+            let values = written.map(|version| End::Value(credential, version));
+            let retired = (event.action == Action::CredentialRetired).then_some(End::Credential(credential));
+            values.chain(retired).collect()
         }
         // Whatever wrote kills of versions: an incident, the end of an overlap, a leak, a renewal token that was used twice.
         (_, Target { key: Some(key), .. }) => {
@@ -310,10 +317,17 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 Err(error) => Err(error),
             },
             End::Value(credential, version) => match self.read().credential(credential).await {
-                Ok(Some(found)) if found.version(version).is_some() => {
-                    Ok(self.kv.get(&names::credential_kill(credential, version)).await?.is_none())
-                }
-                Ok(_) => Ok(false),
+                Ok(found) => match found.and_then(|found| found.version(version).copied()) {
+                    Some(Version { destroyed_at: Some(_), .. }) => {
+                        Ok(self.kv.get(&names::credential_kill(credential, version)).await?.is_none())
+                    }
+                    known => Ok(known.is_some()),
+                },
+                Err(error) if error.code.blame() == Blame::Integrity => Ok(false),
+                Err(error) => Err(error),
+            },
+            End::Credential(credential) => match self.read().credential(credential).await {
+                Ok(found) => Ok(found.is_some_and(|found| found.retired_at.is_none())),
                 Err(error) if error.code.blame() == Blame::Integrity => Ok(false),
                 Err(error) => Err(error),
             },
@@ -329,20 +343,30 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     async fn replay_ends(&self, exported: &Exported, epoch: u32, request: RequestId) -> Result<usize> {
         let missing = self.missing_ends(exported).await?;
         let replayed = missing.len();
-        let (in_turn, missing): (Vec<_>, Vec<_>) =
-            missing.into_iter().partition(|(end, _)| matches!(end, End::Right(..)));
-        for (end, original) in in_turn {
-            if let End::Right(key, right) = end {
-                self.replay_withdrawal(*key, *right, again(original, request), epoch).await?;
+        // What stands in a record takes a turn at it; marks of their own wait for none.
+        let mut of_credentials: BTreeMap<CredentialId, Vec<&(End, Event)>> = BTreeMap::new();
+        let mut marks = Vec::new();
+        for missing in missing {
+            match missing.0 {
+                End::Right(key, right) => {
+                    self.replay_withdrawal(key, right, again(&missing.1, request), epoch).await?;
+                }
+                End::Value(id, _) | End::Credential(id) => {
+                    of_credentials.entry(id).or_default().push(missing)
+                }
+                End::Key(_) | End::Version(..) | End::Generation(..) => marks.push(missing),
             }
         }
-        for chunk in missing.chunks(REPLAYED_AT_ONCE) {
+        for (id, ends) in of_credentials {
+            self.replay_ends_of_credential(id, &ends, epoch, request).await?;
+        }
+        for chunk in marks.chunks(REPLAYED_AT_ONCE) {
             let drafts = chunk.iter().map(|(end, original)| {
                 let mut draft = again(original, request);
                 draft.detail.extend(match end {
                     End::Generation(_, generation) => Some(generation_ended(*generation)),
                     End::Key(_) => Some(stands_revoked()),
-                    End::Version(..) | End::Right(..) | End::Value(..) => None,
+                    End::Version(..) | End::Right(..) | End::Value(..) | End::Credential(_) => None,
                 });
                 draft
             });
@@ -355,10 +379,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                             writes.generation_kill(*application, *generation, event);
                         }
                         End::Version(key, version) => writes.version_kill(*key, *version, event),
-                        End::Right(..) => {}
-                        End::Value(credential, version) => {
-                            writes.credential_destroyed(*credential, *version, event);
-                        }
+                        End::Right(..) | End::Value(..) | End::Credential(_) => {}
                         End::Key(key) => {
                             let reason = original.reason.clone().unwrap_or_default();
                             let by = original.actor.clone();
@@ -386,6 +407,45 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let write = self.ledger.commit_in(epoch, vec![draft], |tickets, writes| {
             key.event = tickets.event(0);
             writes.change(&key, turn);
+            Ok(())
+        });
+        write.await.map(|committed| committed.value)
+    }
+
+    /// What is known of a credential says as well that what its versions held is gone, and that it was given up.
+    async fn replay_ends_of_credential(
+        &self,
+        id: CredentialId,
+        ends: &[&(End, Event)],
+        epoch: u32,
+        request: RequestId,
+    ) -> Result<()> {
+        let (turn, mut credential) = self.ledger.turn_at::<Credential>(id).await?;
+        let mut given_up = None;
+        for (end, original) in ends {
+            match end {
+                End::Value(_, version) => credential.destroy(*version, original.at),
+                End::Credential(_) => {
+                    let holder = NameHolder::Credential(credential.application, id);
+                    given_up = Some(self.give_up_name(holder, &credential.name).await?);
+                    credential.retired_at = credential.retired_at.or(Some(original.at));
+                }
+                End::Key(_) | End::Version(..) | End::Generation(..) | End::Right(..) => {}
+            }
+        }
+        let drafts = ends.iter().map(|(_, original)| again(original, request)).collect();
+        let write = self.ledger.commit_in(epoch, drafts, |tickets, writes| {
+            for (index, (end, _)) in ends.iter().enumerate() {
+                let writes = writes.for_event(index);
+                if let End::Value(_, version) = end {
+                    writes.credential_destroyed(id, *version, tickets.event(index));
+                }
+            }
+            credential.written(turn.revision(), tickets.event(ends.len().saturating_sub(1)));
+            writes.change(&credential, turn);
+            if let Some((turn, name)) = given_up {
+                writes.name(&name, turn);
+            }
             Ok(())
         });
         write.await.map(|committed| committed.value)

@@ -69,16 +69,22 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             Some(name) => Some(self.reserve_name(attempt, name, holder, None).await?),
             None => None,
         };
-        let (turn, mut free) = self.ledger.name_turn(store_key(holder, old)).await?;
+        let free = self.give_up_name(holder, old).await?;
         if let Some((old, _)) = taken.take_if(|(turn, _)| self.ledger.is_old(turn))
             && let Some(name) = new
         {
             taken = Some(self.reserve_name(attempt, name, holder, Some(old)).await?);
         }
+        Ok(taken.into_iter().chain([free]).collect())
+    }
+
+    /// The record of a name that its holder gives up, and the turn to write it.
+    pub(crate) async fn give_up_name(&self, holder: NameHolder, name: &str) -> Result<(Turn, NameRecord)> {
+        let (turn, mut free) = self.ledger.name_turn(store_key(holder, name)).await?;
         if free.owner.holder() == Some(holder) {
             free.owner.give(None);
         }
         free.owner.revision = turn.revision();
-        Ok(taken.into_iter().chain([(turn, free)]).collect())
+        Ok((turn, free))
     }
 }

@@ -343,6 +343,11 @@ async fn leaked_keys_and_what_credentials_held_end_again() {
             "version {number}"
         );
     }
+    let shown = world.run(&Do::ShowCredential(id)).await.expect("shown").json();
+    assert!(
+        shown["versions"].as_array().unwrap().iter().all(|version| version["state"] == "destroyed"),
+        "what is known of it says so too: {shown}"
+    );
     // What the older store never had is written anew under its number.
     world.run(&version("three again")).await.expect("written");
     assert_eq!(read(3).await.as_deref(), Ok("three again"));
@@ -382,4 +387,32 @@ async fn what_leaked_of_a_key_that_goes_on_ends_again() {
         let refused = world.run(&Do::Renew(held.renewal.clone())).await.map_err(|error| error.code);
         assert_eq!(refused.err(), Some(Code::RenewalGone));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_credential_that_was_retired_is_retired_again() {
+    let world = World::new(322).await;
+    let shop = world.application("shop").await;
+    let new =
+        json!({"application": shop.to_string(), "name": "db", "kind": "opaque", "value": {"value": "one"}});
+    let created = world.run(&Do::CreateCredential(new.clone())).await.expect("created");
+    let id: CredentialId = created.at("/id").parse().expect("an id");
+    integrate_all(&world, 322).await;
+    let backup = world.kv.backup();
+    world.run(&Do::RetireCredential(id, "the third party is gone")).await.expect("retired");
+    integrate_all(&world, 322).await;
+    let mut exported = Exported::default();
+    for event in world.events().await {
+        exported.note(event);
+    }
+    world.kv.restore(&backup);
+    let service = world.service();
+    let opened = service.open_epoch(&exported, None, "the disk was lost").await.expect("opened");
+    assert_eq!(opened.revocations, 2, "the credential, and what its version held");
+    assert_eq!(service.behind(&exported).await.expect("looked").revocations, 0);
+    let shown = world.run(&Do::ShowCredential(id)).await.expect("shown").json();
+    assert_eq!((&shown["state"], &shown["versions"][0]["state"]), (&json!("retired"), &json!("destroyed")));
+    let again = world.run(&Do::CreateCredential(new)).await.expect("its name is free");
+    assert_ne!(again.at("/id"), id.to_string());
+    integrate_all(&world, 322).await;
 }
