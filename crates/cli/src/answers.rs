@@ -420,6 +420,15 @@ pub struct RingVersion {
     pub keys: Option<u64>,
 }
 
+/// What one step found of the vault's ring.
+#[derive(Debug, Deserialize)]
+pub struct VaultRing {
+    /// The ring, with what was found under its versions.
+    pub ring: Ring,
+    /// Where the next step goes on.
+    pub next_cursor: Option<String>,
+}
+
 /// How far sealing anew is.
 #[derive(Debug, Deserialize)]
 pub struct Resealing {
@@ -678,14 +687,15 @@ pub struct Issuing {
     pub event: Option<String>,
 }
 
-/// `POST /v1/revocations/bulk`.
-#[derive(Debug, Deserialize)]
-pub struct BulkRevocation {
-    /// Those that died, or would.
-    pub revoked: Vec<RevokedKey>,
+/// What one call did to many keys, or would have done. May carry tickets.
+#[derive(Deserialize)]
+pub struct ManyKeys<K> {
+    /// Those to which it was done, or would be.
+    #[serde(alias = "revoked", alias = "rotated")]
+    pub keys: Vec<K>,
     /// How many were dead before.
     pub already_dead: u64,
-    /// Those that are meant and live on.
+    /// Those that are meant and stay as they are.
     pub skipped: Vec<SkippedKey>,
     /// How many were looked at.
     pub examined: u64,
@@ -702,21 +712,6 @@ pub struct RevokedKey {
     pub application: String,
     /// The event of its death.
     pub event: Option<String>,
-}
-
-/// `POST /v1/rotations/bulk`. Carries tickets.
-#[derive(Deserialize)]
-pub struct BulkRotation {
-    /// Those with a successor to be claimed, or that would have one.
-    pub rotated: Vec<RotatedKey>,
-    /// How many were dead before.
-    pub already_dead: u64,
-    /// Those that are meant and stay as they are.
-    pub skipped: Vec<SkippedKey>,
-    /// How many were looked at.
-    pub examined: u64,
-    /// Where the next call goes on.
-    pub next_cursor: Option<String>,
 }
 
 /// One of many that were rotated. Carries a ticket.

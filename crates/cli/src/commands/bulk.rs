@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::Run;
-use crate::answers::SkippedKey;
+use crate::answers::{ManyKeys, SkippedKey};
 use crate::arguments::{Asking, KeySelection};
 use crate::client::{Answer, Call, Client};
 use crate::failure::{Ending, Failure, Result};
@@ -13,24 +13,10 @@ use crate::progress::Progress;
 use crate::table::Table;
 use keyward_domain::error::Blame;
 
-/// What one call came to, whatever was done.
-pub(super) trait Page: DeserializeOwned {
-    /// Keys to which it was done, or would be.
-    fn done(&self) -> usize;
-    /// Keys that are meant and stay as they are.
-    fn skipped(&self) -> &[SkippedKey];
-    /// How many were dead before.
-    fn already_dead(&self) -> u64;
-    /// How many were looked at.
-    fn examined(&self) -> u64;
-    /// Where the next call goes on.
-    fn next_cursor(&self) -> Option<&str>;
-}
-
 /// What is done to many keys, and how people are told of it.
 pub(super) trait Deed {
-    /// What a call answers.
-    type Page: Page;
+    /// What a call says of a key to which it was done, or would be.
+    type Key: DeserializeOwned;
     const ROUTE: &'static str;
     const HEADINGS: &'static [&'static str];
     /// What became of a key: `revoked`.
@@ -43,7 +29,7 @@ pub(super) trait Deed {
     /// The question for so many keys.
     fn question(&self, keys: &str) -> String;
     /// Takes an answer, and tells of its keys in the table.
-    fn take(&mut self, page: &Self::Page, is_done: bool, table: &mut Table) -> Result<()>;
+    fn take(&mut self, page: &ManyKeys<Self::Key>, is_done: bool, table: &mut Table) -> Result<()>;
     /// An answer's JSON as it is printed.
     fn shown(&self, answer: &Answer) -> Result<String>;
     /// What to do after a failure.
@@ -122,7 +108,7 @@ impl Run<'_> {
             let call = Call::post(D::ROUTE, &asked)?;
             // Where the answer is lost, the call once more is answered as the first was.
             let answer = client.call(&if dry { call } else { call.creating()? })?;
-            let page: D::Page = answer.read()?;
+            let page: ManyKeys<D::Key> = answer.read()?;
             // Before it is printed: what cannot be had again is put where it was asked for first.
             deed.take(&page, !dry, &mut all.table)?;
             if print {
@@ -134,7 +120,7 @@ impl Run<'_> {
                 None if dry => progress.so_far(all.examined),
                 None => progress.so_far(all.done),
             }
-            let Some(cursor) = page.next_cursor() else { return Ok(false) };
+            let Some(cursor) = page.next_cursor.as_deref() else { return Ok(false) };
             if asked.insert("cursor".to_owned(), json!(cursor)).as_ref().and_then(Value::as_str)
                 == Some(cursor)
             {
@@ -170,14 +156,14 @@ impl Run<'_> {
 }
 
 impl Sweep {
-    fn add(&mut self, page: &impl Page, fails_at: impl Fn(&SkippedKey) -> bool) {
+    fn add<K>(&mut self, page: &ManyKeys<K>, fails_at: impl Fn(&SkippedKey) -> bool) {
         let count = |keys: usize| u64::try_from(keys).unwrap_or(u64::MAX);
-        let failed = page.skipped().iter().filter(|skipped| fails_at(skipped)).count();
-        self.done = self.done.saturating_add(count(page.done()));
-        self.skipped = self.skipped.saturating_add(count(page.skipped().len()));
+        let failed = page.skipped.iter().filter(|skipped| fails_at(skipped)).count();
+        self.done = self.done.saturating_add(count(page.keys.len()));
+        self.skipped = self.skipped.saturating_add(count(page.skipped.len()));
         self.failed = self.failed.saturating_add(count(failed));
-        self.already_dead = self.already_dead.saturating_add(page.already_dead());
-        self.examined = self.examined.saturating_add(page.examined());
+        self.already_dead = self.already_dead.saturating_add(page.already_dead);
+        self.examined = self.examined.saturating_add(page.examined);
     }
 }
 

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::Run;
-use super::bulk::{Deed, Page, selection};
-use crate::answers::{BulkRevocation, Emergency, SkippedKey};
+use super::bulk::{Deed, selection};
+use crate::answers::{Emergency, ManyKeys, RevokedKey, SkippedKey};
 use crate::arguments::{EmergencyRevoke, EmergencySwitch};
 use crate::client::{Answer, Call};
 use crate::failure::{Ending, Result};
@@ -16,30 +16,8 @@ const ROUTE: &str = "/v1/emergency";
 /// Revokes many keys.
 struct Revoking;
 
-impl Page for BulkRevocation {
-    fn done(&self) -> usize {
-        self.revoked.len()
-    }
-
-    fn skipped(&self) -> &[SkippedKey] {
-        &self.skipped
-    }
-
-    fn already_dead(&self) -> u64 {
-        self.already_dead
-    }
-
-    fn examined(&self) -> u64 {
-        self.examined
-    }
-
-    fn next_cursor(&self) -> Option<&str> {
-        self.next_cursor.as_deref()
-    }
-}
-
 impl Deed for Revoking {
-    type Page = BulkRevocation;
+    type Key = RevokedKey;
     const ROUTE: &'static str = "/v1/revocations/bulk";
     const HEADINGS: &'static [&'static str] = &["KEY", "APPLICATION", "STATE", "EVENT", "WHY NOT"];
     const DONE: &'static str = "revoked";
@@ -50,8 +28,8 @@ impl Deed for Revoking {
         format!("Revoke {keys}, for good?")
     }
 
-    fn take(&mut self, page: &BulkRevocation, is_done: bool, table: &mut Table) -> Result<()> {
-        for key in &page.revoked {
+    fn take(&mut self, page: &ManyKeys<RevokedKey>, is_done: bool, table: &mut Table) -> Result<()> {
+        for key in &page.keys {
             table.row([
                 Cell::new(&key.id),
                 Cell::new(&key.application),

@@ -6,10 +6,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Run;
-use super::bulk::{Deed, Page, selection};
+use super::bulk::{Deed, selection};
 use super::key::card;
 use super::renew::now;
-use crate::answers::{BulkRotation, Issued, Key, RotatedClaim, RotatedKey, SkippedKey};
+use crate::answers::{Issued, Key, ManyKeys, RotatedClaim, RotatedKey, SkippedKey};
 use crate::arguments::{KeyRevoke, KeyRotate, KeyRotateMany};
 use crate::client::{Answer, Call};
 use crate::failure::{Ending, Result};
@@ -37,30 +37,8 @@ struct ClaimLine<'a> {
     expires_at: &'a str,
 }
 
-impl Page for BulkRotation {
-    fn done(&self) -> usize {
-        self.rotated.len()
-    }
-
-    fn skipped(&self) -> &[SkippedKey] {
-        &self.skipped
-    }
-
-    fn already_dead(&self) -> u64 {
-        self.already_dead
-    }
-
-    fn examined(&self) -> u64 {
-        self.examined
-    }
-
-    fn next_cursor(&self) -> Option<&str> {
-        self.next_cursor.as_deref()
-    }
-}
-
 impl Deed for Rotating {
-    type Page = BulkRotation;
+    type Key = RotatedKey;
     const ROUTE: &'static str = "/v1/rotations/bulk";
     const HEADINGS: &'static [&'static str] =
         &["KEY", "NAME", "APPLICATION", "VERSION", "STATE", "CLAIM LINK", "WHY NOT"];
@@ -76,8 +54,8 @@ impl Deed for Rotating {
         }
     }
 
-    fn take(&mut self, page: &BulkRotation, is_done: bool, table: &mut Table) -> Result<()> {
-        for key in &page.rotated {
+    fn take(&mut self, page: &ManyKeys<RotatedKey>, is_done: bool, table: &mut Table) -> Result<()> {
+        for key in &page.keys {
             if let (Some(out), Some(claim)) = (&mut self.out, &key.claim) {
                 out.add(&line(key, claim))?;
             }
