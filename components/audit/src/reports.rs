@@ -1,4 +1,4 @@
-//! `/v1/reports/compliance`: how keys stand against their policies.
+//! `/v1/reports/...`: how keys stand against their policies, and how credentials stand.
 
 use keyward_control::Plane;
 use keyward_domain::Result;
@@ -17,6 +17,18 @@ pub(crate) async fn compliance(plane: &Plane, incoming: &Incoming) -> Result<Res
             };
             let page = Page::parse(query.one("limit")?, query.one("cursor")?)?;
             Response::json(200, &service.compliance(attempt, &asked, &page).await?)
+        })
+        .await
+}
+
+pub(crate) async fn credentials(plane: &Plane, incoming: &Incoming) -> Result<Response> {
+    plane
+        .look(incoming, Action::AuditRead, Target::default(), async |service, attempt| {
+            let query = incoming.query()?;
+            query.only(&["application", "limit", "cursor"])?;
+            let application = query.parsed("application", "an application's id")?;
+            let page = Page::parse(query.one("limit")?, query.one("cursor")?)?;
+            Response::json(200, &service.credential_report(attempt, application, &page).await?)
         })
         .await
 }

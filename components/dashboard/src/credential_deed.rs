@@ -179,15 +179,14 @@ pub(crate) async fn act(visit: &Visit<'_>, id: CredentialId, path: &str) -> Resu
                         return Ok(());
                     }
                     let asked = RollBack { version, reason: reason.to_owned() };
-                    service.roll_credential_back(attempt, id, &asked).await
+                    service.roll_credential_back(attempt, id, &asked).await.map(drop)
                 }
                 CredentialDeed::Destroy => {
                     let version = number.ok_or_else(none_named)?;
-                    service.destroy_credential_version(attempt, id, version, reason).await
+                    service.destroy_credential_version(attempt, id, version, reason).await.map(drop)
                 }
-                CredentialDeed::Retire => service.retire_credential(attempt, id, reason).await,
+                CredentialDeed::Retire => service.retire_credential(attempt, id, reason).await.map(drop),
             }
-            .map(drop)
         })
         .await;
     match done {

@@ -4,6 +4,7 @@
 use crate::applications;
 use crate::credential_deed::CredentialDeed;
 use crate::deeds::{self, Deed};
+use crate::edit_credential;
 use crate::events;
 use crate::fields::{Line, choice};
 use crate::page::Page;
@@ -30,11 +31,13 @@ const EVENTS_SHOWN: &str = "20";
 
 /// The table.
 pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
-    let (page, is_first) = visit.page_of(PER_PAGE, &["application", "name"])?;
+    let (page, is_first) = visit.page_of(PER_PAGE, &["application", "state", "name", "tag"])?;
     let query = visit.incoming.query()?;
     let text = |name| query.one(name).map(|text| text.unwrap_or_default().trim());
-    let (application, prefix) = (text("application")?, text("name")?);
-    let filter = asked(application, prefix)?;
+    let query = ["application", "state", "name", "tag"].map(|name| text(name).map(|text| (name, text)));
+    let [application, state, prefix, tag] = query;
+    let query = [application?, state?, prefix?, tag?];
+    let filter = asked(&query)?;
     let found = visit
         .look(Action::CredentialListed, Target::application(filter.application), async |service, attempt| {
             service.credentials(attempt, &filter, &page).await
@@ -42,7 +45,7 @@ pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
         .await?;
     let known = applications::all(visit).await?;
     let body = html! {
-        (form(&known, application, prefix))
+        (form(&known, &query))
         @if found.items.is_empty() {
             (empty("No credentials here", html! {
                 @if found.next_cursor.is_some() { "None of those that were looked at fits; the next page looks further." }
@@ -57,24 +60,30 @@ pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
                 tbody { @for credential in &found.items { (row(visit, &known, credential)) } }
             } }
         }
-        (pager(PATH, &[("application", application), ("name", prefix)], is_first, found.next_cursor.as_deref()))
+        (pager(PATH, &query, is_first, found.next_cursor.as_deref()))
     };
     Ok(Page::new(PATH, "Credentials", body).show(visit))
 }
 
 /// What the API takes.
-fn asked<'q>(application: &str, prefix: &'q str) -> Result<CredentialFilter<'q>> {
-    let not_one = |_| Error::parameter("application", "is not valid", "an application's id");
-    let application = Some(application).filter(|text| !text.is_empty());
+fn asked<'q>(query: &[(&str, &'q str); 4]) -> Result<CredentialFilter<'q>> {
+    let [(_, application), (_, state), (_, prefix), (_, tag)] = *query;
+    let given = |text: &'q str| Some(text).filter(|text| !text.is_empty());
+    let no_id = |_| Error::parameter("application", "is not valid", "an application's id");
+    let no_state = |()| Error::parameter("state", "is not known", "one of the states that the form has");
     Ok(CredentialFilter {
-        application: application.map(str::parse).transpose().map_err(not_one)?,
-        name: Some(prefix).filter(|text| !text.is_empty()),
-        tag: None,
+        application: given(application).map(str::parse).transpose().map_err(no_id)?,
+        name: given(prefix),
+        tag: given(tag),
+        state: given(state).map(str::parse).transpose().map_err(no_state)?,
     })
 }
 
 /// Which credentials.
-fn form(known: &[ApplicationView], application: &str, prefix: &str) -> Markup {
+fn form(known: &[ApplicationView], query: &[(&str, &str); 4]) -> Markup {
+    let [(_, application), (_, state), (_, prefix), (_, tag)] = *query;
+    let states = CredentialState::ALL.map(|state| (state.as_str().to_owned(), told(state).2.to_owned()));
+    let states: Vec<_> = [(String::new(), "However".to_owned())].into_iter().chain(states).collect();
     let known = known.iter().map(|known| (known.id.to_string(), known.name.clone()));
     let mut known: Vec<_> = [(String::new(), "All".to_owned())].into_iter().chain(known).collect();
     if known.iter().all(|(id, _)| id != application) {
@@ -83,7 +92,9 @@ fn form(known: &[ApplicationView], application: &str, prefix: &str) -> Markup {
     html! {
         form class="filter" method="get" action=(PATH) {
             (choice("application", "Application", &known, application))
+            (choice("state", "Stands", &states, state))
             (Line { name: "name", label: "Name begins with", value: prefix, hint: "", is_needed: false }.show())
+            (Line { name: "tag", label: "Tag", value: tag, hint: "", is_needed: false }.show())
             button { "Show" }
         }
     }
@@ -123,14 +134,27 @@ fn owner(credential: &CredentialView) -> Markup {
     html! { @if credential.owner.is_empty() { span class="soft" { "nobody" } } @else { (name(&credential.owner)) } }
 }
 
-/// How a credential stands.
-fn standing(state: CredentialState) -> Markup {
+/// How a state is told.
+const fn told(state: CredentialState) -> (Tone, Shape, &'static str) {
     match state {
-        CredentialState::Active => badge(Tone::Good, Shape::Disc, "Active"),
-        CredentialState::Overdue => badge(Tone::Bad, Shape::Triangle, "Overdue"),
-        CredentialState::Expired => badge(Tone::Warn, Shape::Diamond, "Expired"),
-        CredentialState::Retired => badge(Tone::Quiet, Shape::Cross, "Retired"),
+        CredentialState::Active => (Tone::Good, Shape::Disc, "Active"),
+        CredentialState::Expiring => (Tone::Warn, Shape::Half, "Expiring"),
+        CredentialState::Overdue => (Tone::Bad, Shape::Triangle, "Overdue"),
+        CredentialState::Expired => (Tone::Warn, Shape::Diamond, "Expired"),
+        CredentialState::Retired => (Tone::Quiet, Shape::Cross, "Retired"),
     }
+}
+
+/// How a credential stands.
+pub(crate) fn standing(state: CredentialState) -> Markup {
+    let (tone, shape, word) = told(state);
+    badge(tone, shape, word)
+}
+
+/// How many stand so, as a way to those of an application, or of all where there is none.
+pub(crate) fn counted(count: u64, state: CredentialState, application: Option<&str>) -> Markup {
+    let path = target(PATH, &[("application", application.unwrap_or_default()), ("state", state.as_str())]);
+    html! { li class=[(count == 0).then_some("none")] { a href=(path) { strong { (words::grouped(count)) } (standing(state)) } } }
 }
 
 /// How a version of one stands.
@@ -160,14 +184,22 @@ pub(crate) fn link(id: CredentialId) -> Markup {
 pub(crate) async fn show(visit: &Visit<'_>, id: CredentialId) -> Result<Response> {
     let query = visit.incoming.query()?;
     query.only(&["done"])?;
-    let done = CredentialDeed::done(query.one("done")?);
+    let done = match query.one("done")? {
+        Some(edit_credential::EDIT) => Some(edit_credential::DONE),
+        other => CredentialDeed::done(other),
+    };
     let credential = find(visit, id).await?;
     let policy = policies::called(visit, credential.policy, "").await?;
     let fitting =
         CredentialDeed::OF_ALL.iter().copied().filter(|deed| deed.is_open(visit, &credential, None));
     let body = html! {
         @if let Some(done) = done { p class="notice" role="status" { (done) } }
-        ul class="deeds" { (deeds::ways(format!("{PATH}/{id}"), fitting)) }
+        ul class="deeds" {
+            @if credential.state != CredentialState::Retired && visit.may_named(scope::CREDENTIALS_WRITE, &credential) {
+                li { a class="button" href=(format!("{PATH}/{id}/{}", edit_credential::EDIT)) { "Edit" } }
+            }
+            (deeds::ways(format!("{PATH}/{id}"), fitting))
+        }
         section aria-labelledby="versions" {
             h2 id="versions" { "Versions" }
             (versions(visit, &credential))
@@ -297,22 +329,18 @@ mod tests {
 
     #[test]
     fn what_is_asked_becomes_what_the_api_takes() {
-        let all = asked("", "").expect("all");
-        assert!(all.application.is_none() && all.name.is_none() && all.tag.is_none());
-        let some = asked("app_0000000000000000000000", "payments/").expect("some");
+        let read = |texts: [&'static str; 4]| asked(&texts.map(|text| ("", text)));
+        let all = read([""; 4]).expect("all");
+        assert!(all.application.is_none() && all.name.is_none() && all.tag.is_none() && all.state.is_none());
+        let some = read(["app_0000000000000000000000", "overdue", "payments/", "eu"]).expect("some");
         assert_eq!((some.application, some.name), (Some(ApplicationId::KEYWARD), Some("payments/")));
-        assert!(asked("nobody", "").is_err());
+        assert_eq!((some.state, some.tag), (Some(CredentialState::Overdue), Some("eu")));
+        assert!(read(["nobody", "", "", ""]).is_err() && read(["", "late", "", ""]).is_err());
     }
 
     #[test]
     fn each_state_has_a_word_and_a_shape_of_its_own() {
-        let shown = [
-            CredentialState::Active,
-            CredentialState::Overdue,
-            CredentialState::Expired,
-            CredentialState::Retired,
-        ]
-        .map(|state| standing(state).into_string());
+        let shown = CredentialState::ALL.map(|state| standing(state).into_string());
         let of_versions = [
             CredentialVersionState::Current,
             CredentialVersionState::Kept,

@@ -11,9 +11,11 @@ mod bulk;
 mod change;
 mod claim;
 mod credential_deed;
+mod credential_report;
 mod credentials;
 mod deed;
 mod deeds;
+mod edit_credential;
 mod edit_key;
 mod emergency;
 mod events;
@@ -70,6 +72,8 @@ enum Op {
     DoApplicationDeed,
     Credentials,
     Credential,
+    EditCredential,
+    ChangeCredential,
     AskCredentialDeed,
     DoCredentialDeed,
     Events,
@@ -90,6 +94,7 @@ enum Op {
     AskWebhookDeed,
     DoWebhookDeed,
     Report,
+    CredentialReport,
     Policies,
     NewPolicy,
     CreatePolicy,
@@ -135,6 +140,8 @@ const ROUTES: &[Route<Op>] = &[
     Route::post("/dashboard/applications/{id}/{deed}", Op::DoApplicationDeed),
     Route::get("/dashboard/credentials", Op::Credentials),
     Route::get("/dashboard/credentials/{id}", Op::Credential),
+    Route::get("/dashboard/credentials/{id}/edit", Op::EditCredential),
+    Route::post("/dashboard/credentials/{id}/edit", Op::ChangeCredential),
     Route::get("/dashboard/credentials/{id}/{deed}", Op::AskCredentialDeed),
     Route::post("/dashboard/credentials/{id}/{deed}", Op::DoCredentialDeed),
     Route::get("/dashboard/events", Op::Events),
@@ -162,6 +169,7 @@ const ROUTES: &[Route<Op>] = &[
     Route::get("/dashboard/roles/{id}/retire", Op::AskToRetireRole),
     Route::post("/dashboard/roles/{id}/retire", Op::RetireRole),
     Route::get("/dashboard/report", Op::Report),
+    Route::get("/dashboard/report/credentials", Op::CredentialReport),
     Route::get("/dashboard/emergency", Op::Emergency),
     Route::get("/dashboard/emergency/freeze", Op::AskToFreeze),
     Route::post("/dashboard/emergency/freeze", Op::Freeze),
@@ -213,6 +221,8 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
         Op::DoApplicationDeed => applications::act(visit, params.id(0, "application")?, params.text(1)).await,
         Op::Credentials => credentials::page(visit).await,
         Op::Credential => credentials::show(visit, params.id(0, "credential")?).await,
+        Op::EditCredential => edit_credential::page(visit, params.id(0, "credential")?).await,
+        Op::ChangeCredential => edit_credential::act(visit, params.id(0, "credential")?).await,
         Op::AskCredentialDeed => {
             credential_deed::ask(visit, params.id(0, "credential")?, params.text(1)).await
         }
@@ -244,6 +254,7 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
         Op::AskToRetireRole => roles::ask_to_retire(visit, params.id(0, "role")?).await,
         Op::RetireRole => roles::retire(visit, params.id(0, "role")?).await,
         Op::Report => report::page(visit).await,
+        Op::CredentialReport => credential_report::page(visit).await,
         Op::Emergency => emergency::page(visit).await,
         Op::AskToFreeze => Ok(emergency::ask(visit, State::Frozen)),
         Op::AskToThaw => Ok(emergency::ask(visit, State::Open)),

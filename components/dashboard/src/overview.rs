@@ -1,6 +1,8 @@
 //! The first page: is anything wrong, and what just happened. What is wrong stands first, each with the way to the place where it is
 //! dealt with.
 
+use crate::credential_report;
+use crate::credentials;
 use crate::emergency;
 use crate::events;
 use crate::key;
@@ -17,7 +19,10 @@ use keyward_domain::scope::administration as scope;
 use keyward_domain::standing::Standing;
 use keyward_domain::{KeyId, Result, Timestamp};
 use keyward_guest::Response;
-use keyward_service::{EventFilter, Page as ListPage, RefusalFilter, StandingsView, WebhookState};
+use keyward_service::{
+    CredentialFilter, CredentialState, EventFilter, Page as ListPage, RefusalFilter, StandingsView,
+    WebhookState,
+};
 use maud::{Markup, html};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -31,6 +36,8 @@ const ALARMS_SHOWN: &str = "3";
 const REFUSED_SHOWN: usize = 6;
 /// Webhooks that it looks at.
 const WEBHOOKS_LOOKED_AT: &str = "100";
+/// Credentials that it looks at.
+const CREDENTIALS_LOOKED_AT: &str = "100";
 /// How far back it looks for alarms, in seconds.
 const ALARMS_S: i64 = 24 * 3600;
 /// How far back it looks for refusals, in seconds.
@@ -53,12 +60,14 @@ const ALARMS: [Action; 9] = [
 pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
     let standings = standings(visit).await?;
     let overdue = overdue(standings.as_ref());
+    let credentials = credentials(visit).await?;
     let log = log::look(visit).await?;
     let wrong = [
         log::wrong(log.as_ref()),
         issuing(visit).await?,
         alarms(visit).await?,
         overdue,
+        credentials.as_ref().map(CredentialTiles::wrong).unwrap_or_default(),
         unhealthy(visit).await?,
     ]
     .concat();
@@ -75,6 +84,7 @@ pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
             }
         }
         section aria-labelledby="keys" { h2 id="keys" { "Keys" } @match &standings { Some(view) => (keys::standings(view, "", None)), None => (needs(scope::KEYS_READ)) } }
+        @if let Some(tiles) = &credentials { section aria-labelledby="credentials" { h2 id="credentials" { "Credentials" } (tiles.show()) } }
         @if let Some(requests) = requests {
             section aria-labelledby="requests" { h2 id="requests" { "Requests in the last 24 hours" } (requests) }
         }
@@ -212,6 +222,73 @@ fn overdue(standings: Option<&StandingsView>) -> Vec<Markup> {
         (parts::standing_badge(Standing::Overdue)) " "
         a href=(path) { (words::counted(count, "key")) } " " (if count == 1 { "breaks its" } else { "break their" }) " policy"
     }]
+}
+
+/// How many credentials stand how, of those that were looked at.
+struct CredentialTiles {
+    counts: Vec<(CredentialState, u64)>,
+    is_whole: bool,
+}
+
+impl CredentialTiles {
+    fn of(&self, state: CredentialState) -> u64 {
+        self.counts.iter().find(|(counted, _)| *counted == state).map_or(0, |(_, count)| *count)
+    }
+
+    fn show(&self) -> Markup {
+        html! {
+            ul class="counts" { @for (state, count) in &self.counts { (credentials::counted(*count, *state, None)) } }
+            @if !self.is_whole { p class="soft small" { "Of the newest " (CREDENTIALS_LOOKED_AT) ". All of them: " a href=(credential_report::PATH) { "the report on credentials" } } }
+        }
+    }
+
+    /// Those that somebody is to see to, where there are some.
+    fn wrong(&self) -> Vec<Markup> {
+        let concern = |state: CredentialState, one: &str, more: &str| {
+            let count = self.of(state);
+            let path = parts::target(credentials::PATH, &[("state", state.as_str())]);
+            (count > 0).then(|| html! {
+                (credentials::standing(state)) " " a href=(path) { (words::counted(count, "credential")) } " " (if count == 1 { one } else { more })
+            })
+        };
+        [
+            concern(
+                CredentialState::Overdue,
+                "is older than its policy allows",
+                "are older than their policies allow",
+            ),
+            concern(
+                CredentialState::Expired,
+                "has ended at its third party",
+                "have ended at their third parties",
+            ),
+            concern(
+                CredentialState::Expiring,
+                "ends soon at its third party",
+                "end soon at their third parties",
+            ),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+/// How the newest credentials stand; none where this visitor may see none, or there is none.
+async fn credentials(visit: &Visit<'_>) -> Result<Option<CredentialTiles>> {
+    if !visit.may(scope::CREDENTIALS_LIST) {
+        return Ok(None);
+    }
+    let page = ListPage::parse(Some(CREDENTIALS_LOOKED_AT), None)?;
+    let found = visit
+        .look(Action::CredentialListed, Target::default(), async |service, attempt| {
+            service.credentials(attempt, &CredentialFilter::default(), &page).await
+        })
+        .await?;
+    let of = |state| found.items.iter().filter(|credential| credential.state == state).count();
+    let counts = CredentialState::ALL.map(|state| (state, u64::try_from(of(state)).unwrap_or(u64::MAX)));
+    let tiles = CredentialTiles { counts: counts.to_vec(), is_whole: found.next_cursor.is_none() };
+    Ok((!found.items.is_empty()).then_some(tiles))
 }
 
 /// The webhooks that are not told what they should be.

@@ -1,6 +1,7 @@
 //! The report on compliance, as a page that prints well. A page of it is about a hundred keys; its figures are counts and sums of those.
 
 use crate::applications;
+use crate::credential_report;
 use crate::fields::{choice, moment};
 use crate::keys;
 use crate::page::Page;
@@ -8,6 +9,7 @@ use crate::parts::{self, Shape, Tone, badge, code, name, pager, when_in_full};
 use crate::visit::Visit;
 use crate::words;
 use keyward_domain::event::{Action, Target};
+use keyward_domain::scope::administration as scope;
 use keyward_domain::{ApplicationId, Error, Result};
 use keyward_guest::Response;
 use keyward_service::{ComplianceQuery, ComplianceView, Figures, OverdueKey, Page as ListPage, Spans};
@@ -39,6 +41,7 @@ pub(crate) async fn page(visit: &Visit<'_>) -> Result<Response> {
     let known = known.iter().map(|known| (known.id.to_string(), known.name.clone()));
     let known: Vec<_> = [(String::new(), "All".to_owned())].into_iter().chain(known).collect();
     let body = html! {
+        @if visit.may(scope::CREDENTIALS_LIST) { p { "How credentials of the vault stand: " a href=(credential_report::PATH) { "the report on credentials" } } }
         form class="filter" method="get" action=(PATH) {
             (choice("application", "Application", &known, application))
             div class="field" { label for="since" { "Rotations and revocations since (UTC)" } input id="since" name="since" type="datetime-local" value=(since); }

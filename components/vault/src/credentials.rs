@@ -29,9 +29,11 @@ pub(crate) async fn list(plane: &Plane, incoming: &Incoming) -> Result<Response>
     plane
         .look(incoming, Action::CredentialListed, Target::default(), async |service, attempt| {
             let query = incoming.query()?;
-            query.only(&["application", "name", "tag", "limit", "cursor"])?;
+            query.only(&["application", "name", "tag", "state", "limit", "cursor"])?;
             let application = query.parsed::<ApplicationId>("application", "an application's id")?;
-            let filter = CredentialFilter { application, name: query.one("name")?, tag: query.one("tag")? };
+            let state = query.parsed("state", "`active`, `expiring`, `overdue`, `expired` or `retired`")?;
+            let filter =
+                CredentialFilter { application, name: query.one("name")?, tag: query.one("tag")?, state };
             let page = Page::parse(query.one("limit")?, query.one("cursor")?)?;
             Response::json(200, &service.credentials(attempt, &filter, &page).await?)
         })
@@ -72,6 +74,16 @@ pub(crate) async fn reseal(plane: &Plane, incoming: &Incoming) -> Result<Respons
     plane
         .change(incoming, Action::RingResealed, Target::default(), async |service, attempt| {
             Response::json(200, &service.reseal_vault(attempt, &incoming.json().await?).await?)
+        })
+        .await
+}
+
+pub(crate) async fn ring(plane: &Plane, incoming: &Incoming) -> Result<Response> {
+    plane
+        .look(incoming, Action::RingRead, Target::default(), async |service, attempt| {
+            let query = incoming.query()?;
+            query.only(&["cursor"])?;
+            Response::json(200, &service.vault_ring(attempt, query.one("cursor")?).await?)
         })
         .await
 }

@@ -26,6 +26,7 @@ enum Op {
     RollBack,
     Destroy,
     Reseal,
+    Ring,
 }
 
 const ROUTES: &[Route<Op>] = &[
@@ -34,6 +35,7 @@ const ROUTES: &[Route<Op>] = &[
     Route::get("/v1/credentials/value", Op::ReadNamed),
     Route::post("/v1/credentials/import", Op::Import),
     Route::post("/v1/credentials/reseal", Op::Reseal),
+    Route::get("/v1/credentials/ring", Op::Ring),
     Route::get("/v1/credentials/{id}", Op::Show),
     Route::patch("/v1/credentials/{id}", Op::Change),
     Route::post("/v1/credentials/{id}/retire", Op::Retire),
@@ -57,6 +59,7 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
         Op::List => credentials::list(&plane, incoming).await,
         Op::Show => credentials::show(&plane, incoming, id()).await,
         Op::Reseal => credentials::reseal(&plane, incoming).await,
+        Op::Ring => credentials::ring(&plane, incoming).await,
         Op::Change => credentials::change(&plane, incoming, id()).await,
         Op::Retire => credentials::retire(&plane, incoming, id()).await,
         Op::Write => values::write(&plane, incoming, id()).await,

@@ -85,8 +85,12 @@ pub(crate) async fn roll_back(
     plane
         .change(incoming, Action::CredentialRolledBack, about(&id), async |service, attempt| {
             let id = id?;
-            let view = service.roll_credential_back(attempt, id, &incoming.json().await?).await?;
-            Ok(Response::json(200, &view)?.with_revision(view.revision))
+            let answer = service.roll_credential_back(attempt, id, &incoming.json().await?).await?;
+            let response = fresh_or_replayed(200, &answer);
+            Ok(match answer {
+                Answer::Fresh(view) => response.with_revision(view.revision),
+                Answer::Replayed(_) => response,
+            })
         })
         .await
 }

@@ -6,7 +6,8 @@ use keyward_domain::event::{Action, Event, EventId};
 use keyward_domain::scope::administration as scope;
 use keyward_domain::{ApplicationId, Code, CredentialId, KeyId, Timestamp};
 use keyward_service::{
-    ComplianceView, HeadView, MaintenanceView, ProofView, ShredRequest, ShredView, StateDigests, StateQuery,
+    ComplianceView, CredentialReportView, HeadView, MaintenanceView, ProofView, ShredRequest, ShredView,
+    StateDigests, StateQuery,
 };
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
@@ -113,6 +114,19 @@ pub fn endpoints() -> Vec<Endpoint> {
             .query_of::<Timestamp>("since", "Rotations and revocations from then on.", Required::False)
             .pages()
             .answers::<ComplianceView>(200, "The figures of a page.")
+            .reads()
+            .refuses(&[Code::NotFound, Code::TooManyAttempts]),
+        Endpoint::get(REPORTS, "/v1/reports/credentials", "reportCredentials", "How credentials stand, and who looks after them")
+            .says(
+                "Walks the credentials that the caller may see, newest first, a page at a time. Its figures are counts over those of the \
+                 page, so that those of all pages add up. Takes both scopes; whoever holds `audit:read` for some applications only must name \
+                 one of them.",
+            )
+            .credential([scope::AUDIT_READ, scope::CREDENTIALS_LIST])
+            .refuses(OF_CREDENTIALS)
+            .query_of::<ApplicationId>("application", "The credentials of this application.", Required::False)
+            .pages()
+            .answers::<CredentialReportView>(200, "The figures of a page.")
             .reads()
             .refuses(&[Code::NotFound, Code::TooManyAttempts]),
         Endpoint::post(SUBJECT, "/v1/maintenance/run", "runMaintenance", "Do the work that is due from time to time")

@@ -7,8 +7,9 @@ use keyward_domain::scope::administration as scope;
 use keyward_domain::tag::Tag;
 use keyward_domain::{ApplicationId, Code, CredentialId};
 use keyward_service::{
-    CredentialChange, CredentialImport, CredentialImportView, CredentialValueBody, CredentialView,
-    NewCredential, NewCredentialVersion, Reason, ResealVault, RollBack, VaultResealingView,
+    CredentialChange, CredentialImport, CredentialImportView, CredentialState, CredentialValueBody,
+    CredentialView, NewCredential, NewCredentialVersion, Reason, ResealVault, RollBack, VaultResealingView,
+    VaultRingView,
 };
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::{ObjectBuilder, Required, Type};
@@ -39,6 +40,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             .query_of::<ApplicationId>("application", "Those of this application.", Required::False)
             .query(optional(ParameterIn::Query, "name", "Those whose name begins so.", ObjectBuilder::new().schema_type(Type::String)))
             .query_of::<Tag>("tag", "Those with this tag, in any spelling.", Required::False)
+            .query_of::<CredentialState>("state", "Those that stand so.", Required::False)
             .lists::<CredentialView>()
             .reads()
             .refuses(&[Code::NotFound]),
@@ -58,6 +60,13 @@ pub fn endpoints() -> Vec<Endpoint> {
             .takes::<ResealVault>()
             .answers::<VaultResealingView>(200, "What the step came to.")
             .changes()
+            .refuses(&[Code::InvalidParameter, Code::Misconfigured]),
+        Endpoint::get(SUBJECT, "/v1/credentials/ring", "getVaultRing", "Which versions the ring of the vault has, and what lies under each, for one step")
+            .says("As for the other rings, but counted by whoever asks: a pass goes on with the cursor of the step before, and its counts add up. Never a key.")
+            .scope(scope::RINGS_READ)
+            .query(optional(ParameterIn::Query, "cursor", "Where the step before ended.", ObjectBuilder::new().schema_type(Type::String).min_length(Some(1))))
+            .answers::<VaultRingView>(200, "The ring.")
+            .reads()
             .refuses(&[Code::InvalidParameter, Code::Misconfigured]),
         Endpoint::get(SUBJECT, "/v1/credentials/{id}", "getCredential", "One credential, without what it holds")
             .scope(scope::CREDENTIALS_LIST)
@@ -104,7 +113,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             .id::<CredentialId>("id")
             .takes::<RollBack>()
             .answers::<CredentialView>(200, "The credential.")
-            .changes()
+            .creates()
             .shows_revision()
             .refuses(&[Code::StateConflict]),
         Endpoint::post(SUBJECT, "/v1/credentials/{id}/versions/{version}/destroy", "destroyCredentialVersion", "Destroy what a version holds, for good")

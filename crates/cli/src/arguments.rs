@@ -1354,16 +1354,19 @@ pub enum ReportFormat {
 /// `keyward report`.
 #[derive(Debug, Args)]
 pub struct Report {
-    /// The keys of this application alone
+    /// The keys, or credentials, of this application alone
     #[arg(long, value_name = "APP_ID")]
     pub application: Option<ApplicationId>,
+    /// How credentials of the vault stand, in the place of keys
+    #[arg(long, conflicts_with = "since")]
+    pub credentials: bool,
     /// Rotations and revocations from then on, such as `2026-01-01T00:00:00Z`; how keys stand is always as of now
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub since: Option<String>,
     /// How
     #[arg(long, value_enum, default_value = "table")]
     pub format: ReportFormat,
-    /// With --format csv: a line for each overdue key instead
+    /// With --format csv: a line for each overdue key instead, or for each credential that somebody is to see to
     #[arg(long)]
     pub overdue: bool,
 }

@@ -20,6 +20,9 @@ pub const BODY_BYTES_MAX: usize = 6 * VALUE_BYTES_MAX + 16 * 1024;
 pub const IMPORTED_AT_ONCE_MAX: usize = 32;
 /// Versions of one credential that hold a value at the same time. With the next one the oldest is destroyed.
 pub const VERSIONS_MAX: usize = 16;
+/// How long before its end a credential is told to be about to end, in seconds: thirty days, since a third party is to be asked for
+/// another.
+pub const EXPIRING_S: i64 = 30 * 24 * 3600;
 /// How long whoever read a value may go on with it before asking again, in seconds, where no policy says otherwise: five minutes.
 pub const LEASE_S_DEFAULT: u32 = 300;
 /// How long whoever read a value may go on with it while Keyward cannot be asked, in seconds, where no policy says otherwise: an hour.

@@ -16,11 +16,11 @@ use keyward_ledger::KvWrite;
 use keyward_records::projection::{PAGE_ENTRIES, lists};
 use keyward_records::{KvCount, KvRead, Tombstone, names};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use utoipa::ToSchema;
 
-/// Events of one key that are looked at, from the newest: its last rotations, as a rule all of them.
-const EVENTS_PER_KEY_MAX: usize = 64;
+/// Events of one key or credential that are looked at, from the newest: of a key its last rotations, as a rule all of them.
+const EVENTS_PER_LIST_MAX: usize = 64;
 /// Keys looked at at the same time.
 const KEYS_AT_ONCE: usize = 8;
 /// Within how long a key is to be rotated on average, in seconds: a day.
@@ -381,7 +381,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 Err(error) => return Err(error),
             }
         }
-        let owners = self.owners(&keys).await?;
+        let owners = self.owners(keys.iter().map(|key| key.application)).await?;
         let terms = self.terms_of_each(&keys).await?;
         let all: Vec<(&Key, &Terms)> = keys.iter().zip(&terms).collect();
         let mut by_application: BTreeMap<ApplicationId, Figures> = BTreeMap::new();
@@ -415,10 +415,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         Ok(report)
     }
 
-    /// The applications of these keys, each read once.
-    async fn owners(&self, keys: &[Key]) -> Result<BTreeMap<ApplicationId, Owner>> {
+    /// These applications, each read once.
+    pub(crate) async fn owners(
+        &self,
+        ids: impl Iterator<Item = ApplicationId>,
+    ) -> Result<BTreeMap<ApplicationId, Owner>> {
         let reader = self.read();
-        let ids: std::collections::BTreeSet<ApplicationId> = keys.iter().map(|key| key.application).collect();
+        let ids: BTreeSet<ApplicationId> = ids.collect();
         let found = futures::future::try_join_all(ids.into_iter().map(|id| reader.details(id))).await?;
         let owner = |Details { id, name, contacts, .. }| (id, Owner { id, name, contacts });
         Ok(found.into_iter().flatten().map(owner).collect())
@@ -433,7 +436,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     ) -> Result<Found> {
         let mut found = Found { figures: Figures::default(), overdue_since: None };
         let figures = &mut found.figures;
-        let past = self.past_of(key.id).await?;
+        let past = self.past_of(&lists::events_of_key(key.id)).await?;
         figures.audit.add(self.is_on_record(&past, key.event, &names::key(key.id)).await?);
         let flagged_at = figures.rotations.count(&past, terms, since);
         if self.is_alive(key).await? && !key.expired(now) {
@@ -463,21 +466,21 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         Ok(found)
     }
 
-    /// The newest events about a key as far as the lists are projected, oldest first.
-    async fn past_of(&self, key: KeyId) -> Result<Vec<Event>> {
-        let (list, reader) = (lists::events_of_key(key), self.read());
-        let Some(head) = reader.list_head(&list).await? else { return Ok(Vec::new()) };
+    /// The newest events of a list as far as it is projected, oldest first.
+    pub(crate) async fn past_of(&self, list: &str) -> Result<Vec<Event>> {
+        let reader = self.read();
+        let Some(head) = reader.list_head(list).await? else { return Ok(Vec::new()) };
         let mut newest: Vec<EventId> = Vec::new();
         let mut page = head.count.saturating_sub(1) / PAGE_ENTRIES;
         loop {
-            let entries = reader.list_page(&list, page).await?.map(|page| page.entries).unwrap_or_default();
+            let entries = reader.list_page(list, page).await?.map(|page| page.entries).unwrap_or_default();
             newest.extend(entries.iter().rev().map(|entry| entry.event));
-            if newest.len() >= EVENTS_PER_KEY_MAX || page == 0 {
+            if newest.len() >= EVENTS_PER_LIST_MAX || page == 0 {
                 break;
             }
             page -= 1;
         }
-        newest.truncate(EVENTS_PER_KEY_MAX);
+        newest.truncate(EVENTS_PER_LIST_MAX);
         self.read_events(newest.into_iter().rev()).await
     }
 

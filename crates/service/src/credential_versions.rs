@@ -40,7 +40,7 @@ pub struct NewCredentialVersion {
 }
 
 /// Which version to go back to.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RollBack {
     /// Its number.
@@ -256,7 +256,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             return Ok(Answer::Replayed(text));
         }
         let value = CredentialValue { credential: id, version: edit.after.current, fields: new.value };
-        let terms = self.terms_of_credential(&edit.after).await?;
+        let terms = self.terms_of(&edit.after).await?;
         let destroyed = newly_destroyed(&edit.before, &edit.after);
         let detail = writing_facts(value.version, &destroyed);
         let reservation = attempt.take_reservation();
@@ -284,22 +284,35 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         attempt: &Attempt,
         id: CredentialId,
         asked: &RollBack,
-    ) -> Result<CredentialView> {
+    ) -> Result<Answer<CredentialView>> {
         let known = self.visible_credential(attempt, scope::CREDENTIALS_WRITE, id).await?;
         check_reason("reason", &asked.reason)?;
+        if let Some(text) = self.begin(attempt, "credentials.roll-back", &(id, asked), REPLAY_S).await? {
+            return Ok(Answer::Replayed(text));
+        }
         let decide = async |credential: &Credential| {
             require_living(credential)?;
             require_kept(credential, asked.version)?;
             Ok(Credential { current: asked.version, ..credential.clone() })
         };
         let edit = self.edit(attempt, &known, decide).await?;
-        let terms = self.terms_of_credential(&edit.after).await?;
+        // Somebody with the same Idempotency-Key may have been faster while the turn was waited for.
+        if let Some(text) = self.begin_again(attempt).await? {
+            return Ok(Answer::Replayed(text));
+        }
+        let terms = self.terms_of(&edit.after).await?;
         let now = self.clock.now();
         let detail = vec![version_fact(asked.version)];
-        self.commit_edit(attempt, edit, Some(asked.reason.clone()), detail, |credential, _| {
-            CredentialView::of(credential, &terms, now)
-        })
-        .await
+        let reservation = attempt.take_reservation();
+        let reason = Some(asked.reason.clone());
+        let view = self
+            .commit_edit(attempt, edit, reason, detail, |credential, writes| {
+                let view = CredentialView::of(credential, &terms, now);
+                keep_outcome(reservation, &view, now, writes);
+                view
+            })
+            .await?;
+        Ok(Answer::Fresh(view))
     }
 
     /// Destroys what a version holds, for good. The current version is not destroyed: another one has to take its place first.
@@ -346,7 +359,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         edit: Edit<Credential>,
         reason: &str,
     ) -> Result<CredentialView> {
-        let terms = self.terms_of_credential(&edit.after).await?;
+        let terms = self.terms_of(&edit.after).await?;
         let now = self.clock.now();
         let destroyed = newly_destroyed(&edit.before, &edit.after);
         let detail = destroyed.iter().map(|number| version_fact(*number)).collect();

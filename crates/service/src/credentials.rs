@@ -9,10 +9,9 @@ use crate::list::{EXAMINED_MAX, List, Page, READS_AT_ONCE};
 use crate::nullable;
 use crate::policies::parse_policy;
 use crate::service::{REPLAY_S, Service};
-use crate::terms::holding;
 use keyward_crypto::digest::hex;
 use keyward_domain::application::NameHolder;
-use keyward_domain::credential::{Credential, CredentialName, Kind, Version, check_name};
+use keyward_domain::credential::{Credential, CredentialName, EXPIRING_S, Kind, Version, check_name};
 use keyward_domain::error::FieldError;
 use keyward_domain::event::{EventId, Outcome};
 use keyward_domain::policy::Terms;
@@ -111,20 +110,47 @@ pub struct CredentialFilter<'a> {
     pub name: Option<&'a str>,
     /// Those with this tag, in any spelling.
     pub tag: Option<&'a str>,
+    /// Those that stand so.
+    pub state: Option<CredentialState>,
 }
 
-/// How a credential stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+/// How a credential stands. Exactly one holds of each: the first of retired, expired, overdue, expiring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CredentialState {
-    /// It is handed out.
+    /// It is handed out, and nothing is ahead of it.
     Active,
-    /// The same, and its current version is older than its policy allows.
+    /// It is handed out, and the third party ends it within thirty days.
+    Expiring,
+    /// It is handed out, and its current version is older than its policy allows.
     Overdue,
     /// The third party has ended it, as far as is known.
     Expired,
     /// It was given up, for good, and what it held is destroyed.
     Retired,
+}
+
+impl CredentialState {
+    /// Every state.
+    pub const ALL: [Self; 5] = [Self::Active, Self::Expiring, Self::Overdue, Self::Expired, Self::Retired];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Expiring => "expiring",
+            Self::Overdue => "overdue",
+            Self::Expired => "expired",
+            Self::Retired => "retired",
+        }
+    }
+}
+
+impl std::str::FromStr for CredentialState {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(())
+    }
 }
 
 /// How a version of a credential stands.
@@ -216,6 +242,9 @@ impl CredentialView {
             Some(_) => CredentialState::Retired,
             None if credential.expires_at.is_some_and(|at| at <= now) => CredentialState::Expired,
             None if rotation_due_at.is_some_and(|at| at <= now) => CredentialState::Overdue,
+            None if credential.expires_at.is_some_and(|at| at <= now.plus_s(EXPIRING_S)) => {
+                CredentialState::Expiring
+            }
             None => CredentialState::Active,
         };
         let version = |version: &Version| CredentialVersionView {
@@ -249,6 +278,17 @@ impl CredentialView {
             retired_at: credential.retired_at,
             revision: credential.revision,
             event: credential.event,
+        }
+    }
+}
+
+impl CredentialView {
+    /// When its next version was due or the third party ends it, where that is why somebody is to see to it.
+    pub fn concerns_at(&self) -> Option<Timestamp> {
+        match self.state {
+            CredentialState::Overdue => self.rotation_due_at,
+            CredentialState::Expiring | CredentialState::Expired => self.expires_at,
+            CredentialState::Active | CredentialState::Retired => None,
         }
     }
 }
@@ -385,6 +425,14 @@ impl Editable for Credential {
     }
 }
 
+impl Attempt {
+    /// Whether the caller may see a credential in a list.
+    pub(crate) fn may_list(&self, credential: &Credential) -> bool {
+        let scope = Scope::fixed(scope::CREDENTIALS_LIST).at(credential.application).named(&credential.name);
+        self.caller.scopes.allows(&scope)
+    }
+}
+
 impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// Creates a credential with its first version. What it holds is in no answer.
     ///
@@ -422,7 +470,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         attempt.aim_at_credential(application, id);
         let now = self.clock.now();
         let (mut credential, value) = new.born(id, tags, policy, now);
-        let terms = self.terms_of_credential(&credential).await?;
+        let terms = self.terms_of(&credential).await?;
         let reservation = attempt.take_reservation();
         let mut draft = attempt.draft(Outcome::Done, None, None);
         draft.detail = birth_facts(&credential, &value);
@@ -485,22 +533,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     }
 
     pub(crate) async fn credential_view(&self, credential: &Credential) -> Result<CredentialView> {
-        let terms = self.terms_of_credential(credential).await?;
+        let terms = self.terms_of(credential).await?;
         Ok(CredentialView::of(credential, &terms, self.clock.now()))
-    }
-
-    /// The terms that hold for a credential: those of its own policy, else of its application's, else none but the default ones.
-    pub(crate) async fn terms_of_credential(&self, credential: &Credential) -> Result<Terms> {
-        let reader = self.read();
-        let policy = match credential.policy {
-            Some(own) => Some(own),
-            None => reader.details(credential.application).await?.and_then(|details| details.policy),
-        };
-        let policy = match policy {
-            Some(id) => reader.policy(id).await?,
-            None => None,
-        };
-        Ok(holding(credential.application, policy.as_ref()))
     }
 
     /// A credential that the caller may touch by this scope.
@@ -535,8 +569,45 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         filter: &CredentialFilter<'_>,
         page: &Page,
     ) -> Result<List<CredentialView>> {
+        let list = self.list_of_credentials(attempt, filter.application).await?;
+        let unfit = |found: FieldError| Error::parameter(&found.field, &found.reason, &found.expected);
+        let tag = filter.tag.map(|tag| tag::parse("tag", tag).map_err(unfit)).transpose()?;
+        let is_meant = |credential: &Credential| {
+            attempt.may_list(credential)
+                && filter.name.is_none_or(|start| credential.name.starts_with(start))
+                && tag.as_ref().is_none_or(|tag| credential.tags.contains(tag))
+        };
+        let (mut items, mut next, mut examined) = (Vec::new(), None::<String>, 0);
+        loop {
+            let rest = page.of_at_most(page.limit().saturating_sub(items.len()).min(READS_AT_ONCE));
+            let rest = match &next {
+                Some(cursor) => rest.next(cursor)?,
+                None => rest,
+            };
+            let (ids, cursor) = self.things::<CredentialId>(&list, &rest).await?;
+            examined += ids.len().max(1);
+            let reader = self.read();
+            let found =
+                futures::future::try_join_all(ids.into_iter().map(|id| reader.credential(id))).await?;
+            let found: Vec<Credential> = found.into_iter().flatten().filter(is_meant).collect();
+            let (terms, now) = (self.terms_of_each(&found).await?, self.clock.now());
+            let views = found.iter().zip(&terms).map(|(found, terms)| CredentialView::of(found, terms, now));
+            items.extend(views.filter(|view| filter.state.is_none_or(|state| view.state == state)));
+            next = cursor;
+            if next.is_none() || items.len() >= page.limit() || examined >= EXAMINED_MAX {
+                return Ok(List { items, next_cursor: next });
+            }
+        }
+    }
+
+    /// The list of the credentials of an application, or of all, where the caller may see any of them.
+    pub(crate) async fn list_of_credentials(
+        &self,
+        attempt: &Attempt,
+        application: Option<ApplicationId>,
+    ) -> Result<String> {
         let needed = Scope::fixed(scope::CREDENTIALS_LIST);
-        let list = match filter.application {
+        let list = match application {
             Some(application) => {
                 attempt.aim(Some(application), None);
                 let exists = self.read().application(application).await?.is_some();
@@ -557,35 +628,47 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         if !attempt.caller.scopes.holds_like(&needed) {
             return Err(Error::missing_scope(needed));
         }
-        let unfit = |found: FieldError| Error::parameter(&found.field, &found.reason, &found.expected);
-        let tag = filter.tag.map(|tag| tag::parse("tag", tag).map_err(unfit)).transpose()?;
-        let is_meant = |credential: &Credential| {
-            let scope = needed.clone().at(credential.application).named(&credential.name);
-            attempt.caller.scopes.allows(&scope)
-                && filter.name.is_none_or(|start| credential.name.starts_with(start))
-                && tag.as_ref().is_none_or(|tag| credential.tags.contains(tag))
-        };
-        let (mut items, mut next, mut examined) = (Vec::new(), None::<String>, 0);
-        loop {
-            let rest = page.of_at_most(page.limit().saturating_sub(items.len()).min(READS_AT_ONCE));
-            let rest = match &next {
-                Some(cursor) => rest.next(cursor)?,
-                None => rest,
-            };
-            let (ids, cursor) = self.things::<CredentialId>(&list, &rest).await?;
-            examined += ids.len().max(1);
-            let reader = self.read();
-            let found = futures::future::join_all(ids.into_iter().map(|id| reader.credential(id))).await;
-            for credential in found {
-                if let Some(credential) = credential?.filter(&is_meant) {
-                    items.push(self.credential_view(&credential).await?);
-                }
-            }
-            next = cursor;
-            if next.is_none() || items.len() >= page.limit() || examined >= EXAMINED_MAX {
-                return Ok(List { items, next_cursor: next });
-            }
+        Ok(list)
+    }
+
+    /// What a change of a credential would come to, changing nothing.
+    ///
+    /// # Errors
+    /// Those of [`Service::change_credential`], but for a name that another credential has.
+    pub async fn preview_credential_change(
+        &self,
+        attempt: &Attempt,
+        id: CredentialId,
+        change: &CredentialChange,
+        if_match: Option<u64>,
+    ) -> Result<CredentialView> {
+        let known = self.visible_credential(attempt, scope::CREDENTIALS_WRITE, id).await?;
+        let then = self.decide_on_credential(attempt, &known, change, if_match).await?;
+        self.credential_view(&then).await
+    }
+
+    /// A credential as it is after a change, where the caller may make it.
+    async fn decide_on_credential(
+        &self,
+        attempt: &Attempt,
+        credential: &Credential,
+        change: &CredentialChange,
+        if_match: Option<u64>,
+    ) -> Result<Credential> {
+        let changed = change.apply(credential)?;
+        // What it is called decides who reads it: nobody moves one to where they may write none.
+        attempt.caller.require_credential(
+            scope::CREDENTIALS_WRITE,
+            credential.application,
+            &changed.name,
+            "credential",
+        )?;
+        check_revision(if_match, credential.revision)?;
+        require_living(credential)?;
+        if let Some(policy) = changed.policy.filter(|_| change.policy.is_some()) {
+            self.require_living_policy(policy).await?;
         }
+        Ok(changed)
     }
 
     /// Changes what is known of a credential; `if_match` is the revision that the caller saw.
@@ -602,23 +685,10 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     ) -> Result<CredentialView> {
         let known = self.visible_credential(attempt, scope::CREDENTIALS_WRITE, id).await?;
         let decide = async |credential: &Credential| {
-            let changed = change.apply(credential)?;
-            // What it is called decides who reads it: nobody moves one to where they may write none.
-            attempt.caller.require_credential(
-                scope::CREDENTIALS_WRITE,
-                credential.application,
-                &changed.name,
-                "credential",
-            )?;
-            check_revision(if_match, credential.revision)?;
-            require_living(credential)?;
-            if let Some(policy) = changed.policy.filter(|_| change.policy.is_some()) {
-                self.require_living_policy(policy).await?;
-            }
-            Ok(changed)
+            self.decide_on_credential(attempt, credential, &change, if_match).await
         };
         let edit = self.edit(attempt, &known, decide).await?;
-        let terms = self.terms_of_credential(&edit.after).await?;
+        let terms = self.terms_of(&edit.after).await?;
         let now = self.clock.now();
         self.commit_edit(attempt, edit, None, change.names(), |credential, _| {
             CredentialView::of(credential, &terms, now)

@@ -14,6 +14,7 @@ mod caller;
 mod claims;
 mod compliance;
 mod credential_import;
+mod credential_report;
 mod credential_versions;
 mod credentials;
 mod dead_letters;
@@ -74,6 +75,10 @@ pub use compliance::{
 pub use credential_import::{
     CredentialImport, CredentialImportView, ImportOutcome, ImportedCredential, OnConflict,
 };
+pub use credential_report::{
+    ApplicationCredentials, CredentialCounts, CredentialFigures, CredentialReportView, CredentialToSee,
+    KindCounts,
+};
 pub use credential_versions::{
     CredentialValueBody, CredentialValueView, NewCredentialVersion, RollBack, WhichCredential,
 };
@@ -109,7 +114,7 @@ pub use use_report::{
     BucketLength, RequestsBucketView, RequestsView, UsageBucketView, UsageQuery, UsageView,
     VersionCountsView, VersionUsageView,
 };
-pub use vault_ring::{ResealVault, VaultResealingView};
+pub use vault_ring::{ResealVault, VaultResealingView, VaultRingView};
 pub use view::{
     ApplicationView, BulkRevocationView, ClaimView, EmergencyView, GenerationRevocation, IssuingView,
     KeyRevocation, KeyView, LookupView, OpenClaimView, PolicyView, PresetView, RefusedView, RevocationView,

@@ -80,7 +80,7 @@ pub struct RingsView {
 /// A ring. Never a key of it.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Ring)]
-struct RingView {
+pub(crate) struct RingView {
     name: &'static str,
     active: u32,
     versions: Vec<RingVersionView>,
@@ -193,7 +193,7 @@ fn is_settled(last: &WholePass, active: u32) -> bool {
 
 impl RingView {
     /// A ring with these versions, the active one first, and those that were counted though it lacks them.
-    fn new(name: &'static str, known: &[u32], counted: [Option<&BTreeMap<u32, u64>>; 3]) -> Self {
+    pub(crate) fn new(name: &'static str, known: &[u32], counted: [Option<&BTreeMap<u32, u64>>; 3]) -> Self {
         let active = known.first().copied().unwrap_or_default();
         let used = counted.iter().flatten().flat_map(|counts| counts.keys());
         let numbers: BTreeSet<u32> = known.iter().chain(used).copied().collect();

@@ -1,9 +1,9 @@
-//! The ring of the vault rolls over: what credentials hold is sealed anew under its active version, where the process has that ring. The
-//! place is the caller's cursor: a pass that begins anew finds what is left.
+//! The ring of the vault rolls over: what credentials hold is counted by the version that it lies under, and sealed anew under the active
+//! one, where the process has that ring. The place is the caller's cursor: a pass that begins anew finds what is left.
 
 use crate::attempt::Attempt;
 use crate::list::Page;
-use crate::rings::resealed;
+use crate::rings::{RingView, resealed};
 use crate::service::Service;
 use keyward_crypto::Sealer;
 use keyward_domain::credential::Credential;
@@ -15,10 +15,22 @@ use keyward_ledger::KvWrite;
 use keyward_records::projection::lists;
 use keyward_records::{CredentialValue, KvCount, KvRead, RecordError, Revised, names, open};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// Credentials that one step looks at.
 const STEP_CREDENTIALS: &str = "32";
+
+/// The ring of the vault, and what one step found under each of its versions.
+#[derive(Serialize, ToSchema)]
+#[schema(as = VaultRing)]
+pub struct VaultRingView {
+    /// Its versions, each with the values of credentials that the step found under it, as records.
+    ring: RingView,
+    /// Where the next step goes on; null at the end of the pass.
+    #[schema(required = true)]
+    next_cursor: Option<String>,
+}
 
 /// How to go on with sealing anew.
 #[derive(Deserialize, ToSchema)]
@@ -49,6 +61,41 @@ pub struct VaultResealingView {
 }
 
 impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
+    /// The versions of the vault's ring that this process has, and what one step over the credentials, the oldest first, found under each;
+    /// it changes nothing. The counts of all steps of a pass add up.
+    ///
+    /// # Errors
+    /// A missing scope, a bad cursor; where this process has no ring of the vault or the store does not answer.
+    pub async fn vault_ring(&self, attempt: &Attempt, cursor: Option<&str>) -> Result<VaultRingView> {
+        attempt.caller.require(scope::RINGS_READ)?;
+        let vault = self.rings.vault()?;
+        let page = Page::parse(Some(STEP_CREDENTIALS), cursor)?;
+        let (ids, next_cursor) =
+            self.things_from_the_first::<CredentialId>(lists::CREDENTIALS, &page).await?;
+        let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
+        for id in ids {
+            for (_, value) in self.sealed_values(id).await? {
+                let under = Sealer::sealed_under(&value).ok();
+                under.into_iter().for_each(|version| *counts.entry(version).or_default() += 1);
+            }
+        }
+        let known: Vec<u32> = vault.versions().collect();
+        let ring = RingView::new(vault.ring_name(), &known, [Some(&counts), None, None]);
+        Ok(VaultRingView { ring, next_cursor })
+    }
+
+    /// What the versions of a credential hold, as it lies in the store.
+    async fn sealed_values(&self, id: CredentialId) -> Result<Vec<(String, Vec<u8>)>> {
+        let Some(credential) = self.read().credential(id).await? else { return Ok(Vec::new()) };
+        let mut values = Vec::new();
+        for version in credential.versions.iter().filter(|version| version.destroyed_at.is_none()) {
+            let store_key = names::credential_value(id, version.number);
+            let value = self.kv.get(&store_key).await?;
+            values.extend(value.map(|value| (store_key, value)));
+        }
+        Ok(values)
+    }
+
     /// One step of sealing anew what credentials hold, the oldest credential first; its event says that it was asked for, and one for each
     /// credential that it seals anew says that.
     ///
@@ -74,11 +121,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     /// Counts what the versions of a credential hold; whether some of it is to be sealed anew.
     async fn count_values(&self, id: CredentialId, view: &mut VaultResealingView) -> Result<bool> {
         let vault = self.rings.vault()?;
-        let Some(credential) = self.read().credential(id).await? else { return Ok(false) };
         let mut is_old = false;
-        for version in credential.versions.iter().filter(|version| version.destroyed_at.is_none()) {
-            let store_key = names::credential_value(id, version.number);
-            let Some(value) = self.kv.get(&store_key).await? else { continue };
+        for (store_key, value) in self.sealed_values(id).await? {
             view.values += 1;
             match open::<CredentialValue>(vault, &store_key, &value) {
                 Ok(_) => is_old |= Sealer::sealed_under(&value).ok() != Some(view.active),

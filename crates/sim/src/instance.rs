@@ -3,7 +3,7 @@
 
 use crate::flaws::{Flaw, Flawed, Memory};
 use crate::limits::{CounterStore, Counters};
-use crate::world::{Do, Reply, SeededRng, Store, TestClock, World, perform_for_receipt, rings};
+use crate::world::{Do, Reply, SeededRng, Store, TestClock, World, perform_for_receipt, rings, vault_ring};
 use futures::future::{Either, select};
 use keyward_domain::ports::NoSink;
 use keyward_domain::{Code, Error, Result};
@@ -48,11 +48,12 @@ const STALLED_MS: u64 = 20_000;
 pub struct Versions {
     pub records: Vec<u8>,
     pub audit: Vec<u8>,
+    pub vault: Vec<u8>,
 }
 
 impl Versions {
     fn rings(&self) -> Rings {
-        rings(&self.records, &self.audit, &[1])
+        Rings { vault: Some(vault_ring(&self.vault)), ..rings(&self.records, &self.audit, &[1]) }
     }
 }
 

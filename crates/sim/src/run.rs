@@ -7,7 +7,7 @@ use crate::instance::{Edge, Instance, Site, Versions, Weather};
 use crate::known::{Ended, Known, Moment, Shredded};
 use crate::limits::{CounterStore, Limited};
 use crate::vault::Vault;
-use crate::world::{Do, SeededRng, World, new_admin, new_key, rings};
+use crate::world::{Do, SeededRng, World, new_admin, new_key, rings, vault_ring};
 use futures::future::{FutureExt, LocalBoxFuture, join_all};
 use keyward_domain::delivery::Fault;
 use keyward_domain::distinct::Distinct;
@@ -182,6 +182,7 @@ impl Sim {
         let mut world = World::new(seed).await;
         // Whoever looks from outside reads all versions that come to be.
         world.rings = rings(&[1], &[3, 2, 1], &[1]);
+        world.rings.vault = Some(vault_ring(&[3, 2, 1]));
         let rng = Rc::new(SeededRng::new(seed ^ 0x005e_ed5e_ed5e));
         let acting = Rc::new(SeededRng::new(seed ^ 0x00ac_7ed0_ac7e));
         let (weather, memory) = (Rc::new(Cell::new(Weather::FAIR)), Rc::new(Memory::default()));
@@ -208,7 +209,7 @@ impl Sim {
             listener,
             instances: RefCell::default(),
             edges: RefCell::default(),
-            versions: RefCell::new(Versions { records: vec![1], audit: vec![1] }),
+            versions: RefCell::new(Versions { records: vec![1], audit: vec![1], vault: vec![1] }),
             acts,
             acting,
             limited: RefCell::default(),
@@ -393,6 +394,9 @@ impl Sim {
         if acts.vault && rng.chance(30) {
             // Re-sealing has something to do.
             self.roll_ring(|versions| &mut versions.records);
+        }
+        if acts.vault && rng.chance(30) {
+            self.roll_ring(|versions| &mut versions.vault);
         }
         if acts.loses_store && rng.chance(40) {
             self.copy.replace(Some(self.world.kv.backup()));

@@ -157,6 +157,9 @@ impl Vault {
 
     fn choose(&self, sim: &Sim) -> Do {
         let rng = &sim.acting;
+        if rng.chance(10) {
+            return Do::ResealVault(None);
+        }
         if rng.chance(8) {
             return Do::RevokeKey(rng.one_of(&self.accounts).key, "lost");
         }
@@ -192,7 +195,7 @@ impl Vault {
         let mut kept = self.kept.borrow_mut();
         let value = match what {
             Do::CreateCredential(new) | Do::WriteCredential(_, new) => Some(number(&new["value"])),
-            Do::RevokeKey(..) => return,
+            Do::RevokeKey(..) | Do::ResealVault(_) => return,
             _ => None,
         };
         let shown = reply.json();

@@ -71,3 +71,31 @@ fn an_overdue_key_is_reported_with_its_owner_and_then_how_long_its_rotation_took
     assert_eq!(totals[column], rotations["due_to_rotated"]["mean_s"].to_string());
     keyward.as_root(Request::get("/v1/reports/compliance?since=yesterday")).expect(400);
 }
+
+#[test]
+fn credentials_that_somebody_is_to_see_to_are_reported_with_whoever_that_is() {
+    let keyward = Keyward::start();
+    let policy = keyward.policy("hourly", &json!({ "rotate_every_s": HOUR_S, "grace_s": 0 }));
+    let new = json!({ "name": "=shop", "contacts": ["ops@shop.example"], "policy": policy });
+    let application = keyward.as_root(Request::post("/v1/applications", &new)).expect(201).text_at("/id");
+    let id = keyward.credential(&application, "payments/db");
+    keyward.advance_ms(2 * HOUR_S * 1000);
+    keyward.as_root(Request::get(&format!("/v1/credentials/{id}/value"))).expect(200);
+    keyward.as_root(Request::post("/v1/maintenance/run", &json!({}))).expect(200);
+    let report = keyward.as_root(Request::get("/v1/reports/credentials")).expect(200).json();
+    assert_eq!(
+        (&report["totals"]["states"]["overdue"], &report["totals"]["never_read"]),
+        (&json!(1), &json!(0))
+    );
+    let seen = &report["attention"][0];
+    assert_eq!((&seen["id"], &seen["state"]), (&json!(id), &json!("overdue")));
+    assert_eq!(seen["application"]["contacts"], json!(["ops@shop.example"]));
+    let found = keyward.as_root(Request::get("/v1/credentials?state=overdue")).expect(200).json();
+    assert_eq!(found["items"][0]["id"], json!(id));
+    keyward.as_root(Request::get("/v1/credentials?state=late")).expect(400);
+    let table = printed(&keyward, &["--credentials"]);
+    assert!(table.contains("payments/db") && table.contains("ops@shop.example"), "{table}");
+    let lines = printed(&keyward, &["--credentials", "--format", "csv", "--overdue"]);
+    let line = lines.lines().nth(1).expect("a line for the credential");
+    assert!(line.starts_with(&format!("{id},")) && line.contains("\"'=shop\""), "no formula: {line}");
+}

@@ -351,6 +351,7 @@ fn applications_policies_and_roles(keyward: &Keyward, visitor: &mut Visitor<'_>)
         ("renewal", "yes"),
         ("reuse", "stop"),
         ("breach", "warn"),
+        ("leak", "revoke"),
         ("lifetime", ""),
         ("idle", ""),
     ];
@@ -461,7 +462,14 @@ fn an_old_form_writes_nothing_over(keyward: &Keyward, visitor: &mut Visitor<'_>)
     let policy = keyward.policy("raced", &json!({ "rotate_every_s": 86_400, "grace_s": 3_600 }));
     let role = json!({ "name": "raced", "scopes": ["keys:read"] });
     let role = keyward.as_root(Request::post("/v1/roles", &role)).expect(201).text_at("/id");
-    let terms = [("rotate", "30"), ("grace", "7"), ("renewal", "yes"), ("reuse", "stop"), ("breach", "warn")];
+    let terms = [
+        ("rotate", "30"),
+        ("grace", "7"),
+        ("renewal", "yes"),
+        ("reuse", "stop"),
+        ("breach", "warn"),
+        ("leak", "rotate"),
+    ];
     let scopes = [("scopes", "keys:read")];
     for (api, mine) in
         [(format!("/v1/policies/{policy}"), &terms[..]), (format!("/v1/roles/{role}"), &scopes[..])]
@@ -635,6 +643,8 @@ fn credentials_go_back_and_are_destroyed(keyward: &Keyward, visitor: &mut Visito
     let page = visitor.get(&format!("/dashboard/applications/{application}")).expect(200);
     assert!(page.text().contains(&format!("{list}?application={application}")), "{}", page.text());
 
+    what_is_known_of_a_credential_is_edited(keyward, visitor, &application, &id);
+
     // Whoever may see or write some names only sees those, and what they may do with them.
     let scopes = ["credentials:list@payments/*", "credentials:write@payments/db", "keys:read"];
     let narrowed = keyward.admin("payments@example.com", &scopes);
@@ -687,6 +697,51 @@ fn credentials_go_back_and_are_destroyed(keyward: &Keyward, visitor: &mut Visito
     for (deed, status) in [("destroy", 400), ("destroy?version=9", 404), ("write", 404)] {
         visitor.get(&format!("{here}/{deed}")).expect(status);
     }
+}
+
+/// What is known of a credential is changed once, after it was shown, and found by it.
+fn what_is_known_of_a_credential_is_edited(
+    keyward: &Keyward,
+    visitor: &mut Visitor<'_>,
+    application: &str,
+    id: &str,
+) {
+    let (list, here) = ("/dashboard/credentials", format!("/dashboard/credentials/{id}"));
+    let edit = format!("{here}/edit");
+    let shown = || keyward.as_root(Request::get(&format!("/v1/credentials/{id}"))).expect(200).json();
+    let page = visitor.get(&edit).expect(200);
+    let fields = [
+        ("name", "payments/db"),
+        ("description", "of the shop"),
+        ("owner", "Ada"),
+        ("tags", "eu, batch"),
+        ("ends", "2020-01-31T08:00"),
+        ("policy", ""),
+    ];
+    let wrong = visitor.send(&page, &edit, &[&fields[..4], &[("ends", "soon"), ("policy", "")]].concat());
+    assert!(wrong.expect(400).text().contains("role=\"alert\""));
+    let proposed = visitor.send(&page, &edit, &fields).expect(200);
+    for told in ["<ins><bdi>Ada</bdi></ins>", "<ins><bdi>batch</bdi></ins>", "not known"] {
+        assert!(proposed.text().contains(told), "{told} in {}", proposed.text());
+    }
+    assert_eq!(shown()["owner"], "", "looking changes nothing");
+    let make = hidden(&proposed, &edit);
+    for _ in 0..2 {
+        let place = visitor.post(&edit, &make).expect(303);
+        assert_eq!(place.field("location"), Some(&*format!("{here}?done=edit")));
+    }
+    let changed = shown();
+    assert_eq!((&changed["owner"], &changed["tags"]), (&json!("Ada"), &json!(["eu", "batch"])));
+    assert_eq!((&changed["state"], &changed["revision"]), (&json!("expired"), &json!(3)));
+    for (query, is_there) in
+        [("tag=eu", true), ("tag=other", false), ("state=expired", true), ("state=overdue", false)]
+    {
+        let page = visitor.get(&format!("{list}?application={application}&{query}")).expect(200);
+        assert_eq!(page.text().contains(&here), is_there, "{query}");
+    }
+    let report = visitor.get(&format!("/dashboard/report/credentials?application={application}")).expect(200);
+    assert!(report.text().contains(&here), "{}", report.text());
+    assert!(visitor.get("/dashboard").expect(200).text().contains("/dashboard/credentials?state=expired"));
 }
 
 fn a_store_that_is_silent_is_told(keyward: &Keyward, visitor: &mut Visitor<'_>) {

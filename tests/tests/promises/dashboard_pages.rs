@@ -106,6 +106,7 @@ fn hostile_world(keyward: &Keyward) -> World {
         new[field] = HOSTILE.into();
     }
     new["tags"] = json!(["eu", "batch"]);
+    new["expires_at"] = "2020-01-31T08:00:00Z".into();
     let credential = keyward.as_root(Request::post("/v1/credentials", &new)).expect(201).text_at("/id");
     for _ in 0..2 {
         let version = json!({ "value": { "value": "another" }, "reason": HOSTILE });
@@ -168,6 +169,7 @@ impl World {
             ("application", format!("/dashboard/applications/{hostile}")),
             ("credentials", format!("/dashboard/credentials?application={application}")),
             ("credential", format!("/dashboard/credentials/{credential}")),
+            ("credential-edit", format!("/dashboard/credentials/{credential}/edit")),
             ("credential-destroy", format!("/dashboard/credentials/{credential}/destroy?version=2")),
             ("events", format!("/dashboard/events?key={key}&application={application}")),
             ("event", format!("/dashboard/events/{event}")),
@@ -186,6 +188,7 @@ impl World {
             ("role-edit", format!("/dashboard/roles/{role}/edit")),
             ("role-retire", format!("/dashboard/roles/{role}/retire")),
             ("report", "/dashboard/report".to_owned()),
+            ("credential-report", "/dashboard/report/credentials".to_owned()),
             ("emergency", "/dashboard/emergency".to_owned()),
             ("freeze", "/dashboard/emergency/freeze".to_owned()),
             ("thaw", "/dashboard/emergency/thaw".to_owned()),
@@ -314,6 +317,11 @@ fn every_page_is_for_everybody() {
     browser.fill("#limits", "shared=5000/day");
     presses(".confirm button", ".compared");
     look("application-edit-shown");
+    open(&format!("/dashboard/credentials/{}/edit", world.credential));
+    browser.fill("#owner", "Ada");
+    browser.fill("#ends", "2020-01-31T08:00");
+    presses(".confirm button", ".compared");
+    look("credential-edit-shown");
     open("/dashboard/emergency/revoke");
     browser.fill("#tag", "eu");
     presses(".confirm button", ".counts");

@@ -12,6 +12,7 @@ mod bulk;
 mod claim;
 pub mod context;
 mod credential;
+mod credential_report;
 mod emergency;
 mod import;
 mod key;

@@ -1,21 +1,24 @@
-//! `keyward report`: the report on compliance, its pages added up: for people, as JSON, or as lines for a spreadsheet.
+//! `keyward report`: the report on compliance, its pages added up: for people, as JSON, or as lines for a spreadsheet. What the report on
+//! credentials has in common with it is here as well.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Run;
 use super::application::joined;
 use super::audit_export::cell;
+use super::credential_report::{self, CredentialReport};
 use crate::arguments::{Report, ReportFormat};
 use crate::client::Call;
 use crate::escape::shown_json;
 use crate::failure::{Ending, Failure, Result};
 use crate::progress::Progress;
 use crate::table::{Card, Cell, Table};
-use crate::terminal::Tone;
+use crate::terminal::{Styles, Tone};
 
 const ROUTE: &str = "/v1/reports/compliance";
-/// Keys that one call looks at.
-const PAGE_KEYS: u32 = 100;
+/// Keys or credentials that one call looks at.
+const PAGE_ENTRIES: u32 = 100;
 const COLUMNS: &str = "application,name,contacts,fresh,due,overdue,never_due,unclaimed,ended,rotations,mean_between_s,rotated_after_due,mean_due_to_rotated_s,\
     rotated_before_due,rotated_after_flag,mean_flagged_to_rotated_s,waiting_since_due,longest_since_due_s,waiting_since_flagged,longest_since_flagged_s,target_s,\
     revocations,mean_revocation_ms,max_revocation_ms,changes,changes_on_record";
@@ -44,11 +47,36 @@ struct ApplicationFigures {
     figures: Figures,
 }
 
+/// An application, and whom to reach.
 #[derive(Deserialize, Serialize)]
-struct Owner {
-    id: String,
-    name: String,
-    contacts: Vec<String>,
+pub(super) struct Owner {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) contacts: Vec<String>,
+}
+
+/// A report that comes in pages whose figures add up.
+pub(super) trait Paged: DeserializeOwned + Serialize {
+    /// What is told while it is made.
+    const LOOKED_AT: &'static str;
+
+    /// Adds a page.
+    fn merge(&mut self, page: Self);
+
+    /// How many were looked at.
+    fn examined(&self) -> u64;
+
+    /// Where the next page begins.
+    fn next_cursor(&self) -> Option<&str>;
+
+    /// A line for each application, and one for all.
+    fn csv(&self) -> String;
+
+    /// A line for each that somebody is to see to.
+    fn overdue_csv(&self) -> String;
+
+    /// What people read.
+    fn text(&self, styles: Styles) -> String;
 }
 
 #[derive(Deserialize, Serialize)]
@@ -117,7 +145,7 @@ fn mean(count: u64, sum: i64) -> Option<i64> {
     sum.checked_div(i64::try_from(count).ok()?)
 }
 
-fn add(sum: &mut u64, more: u64) {
+pub(super) fn add(sum: &mut u64, more: u64) {
     *sum = sum.saturating_add(more);
 }
 
@@ -181,7 +209,17 @@ impl Figures {
     }
 }
 
-impl Compliance {
+impl Paged for Compliance {
+    const LOOKED_AT: &'static str = "Keys looked at:";
+
+    fn examined(&self) -> u64 {
+        self.examined
+    }
+
+    fn next_cursor(&self) -> Option<&str> {
+        self.next_cursor.as_deref()
+    }
+
     fn merge(&mut self, page: Self) {
         add(&mut self.examined, page.examined);
         add(&mut self.damaged, page.damaged);
@@ -230,64 +268,8 @@ impl Compliance {
         }
         lines.join("\r\n") + "\r\n"
     }
-}
 
-impl Run<'_> {
-    pub(super) fn report(&self, options: &Report) -> Result<Ending> {
-        if options.overdue && options.format != ReportFormat::Csv {
-            return Err(Failure::command_line(
-                "--overdue goes with --format csv; the other formats have both",
-            ));
-        }
-        let report = self.compliance(options)?;
-        match options.format {
-            ReportFormat::Csv if !self.global.json => {
-                let lines = if options.overdue { report.overdue_csv() } else { report.csv() };
-                self.terminal.print(&lines)?;
-            }
-            ReportFormat::Table if !self.global.json => self.show_compliance(&report)?,
-            _ => {
-                let json = serde_json::to_string(&report).map_err(|error| Failure::system("JSON", error))?;
-                self.terminal.print(&shown_json(&json))?;
-            }
-        }
-        Ok(Ending::Done)
-    }
-
-    /// All pages, added up.
-    fn compliance(&self, options: &Report) -> Result<Compliance> {
-        let client = self.client()?;
-        let mut progress = Progress::new("Keys looked at:");
-        let mut all: Option<Compliance> = None;
-        loop {
-            let cursor = all.as_ref().and_then(|all| all.next_cursor.clone());
-            let call = Call::get(ROUTE)
-                .query("application", options.application)
-                .query("since", options.since.as_deref())
-                .query("limit", Some(PAGE_KEYS))
-                .query("cursor", cursor.as_deref());
-            let answer = client.call(&call)?;
-            let page: Compliance = answer.read()?;
-            if page.next_cursor.is_some() && page.next_cursor == cursor {
-                return Err(Failure::not_keyward(&answer, "its cursor does not move"));
-            }
-            let all = match &mut all {
-                Some(all) => {
-                    all.merge(page);
-                    all
-                }
-                None => all.insert(page),
-            };
-            progress.so_far(all.examined);
-            if all.next_cursor.is_none() {
-                break;
-            }
-        }
-        all.ok_or_else(|| Failure::command_line("there is no report"))
-    }
-
-    fn show_compliance(&self, report: &Compliance) -> Result<()> {
-        let styles = self.terminal.styles();
+    fn text(&self, styles: Styles) -> String {
         let mut table = Table::new(&[
             "APPLICATION",
             "NAME",
@@ -322,16 +304,16 @@ impl Run<'_> {
                 Cell::or_dash(rotations.flagged_to_rotated.mean_s.map(span)),
             ]);
         };
-        for ApplicationFigures { application, figures } in &report.applications {
+        for ApplicationFigures { application, figures } in &self.applications {
             row(&application.id, Cell::new(&application.name), figures);
         }
-        row("all", Cell::or_dash(None::<&str>), &report.totals);
-        let card = self.summary(report).render(styles);
+        row("all", Cell::or_dash(None::<&str>), &self.totals);
+        let card = self.summary().render(styles);
         let mut parts = vec![table.render(styles), card];
-        if !report.overdue.is_empty() {
+        if !self.overdue.is_empty() {
             let headings = ["OVERDUE KEY", "NAME", "APPLICATION", "CONTACTS", "OVERDUE FOR", "OFFERED"];
             let mut table = Table::new(&headings);
-            for key in &report.overdue {
+            for key in &self.overdue {
                 table.row([
                     Cell::new(&key.id),
                     Cell::new(&key.name),
@@ -343,21 +325,23 @@ impl Run<'_> {
             }
             parts.push(table.render(styles));
         }
-        self.terminal.print(&parts.join("\n"))
+        parts.join("\n")
     }
+}
 
-    fn summary(&self, report: &Compliance) -> Card {
-        let Figures { rotations, revocations, audit, .. } = &report.totals;
+impl Compliance {
+    fn summary(&self) -> Card {
+        let Figures { rotations, revocations, audit, .. } = &self.totals;
         let held = |spans: &Spans| match spans.mean_s {
             None => Cell::or_dash(None::<&str>),
             Some(mean_s) => {
-                let is_held = mean_s <= report.target_s;
+                let is_held = mean_s <= self.target_s;
                 let word = if is_held { "within" } else { "over" };
                 let text = format!(
                     "{} on average of {}, {word} the target of {}; {} at most",
                     span(mean_s),
                     spans.count,
-                    span(report.target_s),
+                    span(self.target_s),
                     span(spans.max_s)
                 );
                 Cell::toned(text, if is_held { Tone::Good } else { Tone::Bad })
@@ -368,13 +352,13 @@ impl Run<'_> {
             count => Cell::new(format!("{count}, the longest for {}", span(spans.max_s))),
         };
         let mut card = Card::new()
-            .field("as of", Cell::new(format!("{}, through {}", report.at, report.through)))
-            .field("keys looked at", Cell::new(report.examined.to_string()));
-        if let Some(since) = &report.since {
+            .field("as of", Cell::new(format!("{}, through {}", self.at, self.through)))
+            .field("keys looked at", Cell::new(self.examined.to_string()));
+        if let Some(since) = &self.since {
             card = card.field("rotations since", Cell::new(since));
         }
-        if report.damaged > 0 {
-            card = card.field("damaged", Cell::toned(report.damaged.to_string(), Tone::Bad));
+        if self.damaged > 0 {
+            card = card.field("damaged", Cell::toned(self.damaged.to_string(), Tone::Bad));
         }
         let revoked = revocations.mean_ms.map(|mean_ms| {
             format!("{mean_ms} ms on average of {}, {} ms at most", revocations.count, revocations.max_ms)
@@ -387,6 +371,69 @@ impl Run<'_> {
             .field("waiting since flagged", waiting(&rotations.waiting_since_flagged))
             .field("revocation", Cell::or_dash(revoked))
             .field("on record", Cell::new(format!("{} of {} changes", audit.on_record, audit.changes)))
+    }
+}
+
+impl Run<'_> {
+    pub(super) fn report(&self, options: &Report) -> Result<Ending> {
+        if options.overdue && options.format != ReportFormat::Csv {
+            return Err(Failure::command_line(
+                "--overdue goes with --format csv; the other formats have both",
+            ));
+        }
+        match options.credentials {
+            true => self.show_report::<CredentialReport>(options, credential_report::ROUTE)?,
+            false => self.show_report::<Compliance>(options, ROUTE)?,
+        }
+        Ok(Ending::Done)
+    }
+
+    fn show_report<R: Paged>(&self, options: &Report, route: &str) -> Result<()> {
+        let report: R = self.whole_report(options, route)?;
+        match options.format {
+            ReportFormat::Csv if !self.global.json => {
+                self.terminal.print(&if options.overdue { report.overdue_csv() } else { report.csv() })
+            }
+            ReportFormat::Table if !self.global.json => {
+                self.terminal.print(&report.text(self.terminal.styles()))
+            }
+            _ => {
+                let json = serde_json::to_string(&report).map_err(|error| Failure::system("JSON", error))?;
+                self.terminal.print(&shown_json(&json))
+            }
+        }
+    }
+
+    /// All pages, added up.
+    fn whole_report<R: Paged>(&self, options: &Report, route: &str) -> Result<R> {
+        let client = self.client()?;
+        let mut progress = Progress::new(R::LOOKED_AT);
+        let mut all: Option<R> = None;
+        loop {
+            let cursor = all.as_ref().and_then(|all| all.next_cursor().map(str::to_owned));
+            let call = Call::get(route)
+                .query("application", options.application)
+                .query("since", options.since.as_deref())
+                .query("limit", Some(PAGE_ENTRIES))
+                .query("cursor", cursor.as_deref());
+            let answer = client.call(&call)?;
+            let page: R = answer.read()?;
+            if page.next_cursor().is_some() && page.next_cursor() == cursor.as_deref() {
+                return Err(Failure::not_keyward(&answer, "its cursor does not move"));
+            }
+            let all = match &mut all {
+                Some(all) => {
+                    all.merge(page);
+                    all
+                }
+                None => all.insert(page),
+            };
+            progress.so_far(all.examined());
+            if all.next_cursor().is_none() {
+                break;
+            }
+        }
+        all.ok_or_else(|| Failure::command_line("there is no report"))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::answers::{Resealing, ResealingWholePass, RingVersion, Rings, VaultResealing};
+use crate::answers::{Resealing, ResealingWholePass, Ring, RingVersion, Rings, VaultResealing, VaultRing};
 use crate::client::{Answer, Call, Client};
 use crate::context::resolve;
 use crate::failure::Result;
@@ -18,6 +18,9 @@ const PASSES_MAX: u32 = 5;
 /// Between two steps while the log waits for a gap: each step is an event.
 const WAITING_PAUSE: Duration = Duration::from_secs(1);
 
+/// The ring of the vault, which is counted when somebody asks.
+const VAULT: &str = "vault_keyring";
+
 /// What a server says of its rings.
 pub struct Figures {
     answer: Answer,
@@ -31,12 +34,45 @@ impl Figures {
     /// # Errors
     /// It does not answer, or refuses.
     pub fn asked(global: &Global, terminal: &Terminal) -> Result<Option<Self>> {
-        if global.url.is_none() && global.context.is_none() {
-            return Ok(None);
-        }
-        let answer = Client::with_credential(&resolved(global)?, terminal)?.call(&Call::get("/v1/rings"))?;
+        let Some(client) = server(global, terminal)? else { return Ok(None) };
+        let answer = client.call(&Call::get("/v1/rings"))?;
         let rings = answer.read()?;
         Ok(Some(Self { answer, rings }))
+    }
+
+    /// The same with what lies under the vault's ring, counted now.
+    ///
+    /// # Errors
+    /// As [`Figures::asked`].
+    pub fn asked_with_vault(global: &Global, terminal: &Terminal) -> Result<Option<Self>> {
+        let (Some(client), Some(mut figures)) = (server(global, terminal)?, Self::asked(global, terminal)?)
+        else {
+            return Ok(None);
+        };
+        let mut progress = Progress::new("Counting what credentials hold");
+        let mut all: Option<Ring> = None;
+        let mut cursor: Option<String> = None;
+        loop {
+            let step = client.call(&Call::get("/v1/credentials/ring").query("cursor", cursor.as_deref()))?;
+            let VaultRing { ring, next_cursor } = step.read()?;
+            if next_cursor.is_some() && next_cursor == cursor {
+                return Err(Failure::not_keyward(&step, "its cursor does not move"));
+            }
+            let all = match &mut all {
+                Some(all) => {
+                    all.add(ring);
+                    all
+                }
+                None => all.insert(ring),
+            };
+            progress.so_far(all.versions.iter().filter_map(|version| version.records).sum());
+            cursor = next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        figures.rings.rings.extend(all);
+        Ok(Some(figures))
     }
 
     /// As the server says it.
@@ -89,6 +125,9 @@ impl Figures {
                 known.active
             ));
         }
+        if ring == VAULT {
+            return Ok(self.version(ring, version).and_then(|found| found.records).unwrap_or_default());
+        }
         let last = self.rings.resealing.last.as_ref();
         let Some(last) = last.filter(|last| began_after(last, changed_at)) else {
             return no(format!("no whole pass over the records began after `{ring}` was changed last"));
@@ -102,6 +141,29 @@ impl Figures {
             (None, None) => no(format!("the server counts nothing of `{ring}`")),
         }
     }
+}
+
+impl Ring {
+    /// What another step found, beside what those before it did.
+    fn add(&mut self, step: Self) {
+        for more in step.versions {
+            match self.versions.iter_mut().find(|known| known.version == more.version) {
+                Some(known) => {
+                    let sum = known.records.unwrap_or_default() + more.records.unwrap_or_default();
+                    known.records = Some(sum);
+                }
+                None => self.versions.push(more),
+            }
+        }
+    }
+}
+
+/// A client of the server that `--url` or `--context` names; `None` where neither does.
+fn server(global: &Global, terminal: &Terminal) -> Result<Option<Client>> {
+    if global.url.is_none() && global.context.is_none() {
+        return Ok(None);
+    }
+    Client::with_credential(&resolved(global)?, terminal).map(Some)
 }
 
 /// With what the context says, as every command that asks a server.

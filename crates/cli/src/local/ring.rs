@@ -223,7 +223,11 @@ fn retire(
     let files = RingFiles::lock(state)?;
     let mut ring = files.read(variable)?;
     ring.retire(version).map_err(refused)?;
-    let figures = if is_forced || variable.loss.is_none() { None } else { Figures::asked(global, terminal)? };
+    let figures = match variable.name {
+        _ if is_forced || variable.loss.is_none() => None,
+        "vault_keyring" => Figures::asked_with_vault(global, terminal)?,
+        _ => Figures::asked(global, terminal)?,
+    };
     let remaining = match figures {
         Some(figures) => {
             let changed_at = changed_at(state, variable)?;

@@ -1,14 +1,14 @@
 //! What credentials hold is handed to whoever may read it and is nowhere else; what is destroyed is gone; a service reads what its
 //! grants match and not a name more.
 
-use crate::world::{Do, Held, World, new_key, perform, ring_json, writes};
+use crate::world::{Do, Held, TestService, World, new_key, perform, vault_ring, writes};
 use futures::future::join_all;
-use keyward_crypto::{Ring, Sealer};
 use keyward_domain::event::{Action, ActorKind, Outcome};
 use keyward_domain::{ApplicationId, Code, CredentialId};
 use keyward_ledger::memory::Fault;
 use keyward_records::names;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 const CANARY: &str = "canary-9f3a1c77-never-to-be-seen";
 
@@ -319,6 +319,23 @@ async fn a_policy_says_when_it_is_due_and_for_how_long_it_is_gone_on_with() {
     assert_eq!(state().await, "active", "what was rotated is due anew");
 }
 
+/// What lies under each version of the vault's ring.
+async fn counted(service: &TestService<'_>, world: &World) -> BTreeMap<u64, u64> {
+    let (mut counts, mut cursor) = (BTreeMap::new(), None);
+    loop {
+        let what = Do::ReadVaultRing(cursor);
+        let step = perform(service, world.caller(&world.root).await, &what).await.expect("a step").json();
+        for version in step["ring"]["versions"].as_array().unwrap() {
+            *counts.entry(version["version"].as_u64().unwrap()).or_default() +=
+                version["records"].as_u64().unwrap();
+        }
+        cursor = step["next_cursor"].as_str().map(str::to_owned);
+        if cursor.is_none() {
+            return counts;
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_they_hold_is_sealed_anew_and_the_old_version_of_the_ring_may_go() {
     let world = World::new(908).await;
@@ -332,8 +349,7 @@ async fn what_they_hold_is_sealed_anew_and_the_old_version_of_the_ring_may_go() 
     }
     let vault = |versions: &[u8]| {
         let mut rings = world.rings_without_month();
-        let ring = Ring::parse("vault_keyring", &ring_json(105, versions)).expect("a ring");
-        rings.vault = Some(Sealer::new(ring));
+        rings.vault = Some(vault_ring(versions));
         rings
     };
     let both = vault(&[1, 2]);
@@ -341,6 +357,7 @@ async fn what_they_hold_is_sealed_anew_and_the_old_version_of_the_ring_may_go() 
     let run = async |what: Do| perform(&service, world.caller(&world.root).await, &what).await;
     let read = async |number| run(Do::ReadCredential(id, number)).await.map(|reply| reply.at("/value/value"));
     assert_eq!(read(None).await.as_deref(), Ok("three"), "under the old version");
+    assert_eq!(counted(&service, &world).await, BTreeMap::from([(1, 42), (2, 0)]));
     let (mut cursor, mut values, mut resealed, mut steps) = (None, 0, 0, 0);
     loop {
         let step = run(Do::ResealVault(cursor)).await.expect("a step").json();
@@ -355,6 +372,7 @@ async fn what_they_hold_is_sealed_anew_and_the_old_version_of_the_ring_may_go() 
     }
     assert_eq!((values, resealed), (42, 42));
     assert!(steps > 1, "a step is bounded");
+    assert_eq!(counted(&service, &world).await, BTreeMap::from([(1, 0), (2, 42)]));
     let again = run(Do::ResealVault(None)).await.expect("a step").json();
     assert_eq!(again["resealed"], 0, "there is nothing left to do");
     let alone = vault(&[2]);
@@ -367,4 +385,19 @@ async fn what_they_hold_is_sealed_anew_and_the_old_version_of_the_ring_may_go() 
     // A process without the version says "later", and hands nothing out.
     let behind = world.run(&Do::ReadCredential(id, None)).await.map_err(|error| error.code);
     assert_eq!(behind.err(), Some(Code::RingVersionUnknown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn going_back_twice_by_one_form_is_done_once() {
+    let world = World::new(909).await;
+    let app = world.application("shop").await;
+    let id = credential(&world, app, "db", "one").await;
+    world.run(&Do::WriteCredential(id, version("two"))).await.expect("written");
+    let before = world.events().await.len();
+    let back = Do::RollCredentialBack(id, 1);
+    let (one, other) =
+        futures::join!(world.run_until_ended("a form", &back), world.run_until_ended("a form", &back));
+    let (one, other) = (one.expect("once"), other.expect("again"));
+    assert_eq!((one.text == other.text, one.replayed != other.replayed), (true, true));
+    assert_eq!(world.events().await.len(), before + 1);
 }

@@ -17,6 +17,7 @@ mod compliance;
 mod costs;
 mod crashes;
 mod credential_import;
+mod credential_report;
 mod credentials;
 mod deliveries;
 mod due;

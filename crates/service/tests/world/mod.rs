@@ -144,15 +144,22 @@ fn log_keys() -> LogKeys {
     LogKeys::parse(document.expose()).expect("keys")
 }
 
+fn sealer(name: &'static str, need: u8, versions: &[u8]) -> Sealer {
+    Sealer::new(Ring::parse(name, &ring_json(need, versions)).expect("a ring"))
+}
+
+/// The ring of the vault with these versions.
+pub fn vault_ring(versions: &[u8]) -> Sealer {
+    sealer("vault_keyring", 105, versions)
+}
+
 /// Rings with these versions of each kind.
 pub fn rings(records: &[u8], audit: &[u8], peppers: &[u8]) -> Rings {
-    let sealer =
-        |name, need, versions| Sealer::new(Ring::parse(name, &ring_json(need, versions)).expect("a ring"));
     Rings {
         records: sealer("records_keyring", 101, records),
         audit: sealer("audit_keyring", 102, audit),
         peppers: Peppers::parse(&ring_json(103, peppers)).expect("peppers"),
-        vault: Some(sealer("vault_keyring", 105, &[1])),
+        vault: Some(vault_ring(&[1])),
         log: Some(log_keys()),
         month: CurrentMonth::default(),
     }
@@ -229,6 +236,8 @@ pub enum Do {
     ReadRings,
     /// From this cursor on.
     ResealVault(Option<String>),
+    /// From this cursor on.
+    ReadVaultRing(Option<String>),
     CreateRole(Value),
     ChangeRole(RoleId, Value, Option<u64>),
     RetireRole(RoleId, &'static str),
@@ -260,6 +269,8 @@ pub enum Do {
     DropDeadLetters(WebhookId, Value),
     /// Whose keys, since when, how many, from where on.
     Compliance(Option<ApplicationId>, Option<Timestamp>, usize, Option<String>),
+    /// Whose credentials, how many, from where on.
+    CredentialReport(Option<ApplicationId>, usize, Option<String>),
 }
 
 impl Do {
@@ -306,7 +317,7 @@ impl Do {
             Self::Shred(..) => Attempt::to_change(caller, Action::AuditShredded, nothing),
             Self::Reseal(_) => Attempt::to_change(caller, Action::RingResealed, nothing),
             Self::ResealVault(_) => Attempt::to_change(caller, Action::RingResealed, nothing),
-            Self::ReadRings => Attempt::to_read(caller, Action::RingRead, nothing),
+            Self::ReadRings | Self::ReadVaultRing(_) => Attempt::to_read(caller, Action::RingRead, nothing),
             Self::CreateRole(_) => Attempt::to_change(caller, Action::RoleCreated, nothing),
             Self::ChangeRole(id, ..) => {
                 Attempt::to_change(caller, Action::RoleChanged, Target::role(Some(*id)))
@@ -360,7 +371,7 @@ impl Do {
             Self::DropDeadLetters(id, _) => {
                 Attempt::to_change(caller, Action::WebhookDropped, Target::webhook(Some(*id)))
             }
-            Self::Compliance(..) | Self::ReadEvent(_) | Self::ListEvents(_) => {
+            Self::Compliance(..) | Self::CredentialReport(..) | Self::ReadEvent(_) | Self::ListEvents(_) => {
                 Attempt::to_read(caller, Action::AuditRead, nothing)
             }
         }
@@ -513,7 +524,7 @@ async fn execute<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         }
         Do::RollCredentialBack(id, version) => {
             let asked = body::<RollBack>(&json!({ "version": version, "reason": "it broke" }));
-            Reply::of(&service.roll_credential_back(attempt, *id, &asked).await?)
+            Reply::answer(&service.roll_credential_back(attempt, *id, &asked).await?)
         }
         Do::DestroyCredentialVersion(id, version) => {
             Reply::of(&service.destroy_credential_version(attempt, *id, *version, "it leaked").await?)
@@ -521,6 +532,7 @@ async fn execute<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         Do::RetireCredential(id, reason) => {
             Reply::of(&service.retire_credential(attempt, *id, reason).await?)
         }
+        Do::ReadVaultRing(cursor) => Reply::of(&service.vault_ring(attempt, cursor.as_deref()).await?),
         Do::ShowCredential(id) => Reply::of(&service.credential(attempt, *id).await?),
         Do::ListCredentials(application) => {
             let filter = CredentialFilter { application: *application, ..CredentialFilter::default() };
@@ -540,6 +552,10 @@ async fn execute<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
         }
         Do::DropDeadLetters(id, asked) => {
             Reply::of(&service.drop_dead_letters(attempt, *id, &body::<DropRequest>(asked)).await?)
+        }
+        Do::CredentialReport(application, limit, cursor) => {
+            let page = Page::parse(Some(&limit.to_string()), cursor.as_deref())?;
+            Reply::of(&service.credential_report(attempt, *application, &page).await?)
         }
         Do::Compliance(application, since, limit, cursor) => {
             let asked = ComplianceQuery { application: *application, since: *since };
