@@ -147,7 +147,7 @@ pub struct Credential {
     /// Words by which it is found.
     #[serde(default)]
     pub tags: Vec<String>,
-    /// `active`, `overdue`, `expired` or `retired`.
+    /// `active`, `expiring`, `overdue`, `expired` or `retired`.
     pub state: String,
     /// RFC 3339.
     pub expires_at: Option<String>,

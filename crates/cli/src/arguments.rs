@@ -531,6 +531,9 @@ pub struct CredentialList {
     /// Those with this tag
     #[arg(long, value_name = "TEXT")]
     pub tag: Option<String>,
+    /// Those that stand so
+    #[arg(long, value_name = "STATE", value_parser = ["active", "expiring", "overdue", "expired", "retired"])]
+    pub state: Option<String>,
     /// How many
     #[command(flatten)]
     pub paging: Paging,

@@ -92,6 +92,7 @@ impl Run<'_> {
                 .query("application", options.app)
                 .query("name", options.name.as_ref())
                 .query("tag", options.tag.as_ref())
+                .query("state", options.state.as_ref())
         };
         let page = self.client()?.list(&options.paging, call)?;
         let headings = ["CREDENTIAL", "APPLICATION", "NAME", "KIND", "STATE", "VERSION", "DUE", "OWNER"];
@@ -205,7 +206,7 @@ impl Run<'_> {
 
     fn roll_credential_back(&self, options: &CredentialVersion) -> Result<Ending> {
         let body = json!({ "version": options.number, "reason": options.reason });
-        let call = Call::post(format!("{ROUTE}/{}/roll-back", options.id), &body)?;
+        let call = Call::post(format!("{ROUTE}/{}/roll-back", options.id), &body)?.creating()?;
         self.show_one_credential(&self.client()?.call(&call)?)
     }
 

@@ -35,9 +35,13 @@ impl Figures {
     /// It does not answer, or refuses.
     pub fn asked(global: &Global, terminal: &Terminal) -> Result<Option<Self>> {
         let Some(client) = server(global, terminal)? else { return Ok(None) };
+        Self::told_by(&client).map(Some)
+    }
+
+    fn told_by(client: &Client) -> Result<Self> {
         let answer = client.call(&Call::get("/v1/rings"))?;
         let rings = answer.read()?;
-        Ok(Some(Self { answer, rings }))
+        Ok(Self { answer, rings })
     }
 
     /// The same with what lies under the vault's ring, counted now.
@@ -45,10 +49,8 @@ impl Figures {
     /// # Errors
     /// As [`Figures::asked`].
     pub fn asked_with_vault(global: &Global, terminal: &Terminal) -> Result<Option<Self>> {
-        let (Some(client), Some(mut figures)) = (server(global, terminal)?, Self::asked(global, terminal)?)
-        else {
-            return Ok(None);
-        };
+        let Some(client) = server(global, terminal)? else { return Ok(None) };
+        let mut figures = Self::told_by(&client)?;
         let mut progress = Progress::new("Counting what credentials hold");
         let mut all: Option<Ring> = None;
         let mut cursor: Option<String> = None;
