@@ -44,6 +44,18 @@ pub fn shown_json(json: &str) -> String {
     out
 }
 
+/// A cell as RFC 4180 writes it. One that a spreadsheet would take for a formula is led by an apostrophe, which makes it text there
+/// (OWASP, "CSV injection").
+pub fn csv_cell(text: &str) -> String {
+    let is_formula = text
+        .starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']);
+    if !is_formula && !text.contains([',', '"', '\r', '\n']) {
+        return text.to_owned();
+    }
+    let mark = if is_formula { "'" } else { "" };
+    format!("\"{mark}{}\"", text.replace('"', "\"\""))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,5 +84,24 @@ mod tests {
         assert!(shown.chars().all(|c| c == '\n' || !acts(c)), "{shown}");
         let value: serde_json::Value = serde_json::from_str(&shown).expect("still JSON");
         assert_eq!(value.get("name").and_then(|v| v.as_str()), Some(name));
+    }
+
+    #[test]
+    fn no_cell_is_a_formula() {
+        for (text, expected) in [
+            ("", ""),
+            ("plain", "plain"),
+            ("a,b \"c\"", "\"a,b \"\"c\"\"\""),
+            ("=1+1", "\"'=1+1\""),
+            ("+1", "\"'+1\""),
+            ("-1", "\"'-1\""),
+            ("@SUM(A1)", "\"'@SUM(A1)\""),
+            ("\t=1", "\"'\t=1\""),
+            ("\r=1", "\"'\r=1\""),
+            ("=cmd|'/C calc'!A0", "\"'=cmd|'/C calc'!A0\""),
+            ("two\nlines", "\"two\nlines\""),
+        ] {
+            assert_eq!(csv_cell(text), expected, "{text:?}");
+        }
     }
 }

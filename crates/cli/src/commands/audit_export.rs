@@ -13,7 +13,7 @@ use super::audit::events;
 use crate::answers::Page;
 use crate::arguments::{AuditExport, ExportFormat, Which};
 use crate::client::Client;
-use crate::escape::shown_json;
+use crate::escape::{csv_cell, shown_json};
 use crate::failure::{Ending, Failure, Result};
 
 /// Events of one page. An event with the writes of a bulk commit has a few kilobytes.
@@ -170,41 +170,5 @@ fn row(event: &Event) -> String {
         text(event.previous.map(|id| id.to_string())),
         writes.join("; "),
     ];
-    cells.map(|cell| self::cell(&cell)).join(",")
-}
-
-/// A cell as RFC 4180 writes it. One that a spreadsheet would take for a formula is led by an apostrophe, which makes it text there
-/// (OWASP, "CSV injection").
-pub(crate) fn cell(text: &str) -> String {
-    let is_formula = text
-        .starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']);
-    if !is_formula && !text.contains([',', '"', '\r', '\n']) {
-        return text.to_owned();
-    }
-    let mark = if is_formula { "'" } else { "" };
-    format!("\"{mark}{}\"", text.replace('"', "\"\""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_cell_is_a_formula() {
-        for (text, expected) in [
-            ("", ""),
-            ("plain", "plain"),
-            ("a,b \"c\"", "\"a,b \"\"c\"\"\""),
-            ("=1+1", "\"'=1+1\""),
-            ("+1", "\"'+1\""),
-            ("-1", "\"'-1\""),
-            ("@SUM(A1)", "\"'@SUM(A1)\""),
-            ("\t=1", "\"'\t=1\""),
-            ("\r=1", "\"'\r=1\""),
-            ("=cmd|'/C calc'!A0", "\"'=cmd|'/C calc'!A0\""),
-            ("two\nlines", "\"two\nlines\""),
-        ] {
-            assert_eq!(cell(text), expected, "{text:?}");
-        }
-    }
+    cells.map(|text| csv_cell(&text)).join(",")
 }

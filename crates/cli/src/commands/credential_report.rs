@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::application::joined;
-use super::audit_export::cell;
 use super::report::{Owner, Paged, add};
 use crate::table::{Card, Cell, Table};
 use crate::terminal::{Styles, Tone};
@@ -116,7 +115,7 @@ impl Figures {
             self.never_read,
         ];
         let times = [&self.oldest_written_at, &self.last_read_at];
-        let times = times.map(|at| cell(at.as_deref().unwrap_or_default()));
+        let times = times.map(|at| csv_cell(at.as_deref().unwrap_or_default()));
         counts.iter().map(u64::to_string).chain(times).collect()
     }
 }
@@ -149,7 +148,7 @@ impl Paged for CredentialReport {
     fn csv(&self) -> String {
         let mut lines = vec![COLUMNS.to_owned()];
         let mut line = |id: &str, name: &str, contacts: &[String], figures: &Figures| {
-            let mut cells = vec![cell(id), cell(name), cell(&contacts.join("; "))];
+            let mut cells = vec![csv_cell(id), csv_cell(name), csv_cell(&contacts.join("; "))];
             cells.extend(figures.cells());
             lines.push(cells.join(","));
         };
@@ -176,7 +175,7 @@ impl Paged for CredentialReport {
                 &seen.at,
                 seen.last_read_at.as_deref().unwrap_or_default(),
             ];
-            lines.push(cells.map(cell).join(","));
+            lines.push(cells.map(csv_cell).join(","));
         }
         lines.join("\r\n") + "\r\n"
     }

@@ -3,7 +3,7 @@
 mod activity;
 mod application;
 mod audit;
-pub(crate) mod audit_export;
+mod audit_export;
 mod audit_http;
 mod audit_tail;
 pub mod audit_verify;

@@ -6,11 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Run;
 use super::application::joined;
-use super::audit_export::cell;
 use super::credential_report::{self, CredentialReport};
 use crate::arguments::{Report, ReportFormat};
 use crate::client::Call;
-use crate::escape::shown_json;
+use crate::escape::{csv_cell, shown_json};
 use crate::failure::{Ending, Failure, Result};
 use crate::progress::Progress;
 use crate::table::{Card, Cell, Table};
@@ -237,7 +236,7 @@ impl Paged for Compliance {
     fn csv(&self) -> String {
         let mut lines = vec![COLUMNS.to_owned()];
         let mut line = |id: &str, name: &str, contacts: &[String], figures: &Figures| {
-            let mut cells = vec![cell(id), cell(name), cell(&contacts.join("; "))];
+            let mut cells = vec![csv_cell(id), csv_cell(name), csv_cell(&contacts.join("; "))];
             cells.extend(figures.cells(self.target_s));
             lines.push(cells.join(","));
         };
@@ -264,7 +263,7 @@ impl Paged for Compliance {
                 &overdue_s,
                 if key.offered { "true" } else { "false" },
             ];
-            lines.push(cells.map(cell).join(","));
+            lines.push(cells.map(csv_cell).join(","));
         }
         lines.join("\r\n") + "\r\n"
     }

@@ -7,7 +7,7 @@ use keyward_crypto::SecretText;
 use serde::Serialize;
 
 use super::item::{Counts, Item};
-use crate::commands::audit_export::cell;
+use crate::escape::csv_cell;
 use crate::failure::{Failure, Result};
 
 const COLUMNS: &str = "file,line,name,outcome,id,version,weak,code,detail";
@@ -92,7 +92,7 @@ pub fn text(path: &Path, items: &[Item], dry_run: bool) -> Result<SecretText> {
             optional(line.code),
             optional(line.detail.as_deref()),
         ];
-        out.push_str(&cells.map(|text| cell(&text)).join(","));
+        out.push_str(&cells.map(|text| csv_cell(&text)).join(","));
         out.push_str("\r\n");
     }
     Ok(SecretText::new(out))

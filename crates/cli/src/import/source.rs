@@ -95,13 +95,6 @@ impl Source {
         Ok(Self { name, stem, text: Zeroizing::new(text.to_owned()) })
     }
 
-    /// The same out of a text.
-    pub fn of(name: &str, text: &str) -> Self {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let stem = name.split('.').find(|part| !part.is_empty()).map(str::to_owned);
-        Self { name: name.to_owned(), stem, text: Zeroizing::new(text.to_owned()) }
-    }
-
     /// Its text, without a mark of the byte order.
     pub fn text(&self) -> &str {
         &self.text
@@ -165,6 +158,5 @@ mod tests {
         let part = text.split('\n').nth(1).and_then(|line| line.split('=').nth(1)).expect("a part");
         assert_eq!(places.of_part(part), Place { line: 2, column: 4 });
         assert_eq!(places.at(text.len()), Place { line: 3, column: 1 });
-        assert_eq!(Source::of("a.env", "\u{feff}A=1").text(), "A=1");
     }
 }
