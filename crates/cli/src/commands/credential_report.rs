@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::application::joined;
 use super::report::{Owner, Paged, add};
+use crate::escape::csv_cell;
 use crate::table::{Card, Cell, Table};
 use crate::terminal::{Styles, Tone};
 
