@@ -2,12 +2,12 @@
 //! their own alone, and what belongs to no application is refused. Where there was something to hide, the log says so.
 
 use keyward_domain::{ApplicationId, ClaimId, CredentialId, KeyId, WebhookId};
-use keyward_e2e::admin::new_credential;
+use keyward_e2e::admin::{new_credential, new_key};
 use keyward_e2e::document::{Document, Things};
 use keyward_e2e::{Keyward, Request, Value};
 
 /// Routes that answer a narrowed admin whatever is asked; each is looked at on its own below.
-const ANSWERS: [&str; 3] = ["listApplications", "checkKey", "importCredentials"];
+const ANSWERS: [&str; 4] = ["listApplications", "checkKey", "importCredentials", "importKeys"];
 
 fn items(page: &Value) -> &Vec<Value> {
     page["items"].as_array().expect("a list")
@@ -137,6 +137,14 @@ fn sees_nothing_of_others_at_any_route() {
     assert_eq!((told[0].1, told[1].1), (2, 0), "there was something to hide");
     assert_eq!(told[0].0["credentials"][0]["error"]["code"], "not-found");
     assert_eq!(told[0].0, told[1].0);
+    let of_keys = [&theirs.0, &no_application].map(|application| {
+        let mut new = new_key(application, &["orders:read"]);
+        new["digest"] = format!("sha256:{}", "0a".repeat(32)).into();
+        let body = keyward_e2e::json!({ "reason": "moved", "dry_run": true, "keys": [new] });
+        send(Request::post("/v1/keys/import", &body)).expect(200).json()
+    });
+    assert_eq!(of_keys[0]["keys"][0]["error"]["code"], "not-found");
+    assert_eq!(of_keys[0], of_keys[1]);
 
     // The same requests about their own are let through, though they may ask for too little: it was the id that was refused.
     for operation in &hidden {
