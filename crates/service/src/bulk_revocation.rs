@@ -3,8 +3,8 @@
 
 use crate::answer::Answer;
 use crate::attempt::{Attempt, keep_outcome};
-use crate::selection::{Selected, Selection, tag_of};
-use crate::service::{REPLAY_S, Service};
+use crate::selection::{Asked, Course, Selected, Selection, tag_of};
+use crate::service::Service;
 use crate::view::{BulkRevocationView, RevokedKey};
 use keyward_domain::error::FieldError;
 use keyward_domain::event::{EventId, Outcome, Target};
@@ -20,8 +20,6 @@ use keyward_records::{KvCount, KvRead, Tombstone};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// By which an Idempotency-Key is kept apart from those of other routes.
-const ROUTE: &str = "revocations.bulk";
 /// The most keys that one call revokes: a batch of twice as many records, far below what a commit has time for.
 const KILLS_MAX: usize = 128;
 
@@ -61,7 +59,28 @@ pub struct BulkRevocation {
     pub cursor: Option<String>,
 }
 
-impl BulkRevocation {
+impl Asked for BulkRevocation {
+    const ROUTE: &'static str = "revocations.bulk";
+    const SCOPE: &'static str = scope::KEYS_REVOKE;
+    const KEYS_MAX: usize = KILLS_MAX;
+    const ISSUES: bool = false;
+
+    fn application(&self) -> Option<ApplicationId> {
+        self.application
+    }
+
+    fn kills(&self) -> bool {
+        true
+    }
+
+    fn is_dry(&self) -> bool {
+        self.dry_run
+    }
+
+    fn cursor(&self) -> Option<&str> {
+        self.cursor.as_deref()
+    }
+
     fn check(&self) -> Result<Selection> {
         let mut errors: Vec<FieldError> = Vec::new();
         errors.extend(check_reason("reason", &self.reason).err());
@@ -117,27 +136,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         attempt: &Attempt,
         asked: &BulkRevocation,
     ) -> Result<Answer<BulkRevocationView>> {
-        self.require_for_many(attempt, scope::KEYS_REVOKE, asked.application).await?;
-        let selection = asked.check()?;
-        if let Some(application) = asked.application {
-            self.read().application(application).await?.ok_or_else(|| Error::not_found("application"))?;
-        }
-        // Looked for before the keys are: what was revoked under this Idempotency-Key is found dead.
-        if !asked.dry_run
-            && let Some(text) = self.replayed(attempt, ROUTE, asked, REPLAY_S).await?
-        {
-            return Ok(Answer::Replayed(text));
-        }
         let check = async |key: &Key| self.may_revoke(attempt, key).await;
-        let mut found = self.select(&selection, asked.cursor.as_deref(), KILLS_MAX, check).await?;
-        self.spare_a_root_of(&mut found).await?;
-        if asked.dry_run || found.meant.is_empty() {
-            return Ok(Answer::Fresh(view(&found, asked.dry_run, |_| None)));
+        match self.course(attempt, asked, check).await? {
+            Course::Replayed(text) => Ok(Answer::Replayed(text)),
+            Course::Looked(found) => Ok(Answer::Fresh(view(&found, asked.dry_run, |_| None))),
+            Course::Begun(found) => self.kill_all(attempt, &found, &asked.reason).await.map(Answer::Fresh),
         }
-        if let Some(text) = self.begin(attempt, ROUTE, asked, REPLAY_S).await? {
-            return Ok(Answer::Replayed(text));
-        }
-        self.kill_all(attempt, &found, &asked.reason).await.map(Answer::Fresh)
     }
 
     async fn may_revoke(&self, attempt: &Attempt, key: &Key) -> Result<()> {

@@ -6,8 +6,8 @@ use crate::answer::{Answer, Body};
 use crate::attempt::{Attempt, keep_outcome};
 use crate::fresh_claim::{FreshClaim, HandedClaim, TicketBody};
 use crate::rotations::{RotateKey, conflict};
-use crate::selection::{Selected, Selection, tag_of};
-use crate::service::{REPLAY_S, Service};
+use crate::selection::{Asked, Course, Selected, Selection, tag_of};
+use crate::service::Service;
 use crate::turns::KEYS_AT_ONCE;
 use crate::view::SkippedKey;
 use keyward_crypto::SecretText;
@@ -26,9 +26,6 @@ use keyward_ledger::{Draft, KvWrite, Turn};
 use keyward_records::{KvCount, KvRead};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-
-/// By which an Idempotency-Key is kept apart from those of other routes.
-const ROUTE: &str = "rotations.bulk";
 
 /// Which keys, how, and why. All that is given of which must hold of a key.
 #[derive(Deserialize, Serialize, ToSchema)]
@@ -81,7 +78,28 @@ pub struct BulkRotation {
     pub cursor: Option<String>,
 }
 
-impl BulkRotation {
+impl Asked for BulkRotation {
+    const ROUTE: &'static str = "rotations.bulk";
+    const SCOPE: &'static str = scope::KEYS_ROTATE;
+    const KEYS_MAX: usize = KEYS_AT_ONCE;
+    const ISSUES: bool = true;
+
+    fn application(&self) -> Option<ApplicationId> {
+        self.application
+    }
+
+    fn kills(&self) -> bool {
+        self.mode == Mode::Incident
+    }
+
+    fn is_dry(&self) -> bool {
+        self.dry_run
+    }
+
+    fn cursor(&self) -> Option<&str> {
+        self.cursor.as_deref()
+    }
+
     fn check(&self) -> Result<Selection> {
         let mut errors: Vec<FieldError> = self.of_each().mistakes();
         let tag = tag_of(self.tag.as_deref(), &mut errors);
@@ -112,7 +130,9 @@ impl BulkRotation {
             claimed_until: self.claimed_until,
         })
     }
+}
 
+impl BulkRotation {
     /// What it asks for of each of them.
     fn of_each(&self) -> RotateKey {
         RotateKey { reason: self.reason.clone(), mode: self.mode, grace_s: self.grace_s, version: None }
@@ -228,33 +248,19 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         attempt: &Attempt,
         asked: &BulkRotation,
     ) -> Result<Answer<BulkRotationView>> {
-        self.require_for_many(attempt, scope::KEYS_ROTATE, asked.application).await?;
-        let selection = asked.check()?;
-        if let Some(application) = asked.application {
-            self.read().application(application).await?.ok_or_else(|| Error::not_found("application"))?;
-        }
-        // Looked for before the keys are: what was offered under this Idempotency-Key is found offered.
-        if !asked.dry_run
-            && let Some(text) = self.replayed(attempt, ROUTE, asked, REPLAY_S).await?
-        {
-            return Ok(Answer::Replayed(text));
-        }
-        self.require_issuing(attempt).await?;
         let of_each = asked.of_each();
         let check = async |key: &Key| self.step(attempt, key, &of_each).await.map(drop);
-        let mut found = self.select(&selection, asked.cursor.as_deref(), KEYS_AT_ONCE, check).await?;
-        if asked.mode == Mode::Incident {
-            self.spare_a_root_of(&mut found).await?;
-        }
+        let mut found = match self.course(attempt, asked, check).await? {
+            Course::Replayed(text) => return Ok(Answer::Replayed(text)),
+            Course::Looked(mut found) => {
+                let meant = std::mem::take(&mut found.meant);
+                let rotated = meant.into_iter().map(|key| self.would_be_rotated(attempt, key, &of_each));
+                let rotated = futures::future::try_join_all(rotated).await?;
+                return Ok(Answer::Fresh(BulkRotationView { dry_run: asked.dry_run, rotated, found }));
+            }
+            Course::Begun(found) => found,
+        };
         let meant = std::mem::take(&mut found.meant);
-        if asked.dry_run || meant.is_empty() {
-            let rotated = meant.into_iter().map(|key| self.would_be_rotated(attempt, key, &of_each));
-            let rotated = futures::future::try_join_all(rotated).await?;
-            return Ok(Answer::Fresh(BulkRotationView { dry_run: asked.dry_run, rotated, found }));
-        }
-        if let Some(text) = self.begin(attempt, ROUTE, asked, REPLAY_S).await? {
-            return Ok(Answer::Replayed(text));
-        }
         if asked.mode == Mode::Incident {
             self.kill_those_in_use(attempt, &meant, &of_each).await?;
         }

@@ -1,10 +1,11 @@
 //! Which of many keys are meant, for what is done to many at once: where they are looked for, page after page behind the caller's cursor,
-//! and which of them the caller may not touch. It changes nothing.
+//! and which of them the caller may not touch; and the course of such a call up to what it does. It changes nothing.
 
 use crate::attempt::Attempt;
 use crate::list::{Cursor, INTEGRATE_ROUNDS, Order, Page};
-use crate::service::Service;
+use crate::service::{REPLAY_S, Service};
 use crate::view::SkippedKey;
+use keyward_crypto::SecretText;
 use keyward_domain::error::FieldError;
 use keyward_domain::event::{Action, Event, Outcome};
 use keyward_domain::key::{Environment, Key};
@@ -14,6 +15,7 @@ use keyward_domain::{ApplicationId, Error, KeyId, Result, Timestamp, tag};
 use keyward_ledger::KvWrite;
 use keyward_records::projection::lists;
 use keyward_records::{Flag, KvCount, KvRead, names};
+use serde::Serialize;
 
 /// The most keys that one call looks at where none of them is meant.
 const EXAMINED_MAX: usize = 1024;
@@ -35,6 +37,43 @@ pub(crate) struct Selection {
     pub(crate) issued_until: Option<Timestamp>,
     /// Whose newest version was claimed before this time.
     pub(crate) claimed_until: Option<Timestamp>,
+}
+
+/// What is asked for many keys at once.
+pub(crate) trait Asked: Serialize {
+    /// By which an Idempotency-Key is kept apart from those of other routes.
+    const ROUTE: &'static str;
+    /// What the caller needs for each of them.
+    const SCOPE: &'static str;
+    /// The most keys that one call does it to.
+    const KEYS_MAX: usize;
+    /// Whether it makes something that could be claimed.
+    const ISSUES: bool;
+
+    /// Which are meant, and whether the rest of it can be done.
+    fn check(&self) -> Result<Selection>;
+
+    /// Whose alone.
+    fn application(&self) -> Option<ApplicationId>;
+
+    /// Whether keys or versions of them die.
+    fn kills(&self) -> bool;
+
+    /// Whether it only looks.
+    fn is_dry(&self) -> bool;
+
+    /// Where the call before ended.
+    fn cursor(&self) -> Option<&str>;
+}
+
+/// How far a call came before it does anything.
+pub(crate) enum Course {
+    /// It was made before: what it came to then.
+    Replayed(SecretText),
+    /// It only looks, or there is nothing to do.
+    Looked(Selected),
+    /// It is to be done to these.
+    Begun(Selected),
 }
 
 /// A tag as a caller wrote it in its one spelling; what is wrong with it goes to the other mistakes.
@@ -116,8 +155,43 @@ impl Selected {
 }
 
 impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
+    /// The course of a call for many keys up to what it does: whether the caller may, whether it was made before, which keys are meant.
+    /// `check` says what speaks against one; where some are to die, the last root is spared.
+    pub(crate) async fn course<A: Asked>(
+        &self,
+        attempt: &Attempt,
+        asked: &A,
+        check: impl AsyncFn(&Key) -> Result<()>,
+    ) -> Result<Course> {
+        self.require_for_many(attempt, A::SCOPE, asked.application()).await?;
+        let selection = asked.check()?;
+        if let Some(application) = asked.application() {
+            self.read().application(application).await?.ok_or_else(|| Error::not_found("application"))?;
+        }
+        // Looked for before the keys are: those to which it was done under this Idempotency-Key stand otherwise by now.
+        if !asked.is_dry()
+            && let Some(text) = self.replayed(attempt, A::ROUTE, asked, REPLAY_S).await?
+        {
+            return Ok(Course::Replayed(text));
+        }
+        if A::ISSUES {
+            self.require_issuing(attempt).await?;
+        }
+        let mut found = self.select(&selection, asked.cursor(), A::KEYS_MAX, check).await?;
+        if asked.kills() {
+            self.spare_a_root_of(&mut found).await?;
+        }
+        if asked.is_dry() || found.meant.is_empty() {
+            return Ok(Course::Looked(found));
+        }
+        Ok(match self.begin(attempt, A::ROUTE, asked, REPLAY_S).await? {
+            Some(text) => Course::Replayed(text),
+            None => Course::Begun(found),
+        })
+    }
+
     /// Passes where the caller holds `pattern` for all that a selection may lead to.
-    pub(crate) async fn require_for_many(
+    async fn require_for_many(
         &self,
         attempt: &Attempt,
         pattern: &'static str,
@@ -137,7 +211,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
 
     /// Looks through candidates, newest first, a page of `limit` after the other, up to one on which some are meant; `check` says what
     /// speaks against a key that is.
-    pub(crate) async fn select(
+    async fn select(
         &self,
         selection: &Selection,
         cursor: Option<&str>,
@@ -239,7 +313,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     }
 
     /// Spares the last root, where those that were found are to die: each must leave one beside it and those before it.
-    pub(crate) async fn spare_a_root_of(&self, found: &mut Selected) -> Result<()> {
+    async fn spare_a_root_of(&self, found: &mut Selected) -> Result<()> {
         let mut dying: Vec<Key> = Vec::new();
         for key in std::mem::take(&mut found.meant) {
             match self.keep_a_root_without(&key, &dying).await {
