@@ -169,9 +169,9 @@ impl Failure {
         self.0.blame.map_or(2, Blame::exit_code)
     }
 
-    /// Whether the server refused it for want of a scope.
-    pub fn is_of_scope(&self) -> bool {
-        self.0.code == Some(Code::InsufficientScope)
+    /// Whether the server named it so.
+    pub fn is_of(&self, code: Code) -> bool {
+        self.0.code == Some(code)
     }
 
     /// What was wrong, in words.

@@ -195,13 +195,19 @@ impl Client {
     /// # Errors
     /// Those of Keyward; while it cannot be asked, only where none is kept or it may not be gone on with any more.
     pub fn credential(&self, name: &str) -> Result<Arc<Credential>, Error> {
-        let kept = self.lock().get(name).cloned();
-        if let Some(kept) = kept.filter(|kept| kept.standing(Instant::now()) == Standing::Fresh) {
-            return Ok(kept.credential);
+        if let Some((credential, _, Standing::Fresh)) = self.kept(name) {
+            return Ok(credential);
         }
         // What may be gone on with is still kept after a question that came to nothing.
         self.refresh(name, Duration::ZERO)
-            .or_else(|error| self.lock().get(name).map(|kept| Arc::clone(&kept.credential)).ok_or(error))
+            .or_else(|error| self.kept(name).map(|(credential, ..)| credential).ok_or(error))
+    }
+
+    /// What is kept of a credential, without asking: how long ago Keyward last said that it holds, and how it stands.
+    pub fn kept(&self, name: &str) -> Option<(Arc<Credential>, Duration, Standing)> {
+        let now = Instant::now();
+        let kept = self.lock().get(name).cloned()?;
+        Some((Arc::clone(&kept.credential), kept.age(now), kept.standing(now)))
     }
 
     /// The same, asked for now, whether the lease runs or not; where it is still the one that is kept, after waiting up to `wait` for
@@ -235,11 +241,6 @@ impl Client {
         }
     }
 
-    /// How what is kept of a credential stands; none where none is kept.
-    pub fn standing(&self, name: &str) -> Option<Standing> {
-        self.lock().get(name).map(|kept| kept.standing(Instant::now()))
-    }
-
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Kept>> {
         // Whoever panicked with it left whole entries.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
@@ -263,9 +264,11 @@ impl Client {
         let (status, headers, body) = self.send(request.header(header::AUTHORIZATION, value))?;
         match status {
             200 => self.believe(&headers, &body).and_then(|()| {
-                serde_json::from_slice(&body)
+                std::str::from_utf8(&body)
+                    .ok()
+                    .and_then(Credential::parse)
                     .map(|credential| Found::Read(Arc::new(credential)))
-                    .map_err(|_| Error::Unavailable("it answered in another shape".to_owned()))
+                    .ok_or_else(|| Error::Unavailable("it answered in another shape".to_owned()))
             }),
             304 if kept.is_some() => Ok(Found::Unchanged),
             _ => Err(refusal(status, &body)),

@@ -1,6 +1,6 @@
 //! One version of a credential, as it was read.
 
-use keyward_crypto::SecretText;
+use keyward_crypto::{SecretText, Zeroizing};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,9 +16,18 @@ pub struct Credential {
     lease_s: u32,
     outage_s: u32,
     value: BTreeMap<String, SecretText>,
+    /// What it was read from.
+    #[serde(skip)]
+    json: Zeroizing<String>,
 }
 
 impl Credential {
+    /// Reads an answer of Keyward's; none where it has another shape.
+    pub(crate) fn parse(json: &str) -> Option<Self> {
+        let credential: Self = serde_json::from_str(json).ok()?;
+        Some(Self { json: Zeroizing::new(json.to_owned()), ..credential })
+    }
+
     /// Its id.
     pub fn id(&self) -> &str {
         &self.id
@@ -64,8 +73,13 @@ impl Credential {
         Duration::from_secs(self.outage_s as u64)
     }
 
+    /// The answer that it came with, as it came: the JSON of `GET /v1/credentials/value`. It holds the secret.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
     /// The tag of the answer that it came with.
-    pub(crate) fn tag(&self) -> String {
+    pub fn tag(&self) -> String {
         format!("\"{}\"", self.revision)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::Credential;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How a credential that is kept stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,9 +29,14 @@ impl Kept {
         Self { credential, confirmed: asked }
     }
 
+    /// How long ago, at this time, Keyward was asked that last said that it holds.
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.confirmed)
+    }
+
     /// How it stands at this time.
     pub(crate) fn standing(&self, now: Instant) -> Standing {
-        let age = now.saturating_duration_since(self.confirmed);
+        let age = self.age(now);
         if age < self.credential.lease() {
             Standing::Fresh
         } else if age < self.credential.lease().max(self.credential.outage()) {
@@ -52,7 +57,6 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests may fail loudly")]
 
     use super::*;
-    use std::time::Duration;
 
     fn kept(lease_s: u32, outage_s: u32, asked: Instant) -> Kept {
         let json = format!(

@@ -28,6 +28,7 @@ mod dashboard_sessions;
 mod due_work;
 mod emergency;
 mod every_change_is_on_record;
+mod found_secrets;
 mod garbage_costs_nothing;
 mod gateway_caddy;
 mod gateway_contract;

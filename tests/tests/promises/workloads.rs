@@ -1,13 +1,13 @@
-//! A service under `keyward exec`, and one whose files `keyward agent` keeps, go on through ten rotations of their credential and through an
-//! outage of Keyward, with no secret in an argument.
+//! A service under `keyward exec`, one whose files `keyward agent` keeps, and one that asks at the agent's socket go on through ten rotations
+//! of their credential and through an outage of Keyward, with no secret in an argument.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use keyward_e2e::relay::Relay;
-use keyward_e2e::{Keyward, Request, Setup, json};
+use keyward_e2e::{Keyward, Request, Setup, Value, json};
 
 const ROTATIONS: usize = 10;
 /// How long Keyward is away, in seconds: `cargo xtask test --full` takes the two minutes that are promised.
@@ -187,4 +187,166 @@ fn files_that_the_agent_keeps_are_whole_and_fresh() {
     running.until("after the revocation", || !file.exists());
     running.signal("TERM");
     assert_eq!(running.child.wait().unwrap().code(), Some(0), "{}", running.log());
+}
+
+/// What `curl` had at a socket.
+struct Asked {
+    status: u16,
+    headers: String,
+    body: String,
+}
+
+impl Asked {
+    fn header(&self, name: &str) -> Option<&str> {
+        let found = |line: &str| line.split_once(": ").is_some_and(|(is, _)| is.eq_ignore_ascii_case(name));
+        self.headers
+            .lines()
+            .find(|line| found(line))
+            .and_then(|line| line.split_once(": "))
+            .map(|(_, text)| text)
+    }
+
+    /// What the credential holds.
+    fn value(&self) -> String {
+        let body: Value = serde_json::from_str(&self.body).unwrap_or_default();
+        body["value"]["value"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// Asks at a socket, by a program that knows nothing of Keyward; `as_user` by another user's process.
+fn curl(socket: &Path, target: &str, more: &[&str], as_user: Option<&str>) -> Asked {
+    let mut command = match as_user {
+        Some(user) => {
+            let mut other = Command::new("setpriv");
+            other.args(["--reuid", user, "--clear-groups", "curl"]);
+            other
+        }
+        None => Command::new("curl"),
+    };
+    let asked = command
+        .args(["-s", "-i", "--max-time", "60", "--unix-socket"])
+        .arg(socket)
+        .args(more)
+        .arg(format!("http://agent{target}"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(asked.stdout).unwrap();
+    let (headers, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = headers.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
+    Asked { status, headers: headers.replace('\r', ""), body: body.to_owned() }
+}
+
+const AT_SOCKET: &str = "/v1/credentials/value?name=payments/db";
+
+#[test]
+fn whoever_asks_at_the_agents_socket_goes_on() {
+    let place = Place::new();
+    let policy = place.keyward.policy("short leases", &json!({ "lease_s": 5, "outage_s": 600 }));
+    let route = format!("/v1/credentials/{}", place.credential);
+    place.keyward.as_root(Request::patch(&route, &json!({ "policy": policy }))).expect(200);
+    let socket = place.file("run").join("agent.sock");
+    let arguments = ["agent", "--socket", "run/agent.sock", "--serve", "payments/*"];
+    let ask = |more: &[&str]| curl(&socket, AT_SOCKET, more, None);
+
+    // What a killed one left behind is in nobody's way.
+    let mut killed = place.start(&arguments);
+    killed.until("the first socket", || ask(&[]).status == 200);
+    drop(killed);
+    assert!(socket.exists());
+    let mut running = place.start(&arguments);
+    running.until("the socket", || ask(&[]).status == 200);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&socket), mode(&place.file("run"))), (0o600, 0o700));
+
+    // As Keyward itself answers.
+    let token = std::fs::read_to_string(place.file("token")).unwrap();
+    let theirs = place.keyward.send(Request::get(AT_SOCKET).bearer(token.trim())).expect(200);
+    let first = ask(&[]);
+    assert_eq!(first.body, theirs.text());
+    assert_eq!(
+        (first.header("etag"), first.header("cache-control")),
+        (theirs.field("etag"), Some("no-store"))
+    );
+    assert!(first.header("age").is_some() && first.header("keyward-stale").is_none());
+    let mut tag = first.header("etag").unwrap().to_owned();
+    let unless = |tag: &str| format!("If-None-Match: {tag}");
+    let same = ask(&["-H", &unless(&tag)]);
+    assert_eq!((same.status, same.body.as_str()), (304, ""));
+
+    for number in 1..=ROTATIONS {
+        let value = format!("value {number}");
+        let target = format!("{AT_SOCKET}&wait_s=30");
+        let (header, begun) = (unless(&tag), Instant::now());
+        let waits = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| curl(&socket, &target, &["-H", &header], None));
+            std::thread::sleep(Duration::from_millis(100));
+            place.rotate(&value);
+            waiting.join().unwrap()
+        });
+        assert_eq!((waits.status, waits.value().as_str()), (200, value.as_str()), "{}", running.log());
+        assert!(begun.elapsed() < Duration::from_secs(20), "it was told at once");
+        tag = waits.header("etag").unwrap().to_owned();
+    }
+
+    // What nobody said may be asked for is not, nor anything else.
+    for (target, more, status) in [
+        ("/v1/credentials/value?name=other/db", &[] as &[&str], 403),
+        ("/v1/credentials/value?name=payments/none", &[], 404),
+        ("/v1/credentials/value", &[], 400),
+        ("/v1/credentials/value?name=payments/db&version=1", &[], 400),
+        ("/v1/credentials", &[], 404),
+        (AT_SOCKET, &["-X", "POST"], 405),
+        (AT_SOCKET, &["-H", &format!("X: {}", "x".repeat(20_000))], 431),
+    ] {
+        assert_eq!(curl(&socket, target, more, None).status, status, "{target}");
+    }
+
+    place.relay.cut();
+    place.rotate("during the outage");
+    running.until("the lease is over", || ask(&[]).header("keyward-stale") == Some("?1"));
+    let begun = Instant::now();
+    while begun.elapsed() < outage() {
+        let (asked, now) = (Instant::now(), ask(&[]));
+        assert_eq!((now.status, now.value().as_str()), (200, "value 10"), "the last good one");
+        assert!(asked.elapsed() < Duration::from_secs(2), "nobody waits for who is away");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    place.relay.mend();
+    running.until("after the outage", || ask(&[]).value() == "during the outage");
+    assert_eq!(ask(&[]).header("keyward-stale"), None);
+
+    let log = running.log();
+    assert!(!log.contains("value 3") && !log.contains("kw_live_"), "{log}");
+    // Whoever may read it no longer, hands it out no more.
+    place.keyward.as_root(keyward_e2e::admin::revoke(&place.service)).expect(200);
+    running.until("after the revocation", || matches!(ask(&[]).status, 401 | 403));
+    running.signal("TERM");
+    assert_eq!(running.child.wait().unwrap().code(), Some(0), "{}", running.log());
+    assert!(!socket.exists(), "the socket went with its agent");
+}
+
+#[test]
+fn the_agents_socket_is_for_those_users_that_it_was_told() {
+    // Another user's process can be started by root alone.
+    if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return;
+    }
+    const NOBODY: &str = "65534";
+    let place = Place::new();
+    for path in [place.keyward.folder(), &place.file("open")] {
+        std::fs::create_dir_all(path).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let socket = place.file("open").join("agent.sock");
+    let arguments = ["agent", "--socket", "open/agent.sock", "--serve", "payments/db"];
+    let mut closed = place.start(&arguments);
+    closed.until("the socket", || curl(&socket, AT_SOCKET, &[], None).status == 200);
+    assert_eq!(curl(&socket, AT_SOCKET, &[], Some(NOBODY)).status, 0, "it cannot connect");
+    drop(closed);
+    let mut open = place.start(&[arguments.as_slice(), &["--allow-uid", NOBODY]].concat());
+    open.until("the socket", || curl(&socket, AT_SOCKET, &[], None).status == 200);
+    assert_eq!(curl(&socket, AT_SOCKET, &[], Some(NOBODY)).status, 200);
+    let refused = curl(&socket, AT_SOCKET, &[], Some("65533"));
+    assert_eq!(refused.status, 403);
+    assert!(!refused.body.contains("what it holds"));
 }

@@ -336,7 +336,7 @@ impl LogSource for HttpSource<'_> {
             Ok(page) => page,
             Err(failure) if failure.blame() == Some(Blame::Integrity) => return Ok(Listed::Damaged),
             // Whoever may look at the log need not be one who may look at keys.
-            Err(failure) if failure.is_of_scope() => return Ok(Listed::NotShown),
+            Err(failure) if failure.is_of(Code::InsufficientScope) => return Ok(Listed::NotShown),
             Err(failure) => return Err(failure),
         };
         let mut ids = Vec::with_capacity(page.items.len());

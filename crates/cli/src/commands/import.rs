@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use keyward_crypto::{SecretText, Zeroizing};
 use keyward_domain::Timestamp;
-use keyward_domain::credential::{BODY_BYTES_MAX, IMPORTED_AT_ONCE_MAX, Kind};
+use keyward_domain::credential::{IMPORTED_AT_ONCE_MAX, Kind};
 use keyward_domain::error::Blame;
 use serde::Serialize;
 use serde::ser::SerializeMap;
@@ -29,9 +29,7 @@ use crate::import::{Found, Held, aws_csv, env, json, nested, report, vault_kv, y
 use crate::secret_file::NewSecretFile;
 use crate::table::{Cell, Table};
 
-/// What a call sends of credentials at most, in bytes: what the server takes, without what stands around them.
-const CALL_BYTES_MAX: usize = BODY_BYTES_MAX - 8 * 1024;
-/// The same of keys: the server takes 64 KiB.
+/// What a call sends of keys at most, in bytes: the server takes 64 KiB.
 const KEYS_BYTES_MAX: usize = 60 * 1024;
 /// Refused ones that are shown; the report has them all.
 const SHOWN_MAX: usize = 20;
@@ -98,13 +96,7 @@ impl Run<'_> {
             OnConflict::Keep => "keep",
             OnConflict::Write => "write",
         };
-        let sending = Sending {
-            route: "/v1/credentials/import",
-            list: "credentials",
-            head: head(&options.importing, [("on_conflict", json!(on_conflict))]),
-            count_max: IMPORTED_AT_ONCE_MAX,
-            bytes_max: CALL_BYTES_MAX,
-        };
+        let sending = Sending::credentials(head(&options.importing, [("on_conflict", json!(on_conflict))]));
         self.import(&sending, items, &options.importing, &CREDENTIALS)
     }
 

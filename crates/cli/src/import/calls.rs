@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
 
 use keyward_crypto::Zeroizing;
+use keyward_domain::credential::{BODY_BYTES_MAX, IMPORTED_AT_ONCE_MAX};
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -17,6 +18,9 @@ use crate::progress::Progress;
 
 /// Calls in flight. The server writes one commit after the other; a few keep it from waiting for us.
 const IN_FLIGHT: usize = 4;
+
+/// What a call sends of credentials at most, in bytes: what the server takes, without what stands around them.
+const CREDENTIALS_BYTES_MAX: usize = BODY_BYTES_MAX - 8 * 1024;
 
 /// What one kind of import sends.
 pub struct Sending {
@@ -56,6 +60,17 @@ impl serde::Serialize for Body<'_> {
 }
 
 impl Sending {
+    /// Credentials, with these other members in the body.
+    pub const fn credentials(head: Map<String, Value>) -> Self {
+        Self {
+            route: "/v1/credentials/import",
+            list: "credentials",
+            head,
+            count_max: IMPORTED_AT_ONCE_MAX,
+            bytes_max: CREDENTIALS_BYTES_MAX,
+        }
+    }
+
     /// Sends what is ready, and puts the answers beside it. `stop` ends it after the calls that are in flight.
     ///
     /// # Errors

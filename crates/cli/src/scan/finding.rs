@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use keyward_crypto::{Zeroizing, digest};
 
+use super::label::Label;
 use super::own::Token;
 use super::rule::About;
 use super::scanner::{Found, Place};
@@ -40,6 +41,8 @@ pub struct Life {
 pub struct Finding {
     /// The rule.
     pub about: Arc<About>,
+    /// What stands before it as its name.
+    pub label: Option<Label>,
     /// The path below what was scanned, as it may be shown.
     pub path: String,
     /// The file and the secret's bytes in it, where it is in the tree and they are as found.
@@ -54,7 +57,9 @@ pub struct Finding {
     pub token: Option<Token>,
     /// What its server says of it, where that was asked.
     pub life: Option<Life>,
-    /// Whether it was done away with.
+    /// The credential that it was kept as.
+    pub kept_as: Option<String>,
+    /// Whether it is dead, or gone from where it was.
     pub is_settled: bool,
     /// Tells this secret from others of the rule and path.
     pub fingerprint: String,
@@ -62,6 +67,19 @@ pub struct Finding {
     pub identity: [u8; 32],
     /// What was found.
     pub secret: Zeroizing<Vec<u8>>,
+}
+
+impl Life {
+    /// No key of this server's.
+    pub fn unknown() -> Self {
+        Self { is_alive: false, state: "unknown".to_owned(), key: None }
+    }
+
+    /// Whether it never passes again.
+    pub fn is_over(&self) -> bool {
+        !self.is_alive
+            && matches!(self.state.as_str(), "revoked" | "expired" | "version retired" | "version revoked")
+    }
 }
 
 impl Finding {
@@ -73,6 +91,7 @@ impl Finding {
         Self {
             identity: of(&[rule, &found.secret]),
             about: found.about,
+            label: found.label,
             path: without(path, &found.secret),
             file: None,
             place: found.place,
@@ -80,6 +99,7 @@ impl Finding {
             is_in_tree: false,
             token: found.token,
             life: None,
+            kept_as: None,
             is_settled: false,
             fingerprint,
             secret: found.secret,
@@ -134,6 +154,7 @@ mod tests {
         let found = Found {
             about: Arc::new(about),
             token: None,
+            label: None,
             place: Place { line: 1, column: 1, end_line: 1, end_column: 9 },
             span: None,
             secret: Zeroizing::new(secret.as_bytes().to_vec()),

@@ -4,17 +4,21 @@
 mod allowed;
 mod finding;
 mod git;
+mod keep;
+mod label;
 mod own;
 mod parallel;
 mod report;
 mod rule;
 mod scanner;
+mod server;
 mod tree;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use keyward_domain::ApplicationId;
 use keyward_domain::error::Blame;
 
 use crate::escape::{shown, shown_json};
@@ -23,9 +27,11 @@ use crate::progress::Progress;
 use crate::{Global, Terminal};
 use allowed::{Allowed, Baseline};
 use finding::Finding;
+use keep::Terms;
 use report::{Format, Report};
 use rule::Rules;
 use scanner::{Found, Scanner};
+use server::End;
 use tree::{Choice, Content, Unread};
 
 /// `keyward scan`.
@@ -58,6 +64,50 @@ pub struct Options {
     /// In what form to tell [default: table]
     #[arg(long, value_enum)]
     format: Option<Format>,
+    /// Ask Keyward of each of its tokens whose key it is and whether it passes; the audit log says that it was asked
+    #[arg(long)]
+    check: bool,
+    /// Revoke the keys of those that pass, as an admin
+    #[arg(long, requires = "reason")]
+    revoke: bool,
+    /// Report the tokens, which ends their keys: the token itself is the proof, and no key file is needed
+    #[arg(long, conflicts_with_all = ["check", "revoke"])]
+    report: bool,
+    /// Why keys are revoked, for the audit log
+    #[arg(long, value_name = "TEXT", requires = "revoke")]
+    reason: Option<String>,
+    /// Keep third parties' secrets in the vault, each as a credential
+    #[arg(long, requires = "app", conflicts_with = "own")]
+    import: bool,
+    /// Whose credentials they become
+    #[arg(long, value_name = "APP_ID", requires = "import")]
+    app: Option<ApplicationId>,
+    /// What the names of the credentials begin with, such as `shop/`
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, requires = "import")]
+    prefix: String,
+    /// Put references such as `${DB_PASSWORD}` in their places, in files whose readers know them; the history stays as it is
+    #[arg(long, requires = "import")]
+    replace: bool,
+    /// Only tell what would be kept, replaced, revoked or reported
+    #[arg(long)]
+    dry_run: bool,
+    /// Do it without asking for each
+    #[arg(long, conflicts_with = "dry_run")]
+    yes: bool,
+}
+
+impl Options {
+    fn changes(&self) -> bool {
+        self.revoke || self.report || self.import
+    }
+
+    fn end(&self) -> End<'_> {
+        match (self.report, self.revoke, &self.reason) {
+            (true, ..) => End::Report,
+            (false, true, Some(reason)) => End::Revoke(reason),
+            _ => End::None,
+        }
+    }
 }
 
 /// Carries it out.
@@ -71,6 +121,10 @@ pub fn run(global: &Global, options: &Options, terminal: &Terminal) -> Result<En
         }
         (given, json) => given.unwrap_or(if json { Format::Json } else { Format::Table }),
     };
+    if options.changes() && !options.dry_run && !options.yes && !terminal.can_ask() {
+        let detail = "there is no terminal to ask at; say --yes, or --dry-run to look first";
+        return Err(Failure::command_line(detail));
+    }
     let root = &options.root;
     if let Err(error) = std::fs::metadata(root) {
         return Err(Failure::file("place to scan", root, &error));
@@ -89,12 +143,42 @@ pub fn run(global: &Global, options: &Options, terminal: &Terminal) -> Result<En
     report.known = u64::try_from(before.saturating_sub(report.findings.len())).unwrap_or(u64::MAX);
     report.findings.sort_by(|one, other| one.order().cmp(&other.order()));
     report.unread.sort();
+    // What was found is told whatever came of the rest.
+    let acted = act(global, options, &mut report.findings, terminal);
     tell(&report, format, &scanner, terminal)?;
+    acted?;
     Ok(match (report.has_open(), report.unread.is_empty()) {
         (true, _) => Ending::Found,
         (false, true) => Ending::Done,
         (false, false) => Ending::NotTold,
     })
+}
+
+/// Asks, ends, keeps and replaces, as far as it was asked for.
+fn act(global: &Global, options: &Options, findings: &mut [Finding], terminal: &Terminal) -> Result<()> {
+    let agreed = |question: &str| match (options.dry_run, options.yes) {
+        (true, _) => {
+            terminal.note(&format!("{question} Not now: this only looks."));
+            Ok(false)
+        }
+        (false, true) => Ok(true),
+        (false, false) => terminal.confirm(question),
+    };
+    if options.check || options.revoke || options.report {
+        server::settle(global, findings, options.end(), agreed, terminal)?;
+    }
+    if let (true, Some(application)) = (options.import, options.app) {
+        let terms = Terms {
+            application,
+            prefix: &options.prefix,
+            replace: options.replace,
+            dry_run: options.dry_run,
+        };
+        // What would be kept is Keyward's to say.
+        let agreed = |question: &str| if options.dry_run { Ok(true) } else { agreed(question) };
+        keep::keep(global, findings, &terms, agreed, terminal)?;
+    }
+    Ok(())
 }
 
 fn tell(report: &Report, format: Format, scanner: &Scanner, terminal: &Terminal) -> Result<()> {

@@ -181,7 +181,11 @@ impl Report {
 
 /// What people are told of a finding.
 fn what(finding: &Finding) -> String {
-    let Some(token) = &finding.token else { return finding.redacted() };
+    let Some(token) = &finding.token else {
+        let kept = finding.kept_as.as_ref().map(|name| format!(", kept as `{name}`")).unwrap_or_default();
+        let replaced = if finding.is_settled { ", replaced" } else { "" };
+        return format!("{}{kept}{replaced}", finding.redacted());
+    };
     let mut told = match &token.key {
         Some(key) => format!("{key} version {}, {}", token.version, token.environment.as_str()),
         None => token.environment.as_str().to_owned(),
@@ -191,9 +195,6 @@ fn what(finding: &Finding) -> String {
         if let Some((application, name)) = &life.key {
             told.push_str(&format!(", `{name}` of {application}"));
         }
-    }
-    if finding.is_settled {
-        told.push_str(", done away with");
     }
     told
 }
@@ -223,6 +224,7 @@ fn as_json(finding: &Finding) -> Value {
         "commit": commit,
         "token": token,
         "shown": finding.redacted(),
+        "kept_as": finding.kept_as,
         "settled": finding.is_settled,
         "fingerprint": finding.fingerprint,
     })

@@ -307,12 +307,13 @@ fn with_armor(content: &[u8], span: Range<usize>) -> Option<Range<usize>> {
 }
 
 /// Whether a text stands for a secret that comes from elsewhere: `${DB_PASSWORD}`, `{{ password }}`, `<password>`, `%(password)s`,
-/// `YOUR-PASSWORD`.
+/// `YOUR-PASSWORD`, `SECRET`.
 fn is_reference(text: &[u8]) -> bool {
     const OPENINGS: [&[u8]; 7] = [b"$", b"{", b"<", b"%(", b"%{", b"%s", b"#{"];
     let is_of_name = |byte: &u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_');
     OPENINGS.iter().any(|opening| text.starts_with(opening))
-        || text.iter().all(is_of_name) && text.iter().any(|byte| matches!(byte, b'-' | b'_'))
+        || text.iter().all(is_of_name)
+            && (text.len() < SPREAD_BYTES_MIN || text.iter().any(|byte| matches!(byte, b'-' | b'_')))
 }
 
 /// Shannon's entropy, in bits for each byte.
@@ -560,6 +561,7 @@ mod tests {
             "api_key = \"xxxxxxxxxxxxxxxxxxxxxxxx\"",
             "postgres://app:${PASSWORD}@db/x",
             "postgres://app:EDGE-PASSWORD@db/x",
+            "postgres://app:SECRET@db/x",
             "format!(\"postgres://app:{}@db/x\")",
         ] {
             assert!(found(&rules, "a.yaml", text).is_empty(), "{text}");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use keyward_crypto::Zeroizing;
 
 use super::allowed::Allowed;
+use super::label::Label;
 use super::own::{Kind, Token, Tokens};
 use super::rule::{About, Rules, line_of};
 use crate::failure::Result;
@@ -20,13 +21,13 @@ const TEXT_BYTES: usize = 8_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The line of the first character.
-    pub line: u64,
+    pub line: usize,
     /// Its column.
-    pub column: u64,
+    pub column: usize,
     /// The line of the last character.
-    pub end_line: u64,
+    pub end_line: usize,
     /// The column behind it.
-    pub end_column: u64,
+    pub end_column: usize,
 }
 
 /// What was found in a text. It has no `Debug`: it holds the secret.
@@ -35,6 +36,8 @@ pub struct Found {
     pub about: Arc<About>,
     /// What it says of itself, where it is Keyward's.
     pub token: Option<Token>,
+    /// What stands before it as its name.
+    pub label: Option<Label>,
     /// Where it stands.
     pub place: Place,
     /// Its bytes in the file; none where the file is written in another encoding than the secret is.
@@ -104,6 +107,7 @@ impl Scanner {
         let found = kept.into_iter().filter_map(|(about, token, span)| {
             Some(Found {
                 about,
+                label: Label::of(bytes, &span),
                 token,
                 place: places.of(&span)?,
                 secret: Zeroizing::new(bytes.get(span.clone())?.to_vec()),
@@ -139,7 +143,7 @@ fn readable(content: &[u8]) -> Option<Text<'_>> {
 struct Places<'a> {
     content: &'a [u8],
     at: usize,
-    line: u64,
+    line: usize,
     line_start: usize,
 }
 
@@ -154,7 +158,7 @@ impl<'a> Places<'a> {
         Some(Place { line, column, end_line, end_column })
     }
 
-    fn go_to(&mut self, offset: usize) -> Option<(u64, u64)> {
+    fn go_to(&mut self, offset: usize) -> Option<(usize, usize)> {
         for (index, byte) in self.content.get(self.at..offset)?.iter().enumerate() {
             if *byte == b'\n' {
                 self.line = self.line.saturating_add(1);
@@ -165,7 +169,7 @@ impl<'a> Places<'a> {
         let before = self.content.get(self.line_start..offset)?;
         // The bytes that begin a character in UTF-8; all of them in an encoding of single bytes, but for a few.
         let characters = before.iter().filter(|byte| !(0x80..0xc0).contains(*byte)).count();
-        Some((self.line, u64::try_from(characters).unwrap_or(u64::MAX).saturating_add(1)))
+        Some((self.line, characters.saturating_add(1)))
     }
 }
 
@@ -186,7 +190,7 @@ mod tests {
     }
 
     /// Rules, lines, columns and what was found.
-    fn found(scanner: &Scanner, path: &str, content: &[u8]) -> Option<Vec<(String, u64, u64, String)>> {
+    fn found(scanner: &Scanner, path: &str, content: &[u8]) -> Option<Vec<(String, usize, usize, String)>> {
         let of = |found: Found| {
             let text = String::from_utf8_lossy(&found.secret).into_owned();
             (found.about.id.clone(), found.place.line, found.place.column, text)

@@ -1,4 +1,5 @@
-//! `keyward agent`: keeps credentials in files beside services that read them there, each swapped at once and readable by its owner alone.
+//! `keyward agent`: keeps credentials in files beside services that read them there, each swapped at once and readable by its owner alone,
+//! and hands them out at a Unix socket.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,6 +13,7 @@ use keyward_domain::ApplicationId;
 use keyward_domain::error::Blame;
 use tokio::signal::unix::SignalKind;
 
+use super::socket::{Names, Socket, Terms};
 use super::watch::{News, read_all, watch};
 use super::{Selector, client, failure, selector};
 use crate::aside::{Aside, write_private};
@@ -26,11 +28,21 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 #[derive(Debug, Args)]
 pub struct Options {
     /// A file and what it holds, such as `/run/secrets/db=payments/db` or `tls.key=edge/tls#private_key`; may repeat
-    #[arg(long = "file", value_name = "FILE=CREDENTIAL[#FIELD]", value_parser = Selector::parse, required = true)]
+    #[arg(long = "file", value_name = "FILE=CREDENTIAL[#FIELD]", value_parser = Selector::parse, required_unless_present = "socket")]
     files: Vec<Selector>,
     /// Whose credentials, for a key of the application `keyward`; a service need not name its own
     #[arg(long, value_name = "APP_ID")]
     app: Option<ApplicationId>,
+    /// A Unix socket at which processes of this user read credentials by `GET /v1/credentials/value?name=...`, in a folder that nobody else
+    /// writes to
+    #[arg(long, value_name = "PATH", conflicts_with = "once")]
+    socket: Option<PathBuf>,
+    /// What may be read at the socket, such as `payments/db` or `payments/*`, beside what is in files; may repeat
+    #[arg(long = "serve", value_name = "NAMES", value_parser = Names::parse, requires = "socket")]
+    served: Vec<Names>,
+    /// Another user whose processes may read at the socket, by number; may repeat
+    #[arg(long = "allow-uid", value_name = "UID", requires = "socket")]
+    users: Vec<u32>,
     /// A program that is run after files changed, such as one that has a server read them anew
     #[arg(long, value_name = "PROGRAM")]
     on_change: Option<PathBuf>,
@@ -48,20 +60,36 @@ pub struct Options {
 /// The credentials cannot be had; a file cannot be written.
 pub fn run(global: &Global, options: &Options, terminal: &Terminal) -> Result<Ending> {
     let client = Arc::new(client(global, options.app, options.signer.as_deref())?);
-    let names = selector::names(&options.files);
+    let mut names = selector::names(&options.files);
+    let mut served = options.served.clone();
+    for name in &names {
+        served.extend(Names::parse(name).ok());
+    }
+    names.extend(options.served.iter().filter_map(Names::one));
+    names.sort();
+    names.dedup();
+    if options.socket.is_some() && served.is_empty() {
+        return Err(Failure::command_line("--socket serves what --serve or --file names; there is neither"));
+    }
     let known = read_all(&client, &names).map_err(|(name, error)| failure(Some(&name), &error))?;
-    let agent = Agent { options, terminal };
+    let mut agent = Agent { options, terminal, socket: None };
     for credential in &known {
         agent.write(credential)?;
     }
     if options.once {
         return Ok(Ending::Done);
     }
-    agent.tell_of_change();
-    terminal.note(&format!("Keeping {} fresh, until told to stop.", counted(options.files.len())));
+    if !options.files.is_empty() {
+        agent.tell_of_change();
+    }
     let stopped = stop_signal()?;
     let (tell, news) = channel();
     watch(&client, &known, &tell);
+    if let Some(path) = options.socket.clone() {
+        let terms = Terms { path, names: served, users: options.users.clone() };
+        agent.socket = Some(Socket::open(terms, &client, &known, tell.clone())?);
+    }
+    terminal.note(&format!("{}, until told to stop.", agent.task()));
     loop {
         match news.recv_timeout(LOOK_EVERY) {
             Ok(news) => agent.hear(news)?,
@@ -76,27 +104,42 @@ pub fn run(global: &Global, options: &Options, terminal: &Terminal) -> Result<En
     }
 }
 
-fn counted(files: usize) -> String {
-    if files == 1 { "1 file".to_owned() } else { format!("{files} files") }
-}
-
 struct Agent<'a> {
     options: &'a Options,
     terminal: &'a Terminal,
+    socket: Option<Socket>,
 }
 
 impl Agent<'_> {
+    /// What it does, for people.
+    fn task(&self) -> String {
+        let files = match self.options.files.len() {
+            0 => None,
+            1 => Some("1 file fresh".to_owned()),
+            files => Some(format!("{files} files fresh")),
+        };
+        let socket = self.options.socket.as_ref().map(|path| shown(&path.display().to_string()));
+        match (files, socket) {
+            (Some(files), Some(socket)) => format!("Keeping {files} and serving {socket}"),
+            (None, Some(socket)) => format!("Serving {socket}"),
+            (files, None) => format!("Keeping {}", files.unwrap_or_default()),
+        }
+    }
+
     fn hear(&self, news: News) -> Result<()> {
+        if let Some(socket) = &self.socket {
+            socket.hear(&news);
+        }
         match news {
             News::Changed(credential) => {
                 self.write(&credential)?;
                 let (name, version) = (shown(credential.name()), credential.version());
                 self.terminal.note(&format!("`{name}` has version {version} now."));
-                self.tell_of_change();
+                self.tell_of_change_to(credential.name());
             }
             News::Away(name, error) => {
                 let (name, error) = (shown(&name), shown(&error.to_string()));
-                self.terminal.warn(&format!("`{name}`: {error}; its files stay as they are"));
+                self.terminal.warn(&format!("`{name}`: {error}; what was read of it is gone on with"));
             }
             News::Back(name) => {
                 self.terminal.note(&format!("`{}`: Keyward answers again.", shown(&name)));
@@ -104,25 +147,36 @@ impl Agent<'_> {
             News::Lost(name, error) => {
                 // The policy bounds for how long it may be gone on with, and a refusal ends that at once.
                 let (told, error) = (shown(&name), shown(&error.to_string()));
-                self.terminal.warn(&format!("`{told}` is lost: {error}; its files are removed"));
-                for selector in self.options.files.iter().filter(|one| one.credential == name) {
+                self.terminal.warn(&format!("`{told}` is lost: {error}; it is handed out no longer"));
+                for selector in self.files_of(&name) {
                     let _ = std::fs::remove_file(&selector.to);
                 }
-                self.tell_of_change();
+                self.tell_of_change_to(&name);
             }
         }
         Ok(())
     }
 
+    fn files_of<'n>(&self, name: &'n str) -> impl Iterator<Item = &Selector> + use<'_, 'n> {
+        self.options.files.iter().filter(move |one| one.credential == name)
+    }
+
     /// Writes the files of a credential, those that hold something else.
     fn write(&self, credential: &Credential) -> Result<()> {
-        for selector in self.options.files.iter().filter(|one| one.credential == credential.name()) {
+        for selector in self.files_of(credential.name()) {
             let (path, text) = (Path::new(&selector.to), selector.of(credential)?);
             let aside = Aside::of(path);
             write_private(aside.path(), text)?;
             aside.put_into_place()?;
         }
         Ok(())
+    }
+
+    /// Runs the program that is to hear of changes, where a file has this credential.
+    fn tell_of_change_to(&self, name: &str) {
+        if self.files_of(name).next().is_some() {
+            self.tell_of_change();
+        }
     }
 
     /// Runs the program that is to hear of changes. What becomes of it is told and changes nothing.

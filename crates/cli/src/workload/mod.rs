@@ -1,10 +1,11 @@
 //! What runs beside a service so that it carries no credential along: `exec` starts it with its credentials in its environment, `agent`
-//! keeps them in files. Both learn of a new version within moments, and go on through an outage for as long as policies allow.
+//! keeps them in files and hands them out at a Unix socket. Both learn of a new version within moments, and go on through an outage for as long as policies allow.
 
 pub mod agent;
 pub mod exec;
 mod process;
 mod selector;
+mod socket;
 mod watch;
 
 use crate::arguments::Global;

@@ -74,7 +74,7 @@ impl Watcher {
                 }
                 Err(error) => {
                     let over = error.is_refusal()
-                        || matches!(self.client.standing(&self.name), None | Some(Standing::Over));
+                        || matches!(self.client.kept(&self.name), None | Some((_, _, Standing::Over)));
                     let news = match (over && !is_lost, is_away) {
                         (true, _) => Some(News::Lost(self.name.clone(), error)),
                         (false, false) if !is_lost => Some(News::Away(self.name.clone(), error)),

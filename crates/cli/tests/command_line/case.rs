@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use keyward_domain::key::Environment;
-use keyward_domain::token;
+use keyward_domain::{KeyId, token};
 use serde::Deserialize;
 
 use crate::stub::{Answer, Stub};
@@ -85,6 +85,9 @@ impl Words {
             ("{root_token}", token("kw", Environment::Live, 1, 11)),
             ("{token}", token("acme", Environment::Live, 2, 22)),
             ("{ticket}", token("kwc", Environment::Live, 3, 33)),
+            ("{key}", KeyId::from_bytes([2; 16]).to_string()),
+            // As random as a third party's, in one piece nowhere in the repository.
+            ("{github_token}", ["ghp", "q7Rt2Zp9Lm4Xc8Vb1Nk6Js3Hd5Gf0YaWe7uI"].join("_")),
             ("{jwks}", crate::stub::signing_keys().jwks()),
             ("{kid}", crate::stub::signing_keys().kid().to_owned()),
         ])

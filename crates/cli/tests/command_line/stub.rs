@@ -168,7 +168,7 @@ fn check(
             faults.push(format!("the {what} of `{}` was `{seen}`, expected `{expected}`", answer.to));
         }
     };
-    compare("line", &request.line, &answer.to);
+    compare("line", &request.line, &words.fill(&answer.to));
     compare("body", &request.body, &words.fill(&answer.sent));
     if answer.again {
         compare("repetition", if before == Some(request) { "as before" } else { "another" }, "as before");
