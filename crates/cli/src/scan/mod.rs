@@ -1,16 +1,16 @@
 //! `keyward scan`: finds Keyward's own tokens, and what rules know of third parties' secrets, in a tree and in its git history. It reads;
 //! what changes a file or asks a server is in modules of its own, and is done where it was asked for alone.
 
-mod allowed;
+pub mod allowed;
 mod finding;
 mod git;
 mod keep;
 mod label;
-mod own;
+pub mod own;
 mod parallel;
 mod report;
-mod rule;
-mod scanner;
+pub mod rule;
+pub mod scanner;
 mod server;
 mod tree;
 
