@@ -165,8 +165,8 @@ impl Run<'_> {
         let counts = Counts::of(&items);
         let again = "run the same command again to go on: what was imported is found there";
         sent.map_err(|failure| failure.advise(again))?;
-        if counts.unknown > 0 && stop.load(Ordering::Relaxed) {
-            let detail = format!("{} not imported", of(counts.unknown, words));
+        if counts.not_sent > 0 && stop.load(Ordering::Relaxed) {
+            let detail = format!("{} not sent", of(counts.not_sent, words));
             return Err(Failure::new(Blame::Caller, "Stopped", detail).advise(again));
         }
         if counts.refused > 0 {
@@ -218,7 +218,8 @@ impl Run<'_> {
             let detail = format!("{} can be guessed; rotate them soon", of(counts.weak, words));
             self.terminal.warn(&detail);
         }
-        let is_done = counts.refused == 0 && counts.unknown == 0 && !importing.dry_run;
+        let is_done =
+            counts.refused == 0 && counts.not_sent == 0 && counts.unknown == 0 && !importing.dry_run;
         if is_done {
             let mut files: Vec<&str> = items.iter().map(|item| &*item.file).collect();
             files.dedup();

@@ -116,6 +116,11 @@ impl Sending {
                 }
             }
         });
+        for place in packs.into_inner().unwrap_or_else(PoisonError::into_inner).flat_map(|pack| pack.places) {
+            if let Some(item) = items.get_mut(place) {
+                item.state = State::NotSent;
+            }
+        }
         failed.map_or(Ok(()), Err)
     }
 

@@ -30,6 +30,8 @@ pub enum State {
     Ready(Zeroizing<String>),
     /// It was sent, and no answer came yet.
     Sent,
+    /// It was not sent: something ended the import before.
+    NotSent,
     /// There is nothing of it to be imported, for this reason.
     LeftOut(String),
     /// It was refused here, for this reason.
@@ -51,7 +53,9 @@ pub struct Counts {
     pub refused: usize,
     /// Those of which there is nothing to be imported.
     pub left_out: usize,
-    /// Those of which nothing is known: they were not sent, or no answer came.
+    /// Those that were not sent.
+    pub not_sent: usize,
+    /// Those of which nothing is known: they were sent, and no answer came.
     pub unknown: usize,
     /// Those whose token can be guessed.
     pub weak: usize,
@@ -61,7 +65,7 @@ impl State {
     /// Its outcome as reports have it.
     pub fn outcome(&self) -> &str {
         match self {
-            Self::Ready(_) => "not-sent",
+            Self::Ready(_) | Self::NotSent => "not-sent",
             Self::Sent => "unknown",
             Self::LeftOut(_) => "left-out",
             Self::Unfit(_) => "refused",
@@ -77,7 +81,7 @@ impl State {
             Self::Answered(answer) => {
                 answer.error.as_ref().map(|error| (error.code.as_str(), error.detail.clone()))
             }
-            Self::Ready(_) | Self::Sent => None,
+            Self::Ready(_) | Self::Sent | Self::NotSent => None,
         }
     }
 
@@ -101,6 +105,7 @@ impl Counts {
                 "written" => &mut counts.written,
                 "refused" => &mut counts.refused,
                 "left-out" => &mut counts.left_out,
+                "not-sent" => &mut counts.not_sent,
                 _ => &mut counts.unknown,
             };
             *count = count.saturating_add(1);

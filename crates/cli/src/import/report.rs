@@ -37,6 +37,7 @@ struct Report<'a> {
     written: usize,
     refused: usize,
     left_out: usize,
+    not_sent: usize,
     unknown: usize,
     weak: usize,
     items: Vec<Line<'a>>,
@@ -63,9 +64,11 @@ fn line(item: &Item) -> Line<'_> {
 /// # Errors
 /// It is no JSON: a bug.
 pub fn json(items: &[Item], dry_run: bool) -> Result<String> {
-    let Counts { imported, existing, written, refused, left_out, unknown, weak } = Counts::of(items);
+    let Counts { imported, existing, written, refused, left_out, not_sent, unknown, weak } =
+        Counts::of(items);
     let items = items.iter().map(line).collect();
-    let report = Report { dry_run, imported, existing, written, refused, left_out, unknown, weak, items };
+    let report =
+        Report { dry_run, imported, existing, written, refused, left_out, not_sent, unknown, weak, items };
     serde_json::to_string(&report).map_err(|error| Failure::system("JSON", error))
 }
 
