@@ -1,5 +1,5 @@
-//! What can be done with a credential of the vault and with its versions: go back to one, destroy one, retire all. A version is written by
-//! the command: a form would carry what it holds.
+//! What can be done with a credential of the vault and with its versions: have its provider rotate it, take that back, go back to a version,
+//! destroy one, retire all. A version is written by the command: a form would carry what it holds.
 
 use crate::applications::is_about_the_form;
 use crate::credentials::{PATH, find};
@@ -9,6 +9,7 @@ use crate::page::{self, Page};
 use crate::parts::{code, name, target, when};
 use crate::visit::Visit;
 use crate::words;
+use keyward_domain::credential_rotation::Phase;
 use keyward_domain::event::{Action, Target};
 use keyward_domain::scope::administration as scope;
 use keyward_domain::{CredentialId, Error, Result, Timestamp};
@@ -21,16 +22,22 @@ use maud::{Markup, html};
 /// A deed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CredentialDeed {
+    Rotate,
+    Cancel,
     GoBack,
     Destroy,
     Retire,
 }
 
 impl Deed for CredentialDeed {
-    const ALL: &'static [Self] = &[Self::GoBack, Self::Destroy, Self::Retire];
+    const ALL: &'static [Self] = &[Self::Rotate, Self::Cancel, Self::GoBack, Self::Destroy, Self::Retire];
 
     fn told(self) -> Told {
         match self {
+            Self::Rotate => Told::new("rotate", "Rotate", "Have its provider rotate it")
+                .done("The rotation has begun: its provider is called within moments."),
+            Self::Cancel => Told::new("cancel", "Cancel the rotation", "Take the rotation back")
+                .done("The rotation is taken back: its provider is told to undo what it did."),
             Self::GoBack => Told::new("roll-back", "Go back", "Go back to this version")
                 .done("The earlier version is the current one again."),
             Self::Destroy => Told::new("destroy", "Destroy", "Destroy the version for good")
@@ -47,17 +54,19 @@ impl CredentialDeed {
     /// What is done with one version.
     pub(crate) const OF_VERSIONS: [Self; 2] = [Self::GoBack, Self::Destroy];
     /// What is done with the credential as a whole.
-    pub(crate) const OF_ALL: [Self; 1] = [Self::Retire];
+    pub(crate) const OF_ALL: [Self; 3] = [Self::Rotate, Self::Cancel, Self::Retire];
 
     const fn scope(self) -> &'static str {
         match self {
-            Self::GoBack => scope::CREDENTIALS_WRITE,
+            Self::Rotate | Self::Cancel | Self::GoBack => scope::CREDENTIALS_WRITE,
             Self::Destroy | Self::Retire => scope::CREDENTIALS_DESTROY,
         }
     }
 
     const fn action(self) -> Action {
         match self {
+            Self::Rotate => Action::CredentialRotationBegun,
+            Self::Cancel => Action::CredentialRotationCancelled,
             Self::GoBack => Action::CredentialRolledBack,
             Self::Destroy => Action::CredentialDestroyed,
             Self::Retire => Action::CredentialRetired,
@@ -67,9 +76,18 @@ impl CredentialDeed {
     /// Whether it makes sense for a credential, and the version that is meant, as they stand.
     fn fits(self, credential: &CredentialView, version: Option<&CredentialVersionView>) -> bool {
         let is_kept = version.is_some_and(|version| version.state == CredentialVersionState::Kept);
+        let rotation = credential.rotation.as_ref();
+        let is_needed = rotation.zip(version).is_some_and(|(rotation, version)| {
+            rotation.before == version.number || rotation.pending == Some(version.number)
+        });
         credential.state != CredentialState::Retired
             && match self {
-                Self::GoBack | Self::Destroy => is_kept,
+                Self::Rotate => credential.provider.is_some() && rotation.is_none(),
+                Self::Cancel => rotation.is_some_and(|rotation| rotation.cancellable),
+                Self::GoBack => {
+                    is_kept && rotation.is_none_or(|rotation| rotation.phase == Phase::RollingBack)
+                }
+                Self::Destroy => is_kept && !is_needed,
                 Self::Retire => true,
             }
     }
@@ -145,6 +163,18 @@ fn consequences(
     let meant = html! { @if let Some(version) = version { "version " (version.number) ", written " (when(version.written_at, now)) } };
     html! {
         @match deed {
+            CredentialDeed::Rotate => {
+                li { "Its provider is asked for a new secret, to have the third party accept it, and to try it. Until then version " (current) " stays the current one." }
+                li { "Then the new version takes its place: services that wait for it hear of it within moments, the others after the " (words::span(i64::from(*lease_s))) " that they may go on without asking." }
+                li { "Only after that its provider is asked to end version " (current) " at the third party. Where a step does not succeed, all is taken back." }
+            }
+            CredentialDeed::Cancel => {
+                @if let Some(rotation) = &credential.rotation {
+                    li { "Version " (rotation.before) " is the current one, at once." }
+                    @if let Some(pending) = rotation.pending { li { "What version " (pending) " holds is overwritten, for good, once its provider has taken back what it did." } }
+                }
+                li { "Its policy begins no other rotation for a day." }
+            }
             CredentialDeed::GoBack => {
                 li { "Whoever fetches " strong { (name(&credential.name)) } " is handed " (meant) ", in the place of version " (current) ": services that wait for the next version within moments, the others after the " (words::span(i64::from(*lease_s))) " that they may go on without asking." }
                 li { "Version " (current) " keeps what it holds, and can be gone back to." }
@@ -172,6 +202,16 @@ pub(crate) async fn act(visit: &Visit<'_>, id: CredentialId, path: &str) -> Resu
     let done = visit
         .change(deed.action(), Target::credential(Some(id)), async |service, attempt| {
             match deed {
+                CredentialDeed::Rotate => {
+                    // Pressed twice: what was asked for is so already.
+                    if service.credential(attempt, id).await?.rotation.is_some() {
+                        return Ok(());
+                    }
+                    service.rotate_credential(attempt, id, reason).await.map(drop)
+                }
+                CredentialDeed::Cancel => {
+                    service.cancel_credential_rotation(attempt, id, reason).await.map(drop)
+                }
                 CredentialDeed::GoBack => {
                     let version = number.ok_or_else(none_named)?;
                     // Pressed twice: what was asked for is so already.

@@ -14,13 +14,14 @@ use crate::parts::{
 use crate::policies;
 use crate::visit::Visit;
 use crate::words;
+use keyward_domain::credential_rotation::{Ending, Phase};
 use keyward_domain::event::{Action, Target};
 use keyward_domain::scope::administration as scope;
 use keyward_domain::{ApplicationId, CredentialId, Error, Result};
 use keyward_guest::Response;
 use keyward_service::{
-    ApplicationView, CredentialFilter, CredentialState, CredentialVersionState, CredentialVersionView,
-    CredentialView, EventFilter, Page as ListPage,
+    ApplicationView, CredentialFilter, CredentialRotationView, CredentialState, CredentialVersionState,
+    CredentialVersionView, CredentialView, EventFilter, Page as ListPage,
 };
 use maud::{Markup, html};
 
@@ -161,6 +162,7 @@ pub(crate) fn counted(count: u64, state: CredentialState, application: Option<&s
 fn version_standing(state: CredentialVersionState) -> Markup {
     match state {
         CredentialVersionState::Current => badge(Tone::Good, Shape::Disc, "Current"),
+        CredentialVersionState::Pending => badge(Tone::Warn, Shape::Ring, "Pending"),
         CredentialVersionState::Kept => badge(Tone::Info, Shape::Ring, "Kept"),
         CredentialVersionState::Destroyed => badge(Tone::Quiet, Shape::Cross, "Destroyed"),
     }
@@ -200,6 +202,12 @@ pub(crate) async fn show(visit: &Visit<'_>, id: CredentialId) -> Result<Response
             }
             (deeds::ways(format!("{PATH}/{id}"), fitting))
         }
+        @if let Some(rotation) = &credential.rotation {
+            section aria-labelledby="rotation" {
+                h2 id="rotation" { "Rotation" }
+                (rotation_facts(visit, rotation))
+            }
+        }
         section aria-labelledby="versions" {
             h2 id="versions" { "Versions" }
             (versions(visit, &credential))
@@ -221,6 +229,50 @@ pub(crate) async fn show(visit: &Visit<'_>, id: CredentialId) -> Result<Response
         .below("Credentials", target(PATH, &[("application", &credential.application.to_string())]))
         .beside(html! { div { (standing(credential.state)) } });
     Ok(page.show(visit))
+}
+
+/// How a rotation that is under way stands.
+fn rotation_facts(visit: &Visit<'_>, rotation: &CredentialRotationView) -> Markup {
+    html! {
+        dl class="facts" {
+            dt { "Stands" } dd { (phase(rotation.phase)) }
+            dt { "Began" } dd { a href=(format!("{}/{}", events::PATH, rotation.id)) { (when_in_full(rotation.begun_at, visit.now)) } }
+            dt { "Versions" } dd {
+                "from " (rotation.before)
+                @match rotation.pending { Some(pending) => { " to " (pending) } None => { ", to one that is not made yet" } }
+            }
+            dt { "Its provider is called next" } dd { (when_in_full(rotation.next_attempt_at, visit.now)) }
+            @if let Some(failure) = &rotation.last_failure {
+                dt { "The last call that failed" }
+                dd {
+                    (when(failure.at, visit.now)) ": " (code(failure.fault))
+                    @if let Some(status) = failure.status { " " (status) }
+                    @if rotation.attempts > 0 { ", after " (words::counted(u64::from(rotation.attempts), "attempt")) }
+                }
+            }
+        }
+    }
+}
+
+fn phase(phase: Phase) -> Markup {
+    match phase {
+        Phase::Creating => badge(Tone::Info, Shape::Ring, "A new secret is being made"),
+        Phase::Setting => badge(Tone::Info, Shape::Ring, "The third party is being told of it"),
+        Phase::Testing => badge(Tone::Info, Shape::Ring, "It is being tried"),
+        Phase::Waiting => badge(Tone::Good, Shape::Disc, "Current, while services change over"),
+        Phase::Finishing => badge(Tone::Info, Shape::Ring, "The old one is being ended"),
+        Phase::RollingBack => badge(Tone::Warn, Shape::Diamond, "Being taken back"),
+    }
+}
+
+/// How the last rotation ended.
+fn ending(ending: Ending) -> Markup {
+    match ending {
+        Ending::Done => badge(Tone::Good, Shape::Disc, "Done"),
+        Ending::Unfinished => badge(Tone::Warn, Shape::Diamond, "The old one was not ended"),
+        Ending::Failed => badge(Tone::Bad, Shape::Triangle, "Failed"),
+        Ending::Cancelled => badge(Tone::Quiet, Shape::Cross, "Cancelled"),
+    }
 }
 
 /// The command that writes a version, each field from a file of its name.
@@ -289,6 +341,12 @@ fn facts(visit: &Visit<'_>, credential: &CredentialView, called: &str) -> Markup
                 dt { "Tags" } dd { ul class="inline" { @for tag in &credential.tags { li { (name(tag)) } } } }
             }
             dt { "Policy" } dd { @match credential.policy { Some(id) => { a href=(format!("{}/{id}", policies::PATH)) { (name(called)) } } None => span class="soft" { "that of its application" } } }
+            dt { "Rotated by" } dd {
+                @match &credential.provider { Some(provider) => { (code(&provider.url)) } None => span class="soft" { "people" } }
+            }
+            @if let Some(last) = &credential.last_rotation {
+                dt { "Last rotation" } dd { (ending(last.ending)) " " a href=(format!("{}/{}", events::PATH, last.id)) { (when(last.ended_at, visit.now)) } }
+            }
             dt { "Rotation due" } dd {
                 @match credential.rotation_due_at { Some(at) => (when_in_full(at, visit.now)), None => span class="soft" { "never" } }
             }

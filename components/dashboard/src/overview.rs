@@ -44,7 +44,7 @@ const ALARMS_S: i64 = 24 * 3600;
 const REFUSALS_S: i64 = 3600;
 
 /// What somebody is to look at soon after it happened.
-const ALARMS: [Action; 9] = [
+const ALARMS: [Action; 12] = [
     Action::ClaimReplayed,
     Action::RenewalReplayed,
     Action::KeyReported,
@@ -54,6 +54,9 @@ const ALARMS: [Action; 9] = [
     Action::EpochOpened,
     Action::RootRecovered,
     Action::PolicyBroken,
+    Action::CredentialRotationFailed,
+    Action::CredentialRotationUndone,
+    Action::CredentialRotationDue,
 ];
 
 /// The page.
@@ -151,7 +154,12 @@ async fn alarms(visit: &Visit<'_>) -> Result<Vec<Markup>> {
             Ok(found)
         })
         .await?;
-    found.retain(|event| event.outcome != Outcome::Refused);
+    // Neither a rotation that was undone as it should be nor one that is to be done is one.
+    let is_one = |event: &Event| match event.action {
+        Action::CredentialRotationUndone | Action::CredentialRotationDue => event.outcome == Outcome::Alarm,
+        _ => event.outcome != Outcome::Refused,
+    };
+    found.retain(is_one);
     found.sort_by_key(|event| Reverse(event.id));
     let targets = found.iter().filter_map(|event| Some((event.target.application?, event.target.key?)));
     let names = keys::Names::of(visit, targets).await?;
@@ -167,6 +175,7 @@ fn alarm(event: &Event, names: &keys::Names, visit: &Visit<'_>) -> Markup {
         a href=(format!("{}/{}", events::PATH, event.id)) { (words::action(event.action)) } ", " (when(event.at, visit.now))
         @if let Some(address) = &event.source.client_addr { ", from " (code(address)) }
         @if let Some(key) = event.target.key { ", key " (names.link(key)) }
+        @if let Some(credential) = event.target.credential { ", credential " (credentials::link(credential)) }
         @if let Some(key) = revocable { " " (keys::revoke(key, &key.to_string())) }
     }
 }

@@ -1,16 +1,12 @@
-//! Webhooks, and what is told to them: the only component that may call out. It holds no key that signs for Keyward.
+//! Webhooks, and what is told to them. It calls out, as the vault alone does beside it, and holds no key that signs for Keyward.
 
-mod send;
 mod webhooks;
 
-use keyward_control::Plane;
-use keyward_crypto::SecretText;
+use keyward_control::{Plane, WasiSender};
 use keyward_domain::Result;
 use keyward_domain::event::{Action, Target};
-use keyward_guest::variables::{self, Delivery};
+use keyward_guest::variables::{self, Outbound};
 use keyward_guest::{Incoming, Params, Response, Route, route};
-
-use send::WasiSender;
 
 keyward_guest::serve!(handle);
 
@@ -48,7 +44,7 @@ async fn handle(incoming: &Incoming) -> Response {
 }
 
 async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Response> {
-    let (plane, settings) = (Plane::open().await?, variables::delivery().await?);
+    let (plane, settings) = (Plane::open().await?, variables::outbound().await?);
     let (plane, targets) = (&plane, settings.targets);
     let id = params.id(0, "webhook");
     match op {
@@ -66,12 +62,12 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
     }
 }
 
-async fn deliver(plane: &Plane, incoming: &Incoming, settings: &Delivery) -> Result<Response> {
-    if presents(incoming, settings.maintenance_token.as_ref()) {
-        // Whoever runs Keyward, every few seconds: no caller's deed, so it is no event, as a tick of the scheduler is none.
-        incoming.nothing().await?;
-        plane.ask_witness().await;
-        return Response::json(200, &plane.service().deliver(&WasiSender, settings.targets).await?);
+async fn deliver(plane: &Plane, incoming: &Incoming, settings: &Outbound) -> Result<Response> {
+    let work = async |plane: &Plane| {
+        Response::json(200, &plane.service().deliver(&WasiSender, settings.targets).await?)
+    };
+    if let Some(done) = plane.maintain(incoming, settings, work).await? {
+        return Ok(done);
     }
     plane
         .change(incoming, Action::DeliveryRun, Target::default(), async |service, attempt| {
@@ -79,11 +75,4 @@ async fn deliver(plane: &Plane, incoming: &Incoming, settings: &Delivery) -> Res
             Response::json(200, &service.run_delivery(attempt, &WasiSender, settings.targets).await?)
         })
         .await
-}
-
-/// Whether a request presents this token. Compared by digests, so that the time it takes says nothing.
-fn presents(incoming: &Incoming, token: Option<&SecretText>) -> bool {
-    let (Some(token), Ok(Some(presented))) = (token, incoming.credential()) else { return false };
-    let digest = |text: &SecretText| keyward_crypto::digest::sha256(text.expose().as_bytes());
-    digest(token) == digest(&presented)
 }

@@ -1,7 +1,6 @@
 //! `/v1/webhooks`: where events are told, and what could not be.
 
-use crate::send::WasiSender;
-use keyward_control::{Plane, created, fresh_or_replayed};
+use keyward_control::{Plane, WasiSender, created, fresh_or_replayed};
 use keyward_domain::event::{Action, Target};
 use keyward_domain::webhook::Targets;
 use keyward_domain::{Error, Result, WebhookId};

@@ -1,9 +1,10 @@
-//! The vault: credentials of third parties, kept so that services fetch them instead of carrying them along. The only component that
-//! is handed the ring under which they lie.
+//! The vault: credentials of third parties, kept so that services fetch them instead of carrying them along, and rotated by whoever
+//! provides them. The only component that is handed the ring under which they lie, and so the one that calls their providers.
 //!
 //! A route, the use case behind it, its answer: nothing is decided here.
 
 mod credentials;
+mod providers;
 mod values;
 
 use keyward_control::Plane;
@@ -27,6 +28,11 @@ enum Op {
     Destroy,
     Reseal,
     Ring,
+    SetProvider,
+    RemoveProvider,
+    Rotate,
+    CancelRotation,
+    RunRotations,
 }
 
 const ROUTES: &[Route<Op>] = &[
@@ -36,6 +42,7 @@ const ROUTES: &[Route<Op>] = &[
     Route::post("/v1/credentials/import", Op::Import),
     Route::post("/v1/credentials/reseal", Op::Reseal),
     Route::get("/v1/credentials/ring", Op::Ring),
+    Route::post("/v1/credentials/rotations/run", Op::RunRotations),
     Route::get("/v1/credentials/{id}", Op::Show),
     Route::patch("/v1/credentials/{id}", Op::Change),
     Route::post("/v1/credentials/{id}/retire", Op::Retire),
@@ -43,6 +50,10 @@ const ROUTES: &[Route<Op>] = &[
     Route::post("/v1/credentials/{id}/versions", Op::Write),
     Route::post("/v1/credentials/{id}/roll-back", Op::RollBack),
     Route::post("/v1/credentials/{id}/versions/{version}/destroy", Op::Destroy),
+    Route::post("/v1/credentials/{id}/provider", Op::SetProvider),
+    Route::post("/v1/credentials/{id}/provider/remove", Op::RemoveProvider),
+    Route::post("/v1/credentials/{id}/rotate", Op::Rotate),
+    Route::post("/v1/credentials/{id}/rotation/cancel", Op::CancelRotation),
 ];
 
 async fn handle(incoming: &Incoming) -> Response {
@@ -69,5 +80,13 @@ async fn run(op: Op, incoming: &Incoming, params: &Params<'_>) -> Result<Respons
         Op::Destroy => {
             values::destroy(&plane, incoming, id(), params.id::<u32>(1, "version of the credential")).await
         }
+        Op::SetProvider => {
+            let targets = variables::outbound().await?.targets;
+            providers::set(&plane, incoming, id(), targets).await
+        }
+        Op::RemoveProvider => providers::remove(&plane, incoming, id()).await,
+        Op::Rotate => providers::rotate(&plane, incoming, id()).await,
+        Op::CancelRotation => providers::cancel(&plane, incoming, id()).await,
+        Op::RunRotations => providers::run(&plane, incoming, &*variables::outbound().await?).await,
     }
 }

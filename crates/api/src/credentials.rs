@@ -8,8 +8,8 @@ use keyward_domain::tag::Tag;
 use keyward_domain::{ApplicationId, Code, CredentialId};
 use keyward_service::{
     CredentialChange, CredentialImport, CredentialImportView, CredentialState, CredentialValueBody,
-    CredentialView, NewCredential, NewCredentialVersion, Reason, ResealVault, RollBack, VaultResealingView,
-    VaultRingView,
+    CredentialView, NewCredential, NewCredentialVersion, NewProvider, ProviderWithSecretBody, Reason,
+    ResealVault, RollBack, RotationRunView, VaultResealingView, VaultRingView,
 };
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::{ObjectBuilder, Required, Type};
@@ -126,6 +126,47 @@ pub fn endpoints() -> Vec<Endpoint> {
             .changes()
             .shows_revision()
             .refuses(&[Code::StateConflict]),
+        Endpoint::post(SUBJECT, "/v1/credentials/{id}/provider", "setCredentialProvider", "Give a credential a provider that rotates it, or another one")
+            .says("Its hook is called as docs/vault.md has it, signed with the secret in the answer, which is in no other. Whoever names one may read what the credential holds: that is sent there.")
+            .scope(scope::CREDENTIALS_WRITE)
+            .id::<CredentialId>("id")
+            .takes::<NewProvider>()
+            .answers::<ProviderWithSecretBody<'_>>(200, "The credential, and the secret.")
+            .creates()
+            .refuses(&[Code::StateConflict, Code::Misconfigured]),
+        Endpoint::post(SUBJECT, "/v1/credentials/{id}/provider/remove", "removeCredentialProvider", "Take the provider of a credential away")
+            .scope(scope::CREDENTIALS_WRITE)
+            .id::<CredentialId>("id")
+            .takes::<Reason>()
+            .answers::<CredentialView>(200, "The credential.")
+            .changes()
+            .shows_revision()
+            .refuses(&[Code::StateConflict]),
+        Endpoint::post(SUBJECT, "/v1/credentials/{id}/rotate", "rotateCredential", "Begin the rotation of a credential by its provider")
+            .says("The provider is called by the next run; `rotation` of the credential says how it goes.")
+            .scope(scope::CREDENTIALS_WRITE)
+            .id::<CredentialId>("id")
+            .takes::<Reason>()
+            .answers::<CredentialView>(200, "The credential.")
+            .changes()
+            .shows_revision()
+            .refuses(&[Code::StateConflict]),
+        Endpoint::post(SUBJECT, "/v1/credentials/{id}/rotation/cancel", "cancelCredentialRotation", "Take the rotation of a credential back")
+            .says("The version that was current when it began is current from then on. Not once the provider was asked to end that one.")
+            .scope(scope::CREDENTIALS_WRITE)
+            .id::<CredentialId>("id")
+            .takes::<Reason>()
+            .answers::<CredentialView>(200, "The credential.")
+            .changes()
+            .shows_revision()
+            .refuses(&[Code::StateConflict]),
+        Endpoint::post(SUBJECT, "/v1/credentials/rotations/run", "runCredentialRotations", "Go on with rotations that are under way")
+            .says("Calls the providers that are to be called, for some seconds; several at once share the work. `keyward up` does it every ten seconds; elsewhere a job asks for it.")
+            .scope(scope::MAINTENANCE_RUN)
+            .takes_nothing()
+            .answers::<RotationRunView>(200, "What was done.")
+            .changes()
+            .refuses(&[Code::Misconfigured]),
     ]
 }
 

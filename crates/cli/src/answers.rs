@@ -155,10 +155,43 @@ pub struct Credential {
     pub rotation_due_at: Option<String>,
     /// The version that is read where none is named.
     pub current: u32,
+    /// Who rotates it at the third party.
+    pub provider: Option<CredentialProvider>,
+    /// Its rotation that is under way.
+    pub rotation: Option<CredentialRotation>,
+    /// Its rotation that ended last.
+    pub last_rotation: Option<EndedCredentialRotation>,
     /// Its versions, newest first.
     pub versions: Vec<CredentialVersion>,
     /// RFC 3339.
     pub created_at: String,
+}
+
+/// Who rotates a credential.
+#[derive(Debug, Deserialize)]
+pub struct CredentialProvider {
+    /// Where its hook is.
+    pub url: String,
+}
+
+/// A rotation that is under way.
+#[derive(Debug, Deserialize)]
+pub struct CredentialRotation {
+    /// `creating`, `setting`, `testing`, `waiting`, `finishing` or `rolling-back`.
+    pub phase: String,
+    /// RFC 3339.
+    pub next_attempt_at: String,
+    /// What went wrong last.
+    pub last_failure: Option<WebhookFailure>,
+}
+
+/// A rotation that is over.
+#[derive(Debug, Deserialize)]
+pub struct EndedCredentialRotation {
+    /// RFC 3339.
+    pub ended_at: String,
+    /// `done`, `unfinished`, `failed` or `cancelled`.
+    pub ending: String,
 }
 
 /// A version of a credential, without what it holds.
@@ -166,7 +199,7 @@ pub struct Credential {
 pub struct CredentialVersion {
     /// Its number.
     pub number: u32,
-    /// `current`, `kept` or `destroyed`.
+    /// `current`, `pending`, `kept` or `destroyed`.
     pub state: String,
     /// RFC 3339.
     pub written_at: String,
@@ -219,12 +252,12 @@ pub struct WebhookFailure {
     pub status: Option<u16>,
 }
 
-/// A webhook with its new secret.
+/// A webhook with its new secret, or a credential with that of its provider.
 #[derive(Deserialize)]
-pub struct WebhookWithSecret<'a> {
-    /// The webhook as it came.
-    #[serde(borrow)]
-    pub webhook: &'a RawValue,
+pub struct WithSecret<'a> {
+    /// The webhook or the credential as it came.
+    #[serde(borrow, alias = "webhook", alias = "credential")]
+    pub thing: &'a RawValue,
     /// The secret.
     pub secret: SecretText,
 }

@@ -349,8 +349,15 @@ pub enum CredentialCommand {
     RollBack(CredentialVersion),
     /// Destroy what a version holds, for good
     Destroy(CredentialVersion),
+    /// Who rotates a credential at the third party
+    #[command(subcommand)]
+    Provider(ProviderCommand),
+    /// Have the provider of a credential rotate it
+    Rotate(CredentialReason),
+    /// Take a rotation back, while the version before has not been ended
+    CancelRotation(CredentialReason),
     /// Retire a credential, for good, and destroy what it holds
-    Retire(CredentialRetire),
+    Retire(CredentialReason),
 }
 
 /// What a version holds. None of it is an argument but what may be seen.
@@ -627,9 +634,32 @@ pub struct CredentialVersion {
     pub reason: String,
 }
 
-/// `keyward credential retire`.
+/// `keyward credential provider`.
+#[derive(Debug, Subcommand)]
+pub enum ProviderCommand {
+    /// Give a credential a provider: prints, or writes into a file, the secret that its calls are signed with, once
+    Set(ProviderSet),
+    /// Take the provider away: from then on people rotate the credential
+    Remove(CredentialReason),
+}
+
+/// `keyward credential provider set`.
 #[derive(Debug, Args)]
-pub struct CredentialRetire {
+pub struct ProviderSet {
+    /// Which
+    #[arg(value_name = "CREDENTIAL_ID")]
+    pub id: CredentialId,
+    /// Where its hook is
+    #[arg(long, value_name = "URL")]
+    pub to: String,
+    /// Write the secret into this new file, readable by its owner alone, instead of printing it
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// A credential by its id, and why something is done with it.
+#[derive(Debug, Args)]
+pub struct CredentialReason {
     /// Which
     #[arg(value_name = "CREDENTIAL_ID")]
     pub id: CredentialId,

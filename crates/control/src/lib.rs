@@ -4,7 +4,9 @@
 //! INVARIANT: validation does not depend on this crate.
 
 mod answer;
+mod maintenance;
 mod plane;
+mod send;
 pub mod session;
 mod signed;
 mod store;
@@ -13,6 +15,7 @@ pub mod waiting;
 
 pub use answer::{created, fresh_or_replayed};
 pub use plane::{Admitted, Plane, PlaneService};
+pub use send::WasiSender;
 pub use signed::signed;
 pub use store::ControlKv;
 pub use tick::Tick;

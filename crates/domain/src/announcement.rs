@@ -65,6 +65,14 @@ types! {
     KeyRevoked = "key.revoked",
     /// Another version of a credential is the current one: whoever holds what it held before should ask again.
     CredentialRotated = "credential.rotated",
+    /// A credential is to be rotated, and somebody has to do it; told again where nobody did for a whole grace.
+    CredentialRotationDue = "credential.rotation_due",
+    /// A credential's provider did not rotate it.
+    CredentialRotationFailed = "credential.rotation_failed",
+    /// A third party is about to end a credential.
+    CredentialExpiring = "credential.expiring",
+    /// A third party has ended a credential.
+    CredentialExpired = "credential.expired",
     /// What versions of a credential held was destroyed.
     CredentialDestroyed = "credential.destroyed",
     /// An application's keys stopped working, for now.
@@ -124,7 +132,13 @@ impl Type {
             Action::ApplicationRevoked => done(Self::KeyRevoked),
             Action::ApplicationSuspended => done(Self::ApplicationSuspended),
             Action::ApplicationResumed => done(Self::ApplicationResumed),
-            Action::CredentialWritten | Action::CredentialRolledBack => done(Self::CredentialRotated),
+            Action::CredentialWritten | Action::CredentialRolledBack | Action::CredentialPromoted => {
+                done(Self::CredentialRotated)
+            }
+            Action::CredentialRotationDue => Some(Self::CredentialRotationDue),
+            Action::CredentialRotationFailed => Some(Self::CredentialRotationFailed),
+            Action::CredentialExpiring => done(Self::CredentialExpiring),
+            Action::CredentialExpired => done(Self::CredentialExpired),
             Action::CredentialDestroyed | Action::CredentialRetired => done(Self::CredentialDestroyed),
             Action::IssuingFrozen => done(Self::IssuingFrozen),
             Action::IssuingThawed => done(Self::IssuingThawed),
@@ -156,6 +170,16 @@ impl Type {
             | Action::WebhookDropped
             | Action::CredentialCreated
             | Action::CredentialChanged
+            | Action::CredentialProviderSet
+            | Action::CredentialProviderRemoved
+            | Action::CredentialRotationBegun
+            | Action::CredentialProviderCalled
+            | Action::CredentialRotationAdvanced
+            | Action::CredentialRotationDelayed
+            | Action::CredentialRotationFinished
+            | Action::CredentialRotationCancelled
+            | Action::CredentialRotationUndone
+            | Action::CredentialRotationsRun
             // As many as services fetch what they need.
             | Action::CredentialRead
             | Action::KeyForgotten
@@ -432,7 +456,14 @@ mod tests {
             Action::ALL.iter().filter_map(|action| Type::of(&event(*action, outcome))).collect()
         };
         // Told whatever came of it: the news is that it happened.
-        let always = [Type::PolicyBroken, Type::CredentialsRefused, Type::LockedOut, Type::EventLate];
+        let always = [
+            Type::PolicyBroken,
+            Type::CredentialsRefused,
+            Type::LockedOut,
+            Type::EventLate,
+            Type::CredentialRotationFailed,
+            Type::CredentialRotationDue,
+        ];
         assert_eq!(announced(Outcome::Refused), always);
         let replays = [Type::RenewalReplayed, Type::PolicyBroken, Type::ClaimReplayed];
         assert_eq!(announced(Outcome::Alarm), [&replays[..], &always[1..]].concat());

@@ -1,6 +1,8 @@
 //! A credential: a secret of a third party that services fetch instead of carrying it along, the record `j:{id}`. Named, in versions;
 //! what the versions hold lies elsewhere, under a ring of its own.
 
+use crate::credential_due::Reminded;
+use crate::credential_rotation::{Ended, Provider, Rotation};
 use crate::error::FieldError;
 use crate::event::EventId;
 use crate::id::{ApplicationId, CredentialId, PolicyId};
@@ -245,16 +247,37 @@ pub struct Credential {
     /// When it was created.
     #[serde(with = "millis")]
     pub created_at: Timestamp,
+    /// Who rotates it at the third party, where somebody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Provider>,
+    /// The rotation that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Rotation>,
+    /// The rotation that ended last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_rotation: Option<Ended>,
+    /// What was told of it that comes by time.
+    #[serde(default)]
+    pub reminded: Reminded,
     /// When it was given up: from then on none of its versions holds anything.
     #[serde(default, with = "millis::option", skip_serializing_if = "Option::is_none")]
     pub retired_at: Option<Timestamp>,
     /// Counts the writes of this record: 1 at birth.
     pub revision: u64,
+    /// The revision since which whoever reads it is handed the same; this one where that is 0.
+    #[serde(default)]
+    pub same_since: u64,
     /// The event that wrote this record.
     pub event: EventId,
 }
 
 impl Credential {
+    /// Whether whoever read it at a revision would be handed the same now: steps of a rotation wake nobody who waits for another version.
+    pub fn reads_as_at(&self, revision: u64) -> bool {
+        let since = if self.same_since == 0 { self.revision } else { self.same_since };
+        (since..=self.revision).contains(&revision)
+    }
+
     /// One of its versions.
     pub fn version(&self, number: u32) -> Option<&Version> {
         self.versions.iter().find(|version| version.number == number)
@@ -275,18 +298,29 @@ impl Credential {
     pub fn write(&mut self, number: u32, at: Timestamp) -> Vec<u32> {
         self.versions.push(Version { number, written_at: at, event: self.event, destroyed_at: None });
         self.current = number;
-        let living = |credential: &Self| -> Vec<u32> {
-            let alive = credential.versions.iter().filter(|version| version.destroyed_at.is_none());
-            alive.map(|version| version.number).collect()
-        };
-        let living = living(self);
+        self.make_room(at)
+    }
+
+    /// The oldest versions beyond [`VERSIONS_MAX`] are destroyed, but for the current one and those that a rotation needs: which.
+    pub(crate) fn make_room(&mut self, at: Timestamp) -> Vec<u32> {
+        let living = self.versions.iter().filter(|version| version.destroyed_at.is_none());
+        let living: Vec<u32> = living.map(|version| version.number).collect();
         let excess = living.len().saturating_sub(VERSIONS_MAX);
-        let doomed: Vec<u32> = living.into_iter().take(excess).collect();
+        let is_needed = |number: &u32| {
+            *number == self.current || self.rotation.as_ref().is_some_and(|rotation| rotation.needs(*number))
+        };
+        let doomed: Vec<u32> = living.into_iter().filter(|number| !is_needed(number)).take(excess).collect();
         for number in &doomed {
             self.destroy(*number, at);
         }
         self.forget_destroyed();
         doomed
+    }
+
+    /// It is given up, for good, and its provider has nothing more to do with it. What its versions hold is destroyed apart.
+    pub fn retire(&mut self, at: Timestamp) {
+        self.retired_at = Some(self.retired_at.unwrap_or(at));
+        (self.provider, self.rotation) = (None, None);
     }
 
     /// The value of a version is destroyed.
@@ -309,10 +343,10 @@ impl Credential {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn credential() -> Credential {
+    pub(crate) fn credential() -> Credential {
         let at = Timestamp::from_unix_ms(1_795_515_095_042);
         Credential {
             id: CredentialId::from_bytes([1; 16]),
@@ -327,8 +361,13 @@ mod tests {
             versions: Vec::new(),
             current: 0,
             created_at: at,
+            provider: None,
+            rotation: None,
+            last_rotation: None,
+            reminded: Reminded::default(),
             retired_at: None,
             revision: 1,
+            same_since: 0,
             event: EventId { epoch: 1, seq: 1 },
         }
     }
@@ -376,6 +415,16 @@ mod tests {
             assert_eq!(serde_json::to_value(kind).expect("a word"), kind.as_str());
             assert!(kind.fields().iter().any(|field| field.name == kind.main_field()));
         }
+    }
+
+    #[test]
+    fn it_reads_the_same_since_what_is_handed_out_changed() {
+        let mut credential = credential();
+        credential.revision = 7;
+        assert!(credential.reads_as_at(7) && !credential.reads_as_at(6) && !credential.reads_as_at(8));
+        credential.same_since = 5;
+        let same: Vec<u64> = (0..10).filter(|revision| credential.reads_as_at(*revision)).collect();
+        assert_eq!(same, [5, 6, 7]);
     }
 
     #[test]

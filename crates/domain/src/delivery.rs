@@ -352,7 +352,7 @@ impl Queue {
                 if pending.attempts != tried.attempts {
                     return;
                 }
-                match wait_ms(pending.attempts, random) {
+                match wait_ms(&SCHEDULE_S, pending.attempts, random) {
                     Some(wait_ms) => {
                         pending.due_at = Timestamp::from_unix_ms(now.unix_ms().saturating_add(wait_ms));
                     }
@@ -456,10 +456,10 @@ pub fn retry_after_s(field: &str, now: Timestamp) -> Option<u32> {
     u32::try_from(at.unix_s().saturating_sub(now.unix_s())).ok().filter(|wait_s| *wait_s > 0)
 }
 
-/// How long to wait after this many attempts, in milliseconds; nothing after the last.
-fn wait_ms(attempts: u32, random: u32) -> Option<i64> {
+/// How long to wait by a schedule after this many attempts, in milliseconds; nothing after the last.
+pub(crate) fn wait_ms(schedule_s: &[i64], attempts: u32, random: u32) -> Option<i64> {
     let index = usize::try_from(attempts.checked_sub(1)?).ok()?;
-    let wait_ms = SCHEDULE_S.get(index)?.saturating_mul(1_000);
+    let wait_ms = schedule_s.get(index)?.saturating_mul(1_000);
     let jitter = wait_ms / 10 * i64::from(random % 1_001) / 1_000;
     Some(wait_ms.saturating_add(jitter))
 }

@@ -8,8 +8,8 @@ use crate::rotation::Phase;
 use crate::standing::{Standing, stands};
 use crate::timestamp::Timestamp;
 
-/// How long before its end a key's end is told, in seconds: a week and a day.
-const EXPIRING_S: [i64; 2] = [7 * DAY_S, DAY_S];
+/// How long before its end the end of a key or a credential is told, in seconds: a week and a day.
+pub(crate) const EXPIRING_S: [i64; 2] = [7 * DAY_S, DAY_S];
 /// How long before its end a successor that nobody claimed is told, in seconds: three days and one.
 const UNCLAIMED_S: [i64; 2] = [3 * DAY_S, DAY_S];
 /// How long what is stored of the secrets of a dead key is kept, in seconds: for as long its holder is told why it does not pass.
@@ -141,16 +141,16 @@ pub fn outlook(key: &Key, terms: &Terms, now: Timestamp) -> impl Iterator<Item =
     std::iter::once(stands(standing, key)).chain(Duty::next(key, terms, now).map(due_at))
 }
 
-/// How an event's detail says when its key is due for something next.
+/// How an event's detail says when its key or credential is due for something next.
 const DUE: &str = "due ";
 
-/// What the detail of an event says of the time at which its key is due for something next.
+/// What the detail of an event says of the time at which its key or credential is due for something next.
 pub fn due_at(at: Timestamp) -> String {
     format!("{DUE}{at}")
 }
 
 impl Event {
-    /// When its key is due for something next, as far as the event says so.
+    /// When its key or credential is due for something next, as far as the event says so.
     pub fn due(&self) -> Option<Timestamp> {
         self.detail.iter().filter_map(|fact| fact.strip_prefix(DUE)).find_map(Timestamp::parse)
     }

@@ -229,6 +229,36 @@ actions! {
     CredentialDestroyed = "credential.destroy",
     /// It was given up, for good, and what its versions held was destroyed.
     CredentialRetired = "credential.retire",
+    /// It was given a provider that rotates it, or another one, and a secret that calls are signed with.
+    CredentialProviderSet = "credential.set-provider",
+    /// It has no provider any more.
+    CredentialProviderRemoved = "credential.remove-provider",
+    /// Its rotation by its provider began.
+    CredentialRotationBegun = "credential.rotate",
+    /// What versions of it hold was handed to its provider, for a step of its rotation.
+    CredentialProviderCalled = "credential.call-provider",
+    /// Its provider did a step of its rotation, and the next one follows.
+    CredentialRotationAdvanced = "credential.advance-rotation",
+    /// Its provider did not do a step of its rotation, and is asked again later.
+    CredentialRotationDelayed = "credential.delay-rotation",
+    /// The version that its provider made and tested is the current one.
+    CredentialPromoted = "credential.promote",
+    /// Its rotation is over: the third party accepts the version before no longer.
+    CredentialRotationFinished = "credential.finish-rotation",
+    /// Its rotation was given up: its provider did not do a step.
+    CredentialRotationFailed = "credential.fail-rotation",
+    /// Its rotation was taken back.
+    CredentialRotationCancelled = "credential.cancel-rotation",
+    /// What a rotation that was given up or taken back had made is destroyed.
+    CredentialRotationUndone = "credential.undo-rotation",
+    /// Rotations that are under way were asked to be gone on with.
+    CredentialRotationsRun = "credential.run-rotations",
+    /// It is to be rotated, and somebody has to do it; an alarm where nobody did for a whole grace.
+    CredentialRotationDue = "credential.due",
+    /// The third party is about to end it.
+    CredentialExpiring = "credential.expiring",
+    /// The third party has ended it.
+    CredentialExpired = "credential.expire",
     /// Credentials were looked at, though not what they hold; in the log only where it was refused.
     CredentialListed = "credential.list",
     /// The rings, the signing key and the root key were made.

@@ -7,6 +7,8 @@ pub mod application;
 pub mod base62;
 pub mod claim;
 pub mod credential;
+pub mod credential_due;
+pub mod credential_rotation;
 pub mod delivery;
 pub mod distinct;
 pub mod due;

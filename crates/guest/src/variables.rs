@@ -54,11 +54,11 @@ pub struct Minting {
     pub public_url: String,
 }
 
-/// What delivery is handed beyond [`Control`].
-pub struct Delivery {
-    /// Which targets webhooks may have.
+/// What the components that call out are handed beyond [`Control`].
+pub struct Outbound {
+    /// Which targets webhooks and providers may have.
     pub targets: Targets,
-    /// What whoever runs Keyward presents to have deliveries made, and nothing else; none where it is left out.
+    /// What whoever runs Keyward presents to have calls made that are due, and nothing else; none where it is left out.
     pub maintenance_token: Option<SecretText>,
 }
 
@@ -73,7 +73,7 @@ thread_local! {
     static VALIDATION: OnceCell<Rc<Validation>> = const { OnceCell::new() };
     static CONTROL: OnceCell<Rc<Control>> = const { OnceCell::new() };
     static MINTING: OnceCell<Rc<Minting>> = const { OnceCell::new() };
-    static DELIVERY: OnceCell<Rc<Delivery>> = const { OnceCell::new() };
+    static OUTBOUND: OnceCell<Rc<Outbound>> = const { OnceCell::new() };
 }
 
 /// The variables of validation.
@@ -141,19 +141,19 @@ pub async fn public_url() -> Result<String> {
     parse_public_url(required("public_url").await?.expose())
 }
 
-/// The variables of delivery beyond those of the control plane.
+/// The variables of the components that call out, beyond those of the control plane.
 ///
 /// # Errors
 /// [`Code::Misconfigured`] names the variable and the rule.
-pub async fn delivery() -> Result<Rc<Delivery>> {
-    if let Some(held) = held(&DELIVERY) {
+pub async fn outbound() -> Result<Rc<Outbound>> {
+    if let Some(held) = held(&OUTBOUND) {
         return Ok(held);
     }
-    let fresh = Delivery {
+    let fresh = Outbound {
         targets: webhook_targets().await?,
         maintenance_token: parse_maintenance_token(optional("maintenance_token").await?)?,
     };
-    Ok(hold(&DELIVERY, fresh))
+    Ok(hold(&OUTBOUND, fresh))
 }
 
 /// The variables of reports of leaked tokens.
@@ -174,7 +174,7 @@ pub async fn leaks() -> Result<Rc<Leaks>> {
     Ok(hold(&LEAKS, Leaks { report_keys }))
 }
 
-/// Which targets webhooks may have.
+/// Which targets webhooks and providers may have.
 ///
 /// # Errors
 /// [`Code::Misconfigured`] names the variable and the rule.
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn what_delivery_is_handed() {
+    fn what_calls_out_is_handed() {
         assert_eq!(parse_targets(""), Ok(Targets::Public));
         assert_eq!(parse_targets("true"), Ok(Targets::PrivateToo));
         assert!(parse_targets("yes").is_err_and(|error| error.detail.contains("`webhook_private_targets`")));

@@ -23,8 +23,8 @@ use keyward_domain::webhook::Webhook;
 use keyward_domain::{ApplicationId, Code, CredentialId, Error, KeyId, RenewalId, RequestId, Result};
 use keyward_records::projection::Head;
 use keyward_records::{
-    CredentialValue, Delivery, Epochs, KvCount, KvRead, LIVE, MonthKey, NameRecord, PersonalKey, Record,
-    Revised, StoredEvent, Tombstone, names, seal, tombstone_value,
+    CredentialValue, Delivery, Epochs, KvCount, KvRead, LIVE, MonthKey, NameRecord, PersonalKey,
+    ProviderSecret, Record, Revised, StoredEvent, Tombstone, names, seal, tombstone_value,
 };
 
 /// How long a batch may take before its effect is looked up instead of believed; also how long a writer may hold a turn.
@@ -226,14 +226,28 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Writes<'_, K, C, R> {
 
     /// What a version of a credential holds, written once or sealed anew as it is, under the ring of the vault.
     pub fn credential_value(&mut self, value: &CredentialValue) {
+        self.sealed_under_vault(value);
+    }
+
+    /// What calls of a credential's provider are signed with, or the same sealed anew, under the ring of the vault.
+    pub fn provider_secret(&mut self, secret: &ProviderSecret) {
+        self.sealed_under_vault(secret);
+    }
+
+    fn sealed_under_vault<T: Record>(&mut self, record: &T) {
         let vault = match self.ledger.rings.vault() {
             Ok(vault) => vault,
             Err(error) => return self.fail(error),
         };
-        match seal(vault, value, self.ledger.rng.bytes()) {
-            Ok(sealed) => self.put(value.store_key(), sealed),
+        match seal(vault, record, self.ledger.rng.bytes()) {
+            Ok(sealed) => self.put(record.store_key(), sealed),
             Err(_) => self.failed = Some(Error::internal("a credential is too large to be sealed")),
         }
+    }
+
+    /// What calls of a credential's provider are signed with is overwritten, and says by which event.
+    pub fn provider_secret_destroyed(&mut self, credential: CredentialId, event: EventId) {
+        self.put(names::credential_provider(credential), event.to_string().into_bytes());
     }
 
     /// What a version of a credential held is overwritten, and a mark says that it was: whatever a writer that was held up puts back,

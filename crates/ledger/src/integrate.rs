@@ -410,11 +410,13 @@ pub fn places(event: &Event) -> Vec<(String, String)> {
 /// The lists of things that an event makes longer.
 pub fn things(event: &Event) -> Vec<(String, String)> {
     let mut things = Vec::new();
-    if let (Some(due), Some(key)) = (event.due(), event.target.key) {
+    let who = event.target.key.map(|key| key.to_string());
+    let who = who.or_else(|| event.target.credential.map(|credential| credential.to_string()));
+    if let (Some(due), Some(who)) = (event.due(), who) {
         // Never in a minute that was over when the event was written: it may have been walked.
         let minute = minute_of(due.max(event.at));
-        things.push((lists::due(minute), key.to_string()));
-        things.push((lists::due_in_hour(minute.div_euclid(MINUTES_PER_HOUR)), key.to_string()));
+        things.push((lists::due(minute), who.clone()));
+        things.push((lists::due_in_hour(minute.div_euclid(MINUTES_PER_HOUR)), who));
     }
     // What came late is in no list but through the alarm that reports it.
     let action = match late_event(event) {
@@ -448,6 +450,11 @@ pub fn things(event: &Event) -> Vec<(String, String)> {
     {
         things.push((lists::CREDENTIALS.to_owned(), credential.to_string()));
         things.push((lists::credentials_of(application), credential.to_string()));
+    }
+    if action == Action::CredentialRotationBegun
+        && let Some(credential) = event.target.credential
+    {
+        things.push((lists::ROTATIONS.to_owned(), credential.to_string()));
     }
     if matches!(action, Action::KeyIssued | Action::KeyImported | Action::Initialised | Action::RootRecovered)
         && let (Some(application), Some(key)) = (event.target.application, event.target.key)

@@ -8,7 +8,7 @@ use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::{Error, Result};
 use keyward_records::{
     DueWalk, EndedWalk, Folding, KeyUse, KvCount, KvRead, Maintained, Record, Refusals, Requests, Resealing,
-    UseBlock, seal,
+    RotationWalk, UseBlock, seal,
 };
 
 /// Records of use that batches changed.
@@ -38,6 +38,14 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Ledger<'_, K, C, R> {
     /// # Errors
     /// Where the store does not answer.
     pub async fn keep_due_walk(&self, walk: &DueWalk) -> Result<()> {
+        self.keep(walk).await
+    }
+
+    /// Keeps which rotations of credentials are under way.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn keep_rotation_walk(&self, walk: &RotationWalk) -> Result<()> {
         self.keep(walk).await
     }
 

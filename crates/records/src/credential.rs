@@ -1,9 +1,11 @@
-//! What a version of a credential holds: the one record that is sealed under the ring of the vault. Nothing here is shown or logged.
+//! What a version of a credential holds, and what calls of its provider are signed with: the records that are sealed under the ring of
+//! the vault. Nothing here is shown or logged.
 
 use crate::names;
 use crate::record::{Codec, Record};
 use keyward_crypto::{Domain, SecretText};
-use keyward_domain::CredentialId;
+use keyward_domain::webhook::{OldSecret, SECRET_BYTES};
+use keyward_domain::{CredentialId, Timestamp};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -57,5 +59,32 @@ impl Record for CredentialValue {
     const CODEC: Codec = Codec::Binary;
     fn store_key(&self) -> String {
         names::credential_value(self.credential, self.version)
+    }
+}
+
+/// What calls of a credential's provider are signed with: the record `j:{id}.provider`.
+#[derive(Serialize, Deserialize)]
+pub struct ProviderSecret {
+    /// Whose.
+    pub credential: CredentialId,
+    /// The secret.
+    pub secret: [u8; SECRET_BYTES],
+    /// The one before, while that signs as well.
+    pub old: Option<OldSecret>,
+}
+
+impl ProviderSecret {
+    /// The secrets that sign at this moment, the newest first.
+    pub fn secrets(&self, now: Timestamp) -> impl Iterator<Item = &[u8; SECRET_BYTES]> {
+        let old = self.old.as_ref().filter(|old| now < old.until).map(|old| &old.secret);
+        std::iter::once(&self.secret).chain(old)
+    }
+}
+
+impl Record for ProviderSecret {
+    const DOMAIN: Domain = Domain::CredentialValue;
+    const CODEC: Codec = Codec::Binary;
+    fn store_key(&self) -> String {
+        names::credential_provider(self.credential)
     }
 }

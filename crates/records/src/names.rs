@@ -73,6 +73,11 @@ pub fn credential_value(credential: CredentialId, version: u32) -> String {
     format!("{}.{version}", self::credential(credential))
 }
 
+/// What calls of a credential's provider are signed with, or that it was destroyed.
+pub fn credential_provider(credential: CredentialId) -> String {
+    format!("{}.provider", self::credential(credential))
+}
+
 /// That a version of a credential was destroyed: write-once, plain, says by which event.
 pub fn credential_kill(credential: CredentialId, version: u32) -> String {
     format!("{}.{version}", of_id("x:", credential.as_bytes()))
@@ -186,6 +191,9 @@ pub fn delivery_queue(webhook: WebhookId) -> String {
 /// How far the walk along what is due is.
 pub const DUE_WALK: &str = "p:walk";
 
+/// Which rotations of credentials are under way.
+pub const ROTATING: &str = "p:rotating";
+
 /// When maintenance was done last.
 pub const MAINTAINED: &str = "p:maintained";
 
@@ -280,14 +288,15 @@ const STATE_PREFIXES: [&str; 16] =
     ["k:", "x:", "m:", "a:", "d:", "n:", "q:", "y:", "r:", "s:", "o:", "h:", "g:", "z:", "j:", "i:"];
 
 /// What the names of records start with that are kept beside the log under `p:` and follow from more than it: where the projections
-/// stand, what was signed last, how far re-sealing, delivery, what is due and counters that are over are, when that was looked at last,
-/// use, what the probe wrote. All else under `p:` are lists and registers.
-const BESIDE_PREFIXES: [&str; 12] = [
+/// stand, what was signed last, how far re-sealing, delivery, what is due, rotations of credentials and counters that are over are, when
+/// that was looked at last, use, what the probe wrote. All else under `p:` are lists and registers.
+const BESIDE_PREFIXES: [&str; 13] = [
     HEAD,
     SIGNED,
     RESEALING,
     DELIVERY,
     DUE_WALK,
+    ROTATING,
     ENDED_WALK,
     MAINTAINED,
     FOLDING,
@@ -465,6 +474,7 @@ mod tests {
             credential(CredentialId::from_bytes([255; 16])),
             credential_value(CredentialId::from_bytes([255; 16]), u32::MAX),
             credential_kill(CredentialId::from_bytes([255; 16]), u32::MAX),
+            credential_provider(CredentialId::from_bytes([255; 16])),
             credential_name(app, "payments/db"),
             counter::renewal_refused(RenewalId::from_bytes([255; 16])),
             outcome(&[255; 32]),
@@ -478,6 +488,7 @@ mod tests {
             delivery_queue(WebhookId::from_bytes([255; 16])),
             counter::revision(DELIVERY),
             DUE_WALK.to_owned(),
+            ROTATING.to_owned(),
             MAINTAINED.to_owned(),
             FOLDING.to_owned(),
             key_use(key_id),

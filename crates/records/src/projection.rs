@@ -158,6 +158,9 @@ pub mod lists {
         format!("creds:{}", application.hex())
     }
 
+    /// The credentials whose rotation began, each time it did.
+    pub const ROTATIONS: &str = "rotations";
+
     /// All keys.
     pub const KEYS: &str = "keys";
 
@@ -172,7 +175,7 @@ pub mod lists {
         format!("tag:{}", digest::hex(&digest::framed("keyward/tag", &[whose, tag.as_bytes()])))
     }
 
-    /// The keys that are due for something in a minute, counted from 1970.
+    /// The keys and credentials that are due for something in a minute, counted from 1970.
     pub fn due(minute: i64) -> String {
         format!("due:{minute}")
     }

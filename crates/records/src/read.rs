@@ -1,6 +1,6 @@
 //! Reading typed records: one call for one record, errors sorted into "not there", "later" and "damaged".
 
-use crate::credential::CredentialValue;
+use crate::credential::{CredentialValue, ProviderSecret};
 use crate::delivery::Delivery;
 use crate::due::DueWalk;
 use crate::ended::EndedWalk;
@@ -16,6 +16,7 @@ use crate::record::{NameRecord, Record, Void, open};
 use crate::register::{RegisterHead, RegisterPage, RegisterSums, RegisterTotals, Registers, RowPlace};
 use crate::reseal::Resealing;
 use crate::revised::Revised;
+use crate::rotation_walk::RotationWalk;
 use crate::signed::Signed;
 use crate::witness::Seen;
 use keyward_crypto::note::LogKeys;
@@ -207,6 +208,14 @@ impl<'a, K: KvRead> Reader<'a, K> {
         }
     }
 
+    /// What calls of a credential's provider are signed with; for a credential that has one.
+    ///
+    /// # Errors
+    /// Where this process has no ring of the vault, the store does not answer or the record does not open.
+    pub async fn provider_secret(&self, id: CredentialId) -> Result<Option<ProviderSecret>> {
+        self.record(self.rings.vault()?, &names::credential_provider(id), "a provider's secret").await
+    }
+
     /// The versions of a key that were killed while it lives on.
     ///
     /// # Errors
@@ -336,6 +345,15 @@ impl<'a, K: KvRead> Reader<'a, K> {
     /// Where the store does not answer or the record does not open.
     pub async fn due_walk(&self) -> Result<Option<DueWalk>> {
         self.record(&self.rings.audit, names::DUE_WALK, "the walk along what is due").await
+    }
+
+    /// Which rotations of credentials are under way.
+    ///
+    /// # Errors
+    /// Where the store does not answer or the record does not open.
+    pub async fn rotation_walk(&self) -> Result<RotationWalk> {
+        let found = self.record(&self.rings.audit, names::ROTATING, "the rotations under way").await?;
+        Ok(found.unwrap_or_default())
     }
 
     /// When the work that is due from time to time was done last.

@@ -3,8 +3,9 @@
 
 use crate::answer::Answer;
 use crate::attempt::{Attempt, keep_outcome};
-use crate::credential_versions::{newly_destroyed, writing_facts};
-use crate::credentials::{NewCredential, birth_facts, name_key};
+use crate::credential_due::outlook;
+use crate::credential_versions::{newly_destroyed, require_settled, writing_facts};
+use crate::credentials::{NewCredential, birth_facts, born_by, name_key};
 use crate::edit::{Editable, overtaken};
 use crate::held::Held;
 use crate::service::{REPLAY_S, Service};
@@ -334,6 +335,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                                   written as a new version with `on_conflict`";
             return refused(Error::new(Code::NameTaken, DETAIL), Some(found.id));
         }
+        if let Err(error) = require_settled(found) {
+            return refused(error, Some(found.id));
+        }
         let errors = found.kind.check(value.lengths());
         match errors.is_empty() {
             true => Ok(Step::Write(found.id, found.next_version())),
@@ -428,7 +432,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         match (place, item) {
             (Some(Place::Name(turn, name)), Item { new, step: Step::Create { tags, policy } }) => {
                 match self.credential_named(new.application, &new.name).await? {
-                    None => Ok(self.birth(attempt, new, (tags, policy), (turn, name), reason)),
+                    None => self.birth(attempt, new, (tags, policy), (turn, name), reason).await,
                     // Somebody was faster. Their credential is in no turn of ours, so it has no new version now.
                     Some(found) => {
                         let step = self.step_at(&found, &new.value, OnConflict::Keep).await?;
@@ -442,7 +446,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                     false => Step::Refused(overtaken(), Some(found.id)),
                 };
                 match step {
-                    Step::Write(..) => Ok(self.version(attempt, new, (turn, *found), reason)),
+                    Step::Write(..) => self.version(attempt, new, (turn, *found), reason).await,
                     step => Ok(left(attempt, &new, &found, step, Held::in_turn((*found).clone(), turn))),
                 }
             }
@@ -457,14 +461,14 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     }
 
     /// One whose name is free comes to be.
-    fn birth(
+    async fn birth(
         &self,
         attempt: &Attempt,
         new: NewCredential,
         (tags, policy): (Vec<String>, Option<PolicyId>),
         (turn, mut name): (Turn, NameRecord),
         reason: Option<&String>,
-    ) -> Decided {
+    ) -> Result<Decided> {
         let id = CredentialId::from_bytes(self.rng.bytes());
         let (credential, value) = new.born(id, tags, policy, self.clock.now());
         name.owner.give(Some(NameHolder::Credential(credential.application, id)));
@@ -473,6 +477,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         draft.target = target(credential.application, Some(id));
         draft.detail = birth_facts(&credential, &value);
         draft.detail.push(IMPORTED.to_owned());
+        draft.detail.extend(outlook(&credential, &self.terms_of(&credential).await?));
         let told = ImportedCredential {
             outcome: ImportOutcome::Imported,
             id: Some(id),
@@ -480,17 +485,17 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             version: Some(value.version),
             error: None,
         };
-        Decided { told, done: Some((draft, Work::Birth(Box::new((credential, value, name)), turn))) }
+        Ok(Decided { told, done: Some((draft, Work::Birth(Box::new((credential, value, name)), turn))) })
     }
 
     /// One that is there has a new version.
-    fn version(
+    async fn version(
         &self,
         attempt: &Attempt,
         new: NewCredential,
         (turn, before): (Turn, Credential),
         reason: Option<&String>,
-    ) -> Decided {
+    ) -> Result<Decided> {
         let version = before.next_version();
         let mut after = before.clone();
         after.expires_at = new.expires_at.or(after.expires_at);
@@ -501,12 +506,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         draft.target = target(before.application, Some(before.id));
         draft.detail = writing_facts(version, &destroyed);
         draft.detail.push(IMPORTED.to_owned());
+        draft.detail.extend(outlook(&after, &self.terms_of(&after).await?));
         let told = Step::Write(before.id, version).told(&before.name);
         let value = CredentialValue { credential: before.id, version, fields: new.value };
-        Decided {
+        Ok(Decided {
             told,
             done: Some((draft, Work::Version(Box::new((before, after, value)), turn, destroyed))),
-        }
+        })
     }
 
     async fn commit_import(&self, attempt: &Attempt, decided: Vec<Decided>) -> Result<CredentialImportView> {
@@ -530,8 +536,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                     Work::Unchanged(held) => held.write(event, writes),
                     Work::Birth(born, turn) => {
                         let (mut credential, value, name) = *born;
-                        credential.event = event;
-                        credential.write(value.version, now);
+                        born_by(&mut credential, event);
                         writes.new_credential(&credential);
                         writes.credential_value(&value);
                         writes.name(&name, turn);

@@ -2,6 +2,7 @@
 
 use crate::answer::{Answer, Body};
 use crate::attempt::{Attempt, keep_outcome};
+use crate::credential_due::outlook;
 use crate::credentials::{CredentialView, name_key};
 use crate::edit::{Edit, require_living};
 use crate::service::{REPLAY_S, Service};
@@ -97,8 +98,8 @@ pub struct CredentialValueBody<'a> {
     pub revision: u64,
 }
 
-/// The one place where a value is written into an answer.
-fn shown<S: Serializer>(value: &&SecretFields, serializer: S) -> Result<S::Ok, S::Error> {
+/// The one place where a value is written into an answer, or into a call of its provider.
+pub(crate) fn shown<S: Serializer>(value: &&SecretFields, serializer: S) -> Result<S::Ok, S::Error> {
     let fields = value.expose();
     let mut map = serializer.serialize_map(Some(fields.clone().count()))?;
     for (name, text) in fields {
@@ -151,7 +152,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
     ) -> Result<bool> {
         let begun_ms = self.clock.monotonic_ms();
         loop {
-            if self.readable_credential(attempt, which).await?.revision != seen {
+            if !self.readable_credential(attempt, which).await?.reads_as_at(seen) {
                 return Ok(true);
             }
             if self.clock.monotonic_ms().saturating_sub(begun_ms) >= u64::from(wait_s) * 1_000 {
@@ -182,6 +183,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let number = version.unwrap_or(credential.current);
         let known =
             credential.version(number).ok_or_else(|| Error::not_found("version of the credential"))?;
+        require_tested(&credential, number)?;
         let value = match known.destroyed_at {
             Some(_) => None,
             None => self.read().credential_value(credential.id, number).await?,
@@ -245,6 +247,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let now = self.clock.now();
         let decide = async |credential: &Credential| {
             require_living(credential)?;
+            require_settled(credential)?;
             let mut written = credential.clone();
             written.expires_at = new.expires_at.unwrap_or(written.expires_at);
             written.write(credential.next_version(), now);
@@ -258,7 +261,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let value = CredentialValue { credential: id, version: edit.after.current, fields: new.value };
         let terms = self.terms_of(&edit.after).await?;
         let destroyed = newly_destroyed(&edit.before, &edit.after);
-        let detail = writing_facts(value.version, &destroyed);
+        let mut detail = writing_facts(value.version, &destroyed);
+        detail.extend(outlook(&edit.after, &terms));
         let reservation = attempt.take_reservation();
         let view = self
             .commit_edit(attempt, edit, new.reason, detail, |credential, writes| {
@@ -292,7 +296,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         }
         let decide = async |credential: &Credential| {
             require_living(credential)?;
+            require_settled(credential)?;
             require_kept(credential, asked.version)?;
+            require_tested(credential, asked.version)?;
             Ok(Credential { current: asked.version, ..credential.clone() })
         };
         let edit = self.edit(attempt, &known, decide).await?;
@@ -302,7 +308,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         }
         let terms = self.terms_of(&edit.after).await?;
         let now = self.clock.now();
-        let detail = vec![version_fact(asked.version)];
+        let mut detail = vec![version_fact(asked.version)];
+        detail.extend(outlook(&edit.after, &terms));
         let reservation = attempt.take_reservation();
         let reason = Some(asked.reason.clone());
         let view = self
@@ -344,6 +351,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                     ),
                 ));
             }
+            if credential.rotation.as_ref().is_some_and(|rotation| rotation.needs(number)) {
+                return Err(Error::new(
+                    Code::StateConflict,
+                    format!("a rotation that is under way needs version {number}; wait for its end"),
+                ));
+            }
             let mut destroyed = credential.clone();
             destroyed.destroy(number, now);
             Ok(destroyed)
@@ -363,9 +376,13 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let now = self.clock.now();
         let destroyed = newly_destroyed(&edit.before, &edit.after);
         let detail = destroyed.iter().map(|number| version_fact(*number)).collect();
+        let had_provider = edit.before.provider.is_some();
         self.commit_edit(attempt, edit, Some(reason.to_owned()), detail, |credential, writes| {
             for number in destroyed {
                 writes.credential_destroyed(credential.id, number, credential.event);
+            }
+            if had_provider && credential.provider.is_none() {
+                writes.provider_secret_destroyed(credential.id, credential.event);
             }
             CredentialView::of(credential, &terms, now)
         })
@@ -393,6 +410,28 @@ fn require_kept(credential: &Credential, number: u32) -> Result<()> {
 pub(crate) fn writing_facts(version: u32, destroyed: &[u32]) -> Vec<String> {
     let destroyed = destroyed.iter().map(|number| format!("destroyed {number}"));
     std::iter::once(version_fact(version)).chain(destroyed).collect()
+}
+
+/// Refuses a version that its provider has not tested.
+fn require_tested(credential: &Credential, number: u32) -> Result<()> {
+    match credential.is_pending(number) {
+        false => Ok(()),
+        true => Err(Error::new(
+            Code::StateConflict,
+            format!("version {number} is pending: the credential's provider has not tested it"),
+        )),
+    }
+}
+
+/// Refuses while a rotation decides which version is the current one.
+pub(crate) fn require_settled(credential: &Credential) -> Result<()> {
+    match credential.is_settled() {
+        true => Ok(()),
+        false => Err(Error::new(
+            Code::StateConflict,
+            "the credential is being rotated by its provider; wait for the end of that, or cancel it first",
+        )),
+    }
 }
 
 /// What an event says of the version that it is about.

@@ -3,15 +3,19 @@
 
 use crate::answer::Answer;
 use crate::attempt::{Attempt, keep_outcome};
+use crate::credential_due::outlook;
+use crate::credential_rotation::{CredentialRotationView, LastRotationView};
 use crate::credential_versions::version_fact;
 use crate::edit::{Editable, check_revision, given, require_living};
 use crate::list::{EXAMINED_MAX, List, Page, READS_AT_ONCE};
 use crate::nullable;
 use crate::policies::parse_policy;
+use crate::providers::ProviderView;
 use crate::service::{REPLAY_S, Service};
 use keyward_crypto::digest::hex;
 use keyward_domain::application::NameHolder;
 use keyward_domain::credential::{Credential, CredentialName, EXPIRING_S, Kind, Version, check_name};
+use keyward_domain::credential_due::Reminded;
 use keyward_domain::error::FieldError;
 use keyward_domain::event::{EventId, Outcome};
 use keyward_domain::policy::Terms;
@@ -159,6 +163,8 @@ impl std::str::FromStr for CredentialState {
 pub enum CredentialVersionState {
     /// It is handed out where none is named.
     Current,
+    /// Its provider has not tested it yet: it is not handed out.
+    Pending,
     /// It is handed out where it is named.
     Kept,
     /// What it held is gone, for good.
@@ -217,6 +223,15 @@ pub struct CredentialView {
     pub outage_s: u32,
     /// The number of the version that is handed out where none is named.
     pub current: u32,
+    /// Who rotates it at the third party; null where people do.
+    #[schema(required = true)]
+    pub provider: Option<ProviderView>,
+    /// Its rotation that is under way.
+    #[schema(required = true)]
+    pub rotation: Option<CredentialRotationView>,
+    /// Its rotation that ended last.
+    #[schema(required = true)]
+    pub last_rotation: Option<LastRotationView>,
     /// Its versions, newest first.
     #[schema(max_items = 32)]
     pub versions: Vec<CredentialVersionView>,
@@ -233,11 +248,7 @@ pub struct CredentialView {
 
 impl CredentialView {
     pub(crate) fn of(credential: &Credential, terms: &Terms, now: Timestamp) -> Self {
-        let rotation_due_at = credential
-            .current()
-            .zip(terms.rotate_every_s)
-            .map(|(current, every_s)| current.written_at.plus_s(i64::from(every_s)))
-            .filter(|_| credential.retired_at.is_none());
+        let rotation_due_at = credential.rotation_due_at(terms);
         let state = match credential.retired_at {
             Some(_) => CredentialState::Retired,
             None if credential.expires_at.is_some_and(|at| at <= now) => CredentialState::Expired,
@@ -252,6 +263,7 @@ impl CredentialView {
             state: match version.destroyed_at {
                 Some(_) => CredentialVersionState::Destroyed,
                 None if version.number == credential.current => CredentialVersionState::Current,
+                None if credential.is_pending(version.number) => CredentialVersionState::Pending,
                 None => CredentialVersionState::Kept,
             },
             written_at: version.written_at,
@@ -273,6 +285,12 @@ impl CredentialView {
             lease_s: terms.lease_s,
             outage_s: terms.outage_s,
             current: credential.current,
+            provider: credential.provider.as_ref().map(ProviderView::from),
+            rotation: credential
+                .rotation
+                .as_ref()
+                .map(|rotation| CredentialRotationView::of(credential, rotation, now)),
+            last_rotation: credential.last_rotation.as_ref().map(LastRotationView::from),
             versions: credential.versions.iter().rev().map(version).collect(),
             created_at: credential.created_at,
             retired_at: credential.retired_at,
@@ -330,7 +348,7 @@ impl NewCredential {
         found.end(checked)
     }
 
-    /// The credential as it comes to be, but for its event and its first version, and what that holds.
+    /// The credential as it comes to be, but for its event, and what its first version holds.
     pub(crate) fn born(
         self,
         id: CredentialId,
@@ -338,7 +356,7 @@ impl NewCredential {
         policy: Option<PolicyId>,
         now: Timestamp,
     ) -> (Credential, CredentialValue) {
-        let credential = Credential {
+        let mut credential = Credential {
             id,
             application: self.application,
             name: self.name,
@@ -351,12 +369,17 @@ impl NewCredential {
             versions: Vec::new(),
             current: 0,
             created_at: now,
+            provider: None,
+            rotation: None,
+            last_rotation: None,
+            reminded: Reminded::default(),
             retired_at: None,
             revision: 1,
+            same_since: 1,
             event: EventId { epoch: 0, seq: 0 },
         };
-        let value =
-            CredentialValue { credential: id, version: credential.next_version(), fields: self.value };
+        credential.write(credential.next_version(), now);
+        let value = CredentialValue { credential: id, version: credential.current, fields: self.value };
         (credential, value)
     }
 }
@@ -417,11 +440,36 @@ impl Editable for Credential {
     }
 
     fn follow(&mut self, before: &Self, event: EventId) {
-        // A version that this very write adds is the event's.
-        let known = |number: u32| before.version(number).is_some();
-        for version in self.versions.iter_mut().filter(|version| !known(version.number)) {
-            version.event = event;
-        }
+        written_by(self, before, event);
+    }
+}
+
+/// What follows from the event by which a credential comes to be.
+pub(crate) fn born_by(credential: &mut Credential, event: EventId) {
+    credential.event = event;
+    for version in &mut credential.versions {
+        version.event = event;
+    }
+}
+
+/// What follows from the event by which Keyward goes on with a credential by itself: who reads it is handed the same, unless another
+/// version is current.
+pub(crate) fn moved_by(credential: &mut Credential, before: &Credential, event: EventId) {
+    written_by(credential, before, event);
+    if credential.current == before.current {
+        credential.same_since = if before.same_since == 0 { before.revision } else { before.same_since };
+    }
+}
+
+/// What follows from the event that writes a credential: a version that it adds, and a rotation that it begins, are the event's.
+pub(crate) fn written_by(credential: &mut Credential, before: &Credential, event: EventId) {
+    credential.same_since = credential.revision;
+    let known = |number: u32| before.version(number).is_some();
+    for version in credential.versions.iter_mut().filter(|version| !known(version.number)) {
+        version.event = event;
+    }
+    if let Some(rotation) = credential.rotation.as_mut().filter(|_| before.rotation.is_none()) {
+        rotation.id = event;
     }
 }
 
@@ -474,10 +522,10 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let reservation = attempt.take_reservation();
         let mut draft = attempt.draft(Outcome::Done, None, None);
         draft.detail = birth_facts(&credential, &value);
+        draft.detail.extend(outlook(&credential, &terms));
         let view = self
             .commit(attempt, vec![draft], |tickets, writes| {
-                credential.event = tickets.event(0);
-                credential.write(value.version, now);
+                born_by(&mut credential, tickets.event(0));
                 writes.new_credential(&credential);
                 writes.credential_value(&value);
                 writes.name(&name, turn);
@@ -690,7 +738,9 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let edit = self.edit(attempt, &known, decide).await?;
         let terms = self.terms_of(&edit.after).await?;
         let now = self.clock.now();
-        self.commit_edit(attempt, edit, None, change.names(), |credential, _| {
+        let mut detail = change.names();
+        detail.extend(outlook(&edit.after, &terms));
+        self.commit_edit(attempt, edit, None, detail, |credential, _| {
             CredentialView::of(credential, &terms, now)
         })
         .await
@@ -714,7 +764,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let now = self.clock.now();
         let decide = async |credential: &Credential| {
             require_living(credential)?;
-            let mut retired = Credential { retired_at: Some(now), ..credential.clone() };
+            let mut retired = credential.clone();
+            retired.retire(now);
             for version in &credential.versions {
                 retired.destroy(version.number, now);
             }

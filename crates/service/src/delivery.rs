@@ -8,6 +8,7 @@ use crate::attempt::Attempt;
 use crate::edit::require_living;
 use crate::service::Service;
 use crate::webhooks::written_by;
+use keyward_crypto::Zeroizing;
 use keyward_crypto::webhook::signature;
 use keyward_domain::announcement::{Announcement, MessageId, Type};
 use keyward_domain::delivery::{
@@ -42,7 +43,7 @@ const ROUNDS_MAX: u32 = 64;
 /// What an endpoint answers that is gone for good (RFC 9110 section 15.5.11).
 const GONE: u16 = 410;
 
-/// One message on its way out.
+/// One message on its way out: to a webhook, or to the provider of a credential.
 pub struct Message<'m> {
     /// Where to.
     pub url: &'m str,
@@ -52,17 +53,37 @@ pub struct Message<'m> {
     pub timestamp: String,
     /// `webhook-signature`.
     pub signature: String,
-    /// The body, JSON.
-    pub body: Vec<u8>,
+    /// The body, JSON. That to a provider holds secrets.
+    pub body: Zeroizing<Vec<u8>>,
+    /// The longest body of an answer that is read, in bytes; nothing is read of one where it is 0.
+    pub answer_bytes_max: usize,
 }
 
-/// What is read of an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is read of an answer. That of a provider may hold a secret, so there is no `Debug`.
+#[derive(Default)]
 pub struct Answered {
     /// Its status.
     pub status: u16,
     /// Its field `Retry-After`, where it has one.
     pub retry_after: Option<String>,
+    /// Its body, as far as it was asked for.
+    pub body: Zeroizing<Vec<u8>>,
+}
+
+impl Answered {
+    /// What an attempt came to that was answered at `now`.
+    ///
+    /// # Errors
+    /// Where the status is none of 200 to 299.
+    pub(crate) fn taken(self, now: Timestamp) -> Result<Self, Setback> {
+        match self.status {
+            200..=299 => Ok(self),
+            status => Err(Setback {
+                fault: Fault::Status(status),
+                retry_after_s: self.retry_after.and_then(|field| retry_after_s(&field, now)),
+            }),
+        }
+    }
 }
 
 /// Sends messages. It follows no redirect, reads no more of an answer than [`Answered`] has, and takes a bounded time.
@@ -71,7 +92,7 @@ pub trait Sender {
     /// The answer.
     ///
     /// # Errors
-    /// Why there was none.
+    /// Why there was none, or none that is as short as was asked for.
     async fn send(&self, message: &Message<'_>) -> Result<Answered, Fault>;
 }
 
@@ -349,14 +370,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let event = self.readable_event(pending.event).await.ok()?;
         // Settled apart: a dead letter says so.
         let event = event?;
-        Some(match self.send(webhook, pending.kind, &event, sender, targets).await {
-            Ok(Answered { status: 200..=299, .. }) => Ok(()),
-            Ok(Answered { status, retry_after }) => Err(Setback {
-                fault: Fault::Status(status),
-                retry_after_s: retry_after.and_then(|field| retry_after_s(&field, self.clock.now())),
-            }),
-            Err(fault) => Err(fault.into()),
-        })
+        let sent = self.send(webhook, pending.kind, &event, sender, targets).await;
+        Some(sent.map_err(Setback::from).and_then(|answer| answer.taken(self.clock.now())).map(drop))
     }
 
     /// An event; none where it is gone or does not open.
@@ -388,7 +403,8 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             id,
             timestamp: now.unix_s().to_string(),
             signature: signatures.join(" "),
-            body,
+            body: Zeroizing::new(body),
+            answer_bytes_max: 0,
         };
         sender.send(&message).await
     }
@@ -556,7 +572,7 @@ pub(crate) fn require_open(webhook: &Webhook) -> Result<()> {
 }
 
 /// A record; none where it does not open.
-fn readable<T>(read: Result<Option<T>>) -> Result<Option<T>> {
+pub(crate) fn readable<T>(read: Result<Option<T>>) -> Result<Option<T>> {
     match read {
         Err(error) if error.code.blame() == Blame::Integrity => Ok(None),
         read => read,

@@ -1,8 +1,9 @@
-//! The walk along what is due: minute by minute through the lists of keys that are due then, with a cursor that moves after the work.
-//! It may be run twice, at once, half, or a day late: what is due follows from a key's record, which says until when it was seen to.
+//! The walk along what is due: minute by minute through the lists of keys and credentials that are due then, with a cursor that moves
+//! after the work. It may be run twice, at once, half, or a day late: what is due follows from a key's record, which says until when it
+//! was seen to. What is due for credentials is in `credential_due.rs`.
 //!
-//! A sweep goes round all keys beside it, a few at a time: it finds what no list leads to, such as the keys of a policy that changed, and
-//! those whose register does not say how they stand.
+//! A sweep goes round all of them beside it, a few at a time: it finds what no list leads to, such as the keys of a policy that changed,
+//! and those whose register does not say how they stand.
 
 use crate::service::Service;
 use crate::standings::OnRecord;
@@ -15,7 +16,7 @@ use keyward_domain::policy::{OnBreach, Terms};
 use keyward_domain::ports::{Clock, Rng};
 use keyward_domain::rotation::Mode;
 use keyward_domain::standing::{Standing, stands};
-use keyward_domain::{Code, Error, KeyId, Result, Timestamp};
+use keyward_domain::{Code, CredentialId, Error, KeyId, Result, Timestamp};
 use keyward_ledger::{Draft, KvWrite, Turn};
 use keyward_records::projection::lists;
 use keyward_records::{DueWalk, KeyUse, KvCount, KvRead, MINUTES_PER_HOUR, minute_of};
@@ -24,12 +25,13 @@ use utoipa::ToSchema;
 
 /// A minute is walked this long after its end, in seconds: by then its events are written, by whichever clock.
 const BEHIND_S: i64 = 5;
-/// Keys that one run sees to at most.
-const KEYS_MAX: usize = 512;
+/// Keys and credentials that one run sees to at most.
+const SEEN_TO_MAX: usize = 512;
 /// Lists that one run looks into at most: two days of minutes, or ninety of hours in which nothing is due.
 const LISTS_MAX: usize = 2880;
-/// Keys that the sweep looks at in one run.
+/// Keys, and credentials, that the sweep looks at in one run.
 const SWEEP_KEYS: usize = 128;
+const SWEEP_CREDENTIALS: usize = 32;
 
 /// What a run did of what was due.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
@@ -47,8 +49,19 @@ pub struct DueView {
     pub forgotten: usize,
     /// Keys that stood otherwise than was on record, and of which it was told.
     pub restated: usize,
+    /// Credentials that something was due for.
+    pub credentials: usize,
+    /// Rotations of credentials that began.
+    pub rotations: usize,
     /// Minutes that are left to walk, of those that are over.
     pub minutes_left: i64,
+}
+
+/// What lists of what is due lead to.
+#[derive(Debug, Clone, Copy)]
+enum Listed {
+    Key(KeyId),
+    Credential(CredentialId),
 }
 
 /// What is due for a key, and what that follows from.
@@ -74,7 +87,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let begun = walk;
         let mut done = DueView::default();
         let over = minute_of(now.plus_s(-BEHIND_S));
-        let mut left = KEYS_MAX;
+        let mut left = SEEN_TO_MAX;
         for _ in 0..LISTS_MAX {
             if walk.minute >= over || left == 0 {
                 break;
@@ -88,26 +101,18 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 (walk.minute, walk.at) = (next_hour, 0);
                 continue;
             }
-            let ids = self.listed(&lists::due(walk.minute), walk.at, left).await?;
-            for ids in ids.chunks(KEYS_AT_ONCE) {
-                self.see_to(ids, &mut done).await?;
-            }
-            left -= ids.len();
-            if ids.is_empty() {
+            let seen_to = self.see_to_listed(&lists::due(walk.minute), walk.at, left, &mut done).await?;
+            left -= seen_to;
+            if seen_to == 0 {
                 (walk.minute, walk.at) = (walk.minute + 1, 0);
             } else {
-                walk.at = walk.at.saturating_add(u64::try_from(ids.len()).unwrap_or(u64::MAX));
+                walk.at = walk.at.saturating_add(u64::try_from(seen_to).unwrap_or(u64::MAX));
                 self.ledger.keep_due_walk(&walk).await?;
             }
         }
-        let ids = self.listed(lists::KEYS, walk.sweep, SWEEP_KEYS).await?;
-        for ids in ids.chunks(KEYS_AT_ONCE) {
-            self.see_to(ids, &mut done).await?;
-        }
-        walk.sweep = match ids.len() {
-            SWEEP_KEYS => walk.sweep.saturating_add(u64::try_from(SWEEP_KEYS).unwrap_or(0)),
-            _ => 0,
-        };
+        walk.sweep = self.sweep(lists::KEYS, walk.sweep, SWEEP_KEYS, &mut done).await?;
+        let (list, at) = (lists::CREDENTIALS, walk.sweep_credentials);
+        walk.sweep_credentials = self.sweep(list, at, SWEEP_CREDENTIALS, &mut done).await?;
         if walk != begun {
             self.ledger.keep_due_walk(&walk).await?;
         }
@@ -115,10 +120,31 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         Ok(done)
     }
 
-    /// The keys that a list leads to from a place on, as [`Service::entries_from`] follows it.
-    async fn listed(&self, list: &str, at: u64, limit: usize) -> Result<Vec<KeyId>> {
+    /// Sees to what a list leads to from a place on; where to go on, which is its beginning once its end was found.
+    async fn sweep(&self, list: &str, at: u64, limit: usize, done: &mut DueView) -> Result<u64> {
+        match self.see_to_listed(list, at, limit, done).await? {
+            seen_to if seen_to == limit => Ok(at.saturating_add(u64::try_from(limit).unwrap_or(0))),
+            _ => Ok(0),
+        }
+    }
+
+    /// Sees to what a list leads to from a place on, as [`Service::entries_from`] follows it; how many entries those were.
+    async fn see_to_listed(&self, list: &str, at: u64, limit: usize, done: &mut DueView) -> Result<usize> {
+        let (mut keys, mut credentials): (Vec<KeyId>, Vec<CredentialId>) = (Vec::new(), Vec::new());
         let entries = self.entries_from(list, at, limit).await?;
-        entries.iter().map(|entry| entry.id.parse().map_err(|_| Error::damaged("a list"))).collect()
+        for entry in &entries {
+            match listed(&entry.id).ok_or_else(|| Error::damaged("a list"))? {
+                Listed::Key(id) => keys.push(id),
+                Listed::Credential(id) => credentials.push(id),
+            }
+        }
+        for ids in keys.chunks(KEYS_AT_ONCE) {
+            self.see_to(ids, done).await?;
+        }
+        for id in credentials {
+            self.see_to_credential(id, done).await?;
+        }
+        Ok(entries.len())
     }
 
     /// Sees to these keys in one commit: each in a turn of its own, as it is stored by then.
@@ -310,8 +336,12 @@ fn ends(key: &Key) -> Vec<String> {
     key.expires_at.iter().map(|end| format!("ends {end}")).collect()
 }
 
+fn listed(id: &str) -> Option<Listed> {
+    id.parse().map(Listed::Key).or_else(|_| id.parse().map(Listed::Credential)).ok()
+}
+
 /// What Keyward does by itself.
-fn draft(action: Action, target: Target) -> Draft {
+pub(crate) fn draft(action: Action, target: Target) -> Draft {
     Draft {
         action,
         outcome: match action {

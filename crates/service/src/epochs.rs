@@ -428,7 +428,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 End::Credential(_) => {
                     let holder = NameHolder::Credential(credential.application, id);
                     given_up = Some(self.give_up_name(holder, &credential.name).await?);
-                    credential.retired_at = credential.retired_at.or(Some(original.at));
+                    credential.retire(original.at);
                 }
                 End::Key(_) | End::Version(..) | End::Generation(..) | End::Right(..) => {}
             }

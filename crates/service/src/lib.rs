@@ -13,8 +13,10 @@ mod bulk_rotation;
 mod caller;
 mod claims;
 mod compliance;
+mod credential_due;
 mod credential_import;
 mod credential_report;
+mod credential_rotation;
 mod credential_versions;
 mod credentials;
 mod dead_letters;
@@ -39,6 +41,7 @@ mod mint;
 mod nullable;
 mod policies;
 mod proof;
+mod providers;
 mod refusals;
 mod renewals;
 mod revocations;
@@ -79,6 +82,7 @@ pub use credential_report::{
     ApplicationCredentials, CredentialCounts, CredentialFigures, CredentialReportView, CredentialToSee,
     KindCounts,
 };
+pub use credential_rotation::{CredentialRotationView, LastRotationView, RotationRunView};
 pub use credential_versions::{
     CredentialValueBody, CredentialValueView, NewCredentialVersion, RollBack, WhichCredential,
 };
@@ -102,6 +106,7 @@ pub use metrics::METRICS_MEDIA_TYPE;
 pub use mint::{ClaimedKey, ClaimedKeyBody};
 pub use policies::{NewPolicy, PolicyChange};
 pub use proof::{HeadView, ProofView, STATE_RECORDS_MAX, StateDigest, StateDigests, StateQuery};
+pub use providers::{NewProvider, ProviderView, ProviderWithSecret, ProviderWithSecretBody};
 pub use refusals::{RefusalFilter, RefusalView, RefusalsView};
 pub use renewals::RenewKey;
 pub use revocations::Reason;

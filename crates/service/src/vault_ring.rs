@@ -1,5 +1,6 @@
-//! The ring of the vault rolls over: what credentials hold is counted by the version that it lies under, and sealed anew under the active
-//! one, where the process has that ring. The place is the caller's cursor: a pass that begins anew finds what is left.
+//! The ring of the vault rolls over: what credentials hold, and what calls of their providers are signed with, is counted by the version that
+//! it lies under, and sealed anew under the active one, where the process has that ring. The place is the caller's cursor: a pass that
+//! begins anew finds what is left.
 
 use crate::attempt::Attempt;
 use crate::list::Page;
@@ -13,7 +14,7 @@ use keyward_domain::scope::administration as scope;
 use keyward_domain::{CredentialId, Result};
 use keyward_ledger::KvWrite;
 use keyward_records::projection::lists;
-use keyward_records::{CredentialValue, KvCount, KvRead, RecordError, Revised, names, open};
+use keyward_records::{CredentialValue, KvCount, KvRead, ProviderSecret, RecordError, Revised, names, open};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -49,7 +50,7 @@ pub struct ResealVault {
 pub struct VaultResealingView {
     /// The version that it sealed under.
     active: u32,
-    /// Versions of credentials that hold something, as it found them.
+    /// Versions of credentials that hold something and secrets of providers, as it found them.
     values: u64,
     /// Of these, those that it sealed anew.
     resealed: u64,
@@ -84,12 +85,14 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         Ok(VaultRingView { ring, next_cursor })
     }
 
-    /// What the versions of a credential hold, as it lies in the store.
+    /// What the versions of a credential hold, and what its provider knows Keyward by, as it lies in the store.
     async fn sealed_values(&self, id: CredentialId) -> Result<Vec<(String, Vec<u8>)>> {
         let Some(credential) = self.read().credential(id).await? else { return Ok(Vec::new()) };
         let mut values = Vec::new();
-        for version in credential.versions.iter().filter(|version| version.destroyed_at.is_none()) {
-            let store_key = names::credential_value(id, version.number);
+        let living = credential.versions.iter().filter(|version| version.destroyed_at.is_none());
+        let store_keys = living.map(|version| names::credential_value(id, version.number));
+        for store_key in store_keys.chain(credential.provider.iter().map(|_| names::credential_provider(id)))
+        {
             let value = self.kv.get(&store_key).await?;
             values.extend(value.map(|value| (store_key, value)));
         }
@@ -124,8 +127,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         let mut is_old = false;
         for (store_key, value) in self.sealed_values(id).await? {
             view.values += 1;
-            match open::<CredentialValue>(vault, &store_key, &value) {
-                Ok(_) => is_old |= Sealer::sealed_under(&value).ok() != Some(view.active),
+            let opened = match store_key == names::credential_provider(id) {
+                true => open::<ProviderSecret>(vault, &store_key, &value).map(drop),
+                false => open::<CredentialValue>(vault, &store_key, &value).map(drop),
+            };
+            match opened {
+                Ok(()) => is_old |= Sealer::sealed_under(&value).ok() != Some(view.active),
                 Err(RecordError::Damaged | _) => view.unreadable += 1,
             }
         }
@@ -148,15 +155,17 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 values.push(value);
             }
         }
+        let secret = match credential.provider {
+            Some(_) => self.read().provider_secret(id).await.unwrap_or_default(),
+            None => None,
+        };
+        let count = values.len() + usize::from(secret.is_some());
         let vault = self.rings.vault()?;
-        let detail = vec![
-            format!("{} {}", vault.ring_name(), vault.active_version()),
-            format!("{} values", values.len()),
-        ];
+        let detail =
+            vec![format!("{} {}", vault.ring_name(), vault.active_version()), format!("{count} values")];
         let mut draft = resealed(detail);
         draft.target = Target { application: Some(credential.application), ..Target::credential(Some(id)) };
         draft.previous = Some(credential.event);
-        let count = u64::try_from(values.len()).unwrap_or(u64::MAX);
         self.ledger
             .commit(vec![draft], |tickets, writes| {
                 credential.written(turn.revision(), tickets.event(0));
@@ -164,9 +173,12 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
                 for value in &values {
                     writes.credential_value(value);
                 }
+                if let Some(secret) = &secret {
+                    writes.provider_secret(secret);
+                }
                 Ok(())
             })
             .await?;
-        Ok(count)
+        Ok(u64::try_from(count).unwrap_or(u64::MAX))
     }
 }

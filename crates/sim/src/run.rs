@@ -140,7 +140,7 @@ impl Sender for Listener {
         if status == 204 {
             self.heard.borrow_mut().insert((message.url.to_owned(), message.id.clone()));
         }
-        Ok(Answered { status, retry_after: None })
+        Ok(Answered { status, ..Answered::default() })
     }
 }
 

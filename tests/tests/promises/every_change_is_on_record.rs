@@ -146,6 +146,24 @@ const CHANGES: &[(&str, Prepare)] = &[
         let id = two_versions(keyward, "to destroy a version of");
         Request::post(&format!("/v1/credentials/{id}/versions/1/destroy"), &reason())
     }),
+    ("setCredentialProvider", |keyward| {
+        let id = keyward.credential(&keyward.application("to name a provider of"), "db");
+        Request::post(&format!("/v1/credentials/{id}/provider"), &provider())
+    }),
+    ("removeCredentialProvider", |keyward| {
+        let id = provided(keyward, "to remove a provider of");
+        Request::post(&format!("/v1/credentials/{id}/provider/remove"), &reason())
+    }),
+    ("rotateCredential", |keyward| {
+        let id = provided(keyward, "to rotate a credential of");
+        Request::post(&format!("/v1/credentials/{id}/rotate"), &reason())
+    }),
+    ("cancelCredentialRotation", |keyward| {
+        let id = provided(keyward, "to cancel a credential's rotation of");
+        keyward.as_root(Request::post(&format!("/v1/credentials/{id}/rotate"), &reason())).expect(200);
+        Request::post(&format!("/v1/credentials/{id}/rotation/cancel"), &reason())
+    }),
+    ("runCredentialRotations", |_| Request::post("/v1/credentials/rotations/run", &json!({}))),
     ("retireCredential", |keyward| {
         let id = keyward.credential(&keyward.application("to retire a credential of"), "db");
         Request::post(&format!("/v1/credentials/{id}/retire"), &reason())
@@ -187,6 +205,17 @@ fn two_versions(keyward: &Keyward, application: &str) -> String {
     let id = keyward.credential(&keyward.application(application), "db");
     let body = json!({ "value": { "value": "next" } });
     keyward.as_root(Request::post(&format!("/v1/credentials/{id}/versions"), &body)).expect(201);
+    id
+}
+
+fn provider() -> Value {
+    json!({ "url": "https://provider.example/rotate" })
+}
+
+/// A credential that a provider rotates.
+fn provided(keyward: &Keyward, application: &str) -> String {
+    let id = keyward.credential(&keyward.application(application), "db");
+    keyward.as_root(Request::post(&format!("/v1/credentials/{id}/provider"), &provider())).expect(200);
     id
 }
 

@@ -20,6 +20,7 @@ mod claim_page;
 mod claims_once;
 mod compliance;
 mod contract_loop;
+mod credential_rotation;
 mod credentials;
 mod credentials_out_of_place;
 mod dashboard;

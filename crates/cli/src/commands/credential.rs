@@ -1,4 +1,4 @@
-//! `keyward credential create|list|show|change|write|read|roll-back|destroy|retire`.
+//! `keyward credential create|list|show|change|write|read|roll-back|destroy|provider|rotate|cancel-rotation|retire`.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use super::Run;
 use crate::answers::{Credential, CredentialValue};
 use crate::arguments::{
     CredentialChange, CredentialCommand, CredentialCreate, CredentialFields, CredentialList, CredentialRead,
-    CredentialRetire, CredentialVersion, CredentialWrite,
+    CredentialReason, CredentialVersion, CredentialWrite, ProviderCommand, ProviderSet,
 };
 use crate::client::{Answer, Call};
 use crate::failure::{Ending, Failure, Result};
@@ -64,7 +64,13 @@ impl Run<'_> {
             CredentialCommand::Read(options) => self.read_credential(options),
             CredentialCommand::RollBack(options) => self.roll_credential_back(options),
             CredentialCommand::Destroy(options) => self.destroy_credential_version(options),
-            CredentialCommand::Retire(options) => self.retire_credential(options),
+            CredentialCommand::Provider(ProviderCommand::Set(options)) => self.set_provider(options),
+            CredentialCommand::Provider(ProviderCommand::Remove(options)) => {
+                self.do_with_credential("provider/remove", options)
+            }
+            CredentialCommand::Rotate(options) => self.do_with_credential("rotate", options),
+            CredentialCommand::CancelRotation(options) => self.do_with_credential("rotation/cancel", options),
+            CredentialCommand::Retire(options) => self.do_with_credential("retire", options),
         }
     }
 
@@ -216,8 +222,15 @@ impl Run<'_> {
         self.show_one_credential(&self.client()?.call(&call)?)
     }
 
-    fn retire_credential(&self, options: &CredentialRetire) -> Result<Ending> {
-        let route = format!("{ROUTE}/{}/retire", options.id);
+    fn set_provider(&self, options: &ProviderSet) -> Result<Ending> {
+        let route = format!("{ROUTE}/{}/provider", options.id);
+        let call = Call::post(route, &json!({ "url": options.to }))?.creating()?;
+        self.show_secret_once(&call, options.out.as_deref(), "credential", card)
+    }
+
+    /// What takes a reason alone.
+    fn do_with_credential(&self, deed: &str, options: &CredentialReason) -> Result<Ending> {
+        let route = format!("{ROUTE}/{}/{deed}", options.id);
         let call = Call::post(route, &json!({ "reason": options.reason }))?;
         self.show_one_credential(&self.client()?.call(&call)?)
     }
@@ -280,6 +293,22 @@ fn card(credential: &Credential) -> Card {
         .field("rotation due", Cell::or_dash(credential.rotation_due_at.as_ref()))
         .field("expires", Cell::or_dash(credential.expires_at.as_ref()))
         .field("created", Cell::new(&credential.created_at));
+    if let Some(provider) = &credential.provider {
+        card = card.field("provider", Cell::new(&provider.url));
+    }
+    if let Some(rotation) = &credential.rotation {
+        card = card
+            .field("rotation", Cell::new(&rotation.phase))
+            .field("called next", Cell::new(&rotation.next_attempt_at));
+        if let Some(failure) = &rotation.last_failure {
+            let status = failure.status.map(|status| format!(" {status}")).unwrap_or_default();
+            card =
+                card.field("last failure", Cell::new(format!("{}{status}, {}", failure.fault, failure.at)));
+        }
+    }
+    if let Some(last) = &credential.last_rotation {
+        card = card.field("last rotation", Cell::new(format!("{}, {}", last.ending, last.ended_at)));
+    }
     let versions = credential.versions.iter().map(|version| {
         let at = version.destroyed_at.as_ref().unwrap_or(&version.written_at);
         format!("{} {} {at}", version.number, version.state)

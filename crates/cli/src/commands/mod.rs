@@ -23,6 +23,7 @@ mod report;
 mod role;
 mod rotation;
 mod routing;
+mod secret_once;
 mod usage;
 mod verify;
 mod webhook;

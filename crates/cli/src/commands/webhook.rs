@@ -5,15 +5,13 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::Run;
-use crate::answers::{DeadLetter, DeadLettersLeft, Webhook, WebhookTest, WebhookWithSecret};
+use crate::answers::{DeadLetter, DeadLettersLeft, Webhook, WebhookTest};
 use crate::arguments::{
     DeadLetterDrop, DeadLetterList, DeadLetterReplay, WebhookChange, WebhookCreate, WebhookList,
     WebhookRetire, WebhookRotateSecret, WebhookWhich,
 };
 use crate::client::{Answer, Call};
-use crate::escape::shown_json;
 use crate::failure::{Ending, Result};
-use crate::secret_file::NewSecretFile;
 use crate::table::{Card, Cell};
 
 const ROUTE: &str = "/v1/webhooks";
@@ -35,34 +33,8 @@ impl Run<'_> {
         self.make_secret(&Call::post(route, &json!({}))?.creating()?, options.out.as_deref())
     }
 
-    /// A call whose answer has a secret, which goes into a file, or else to standard output alone.
     fn make_secret(&self, call: &Call, out: Option<&Path>) -> Result<Ending> {
-        let client = self.client()?;
-        // Before the call: a secret that cannot be written would be lost.
-        let file = out.map(NewSecretFile::create).transpose()?;
-        let answer = client.call(call)?;
-        let made: WebhookWithSecret<'_> = answer.read()?;
-        let webhook: Webhook = serde_json::from_str(made.webhook.get())
-            .map_err(|error| crate::failure::Failure::system("JSON", error))?;
-        match (file, out) {
-            (Some(file), Some(path)) => {
-                file.fill(&made.secret)?;
-                if self.global.json {
-                    // The server's JSON without the secret, which went into the file.
-                    self.terminal.print(&shown_json(&format!(r#"{{"webhook":{}}}"#, made.webhook.get())))?;
-                } else {
-                    let path = Cell::new(path.display().to_string());
-                    let card = card(&webhook).field("secret in", path);
-                    self.terminal.print(&card.render(self.terminal.styles()))?;
-                }
-            }
-            _ if self.global.json => self.terminal.print(&shown_json(answer.text()?))?,
-            _ => {
-                self.terminal.note(card(&webhook).render(crate::terminal::Styles::OFF).trim_end());
-                self.terminal.print(made.secret.expose())?;
-            }
-        }
-        Ok(Ending::Done)
+        self.show_secret_once(call, out, "webhook", |webhook: &Webhook| card(webhook))
     }
 
     pub(super) fn list_webhooks(&self, options: &WebhookList) -> Result<Ending> {

@@ -32,14 +32,14 @@ const WITNESS_LABEL: &str = "witness";
 const WITNESSED: [&str; 8] =
     ["issuance", "revocation", "rotation", "audit", "delivery", "vault", "dashboard", "scheduler"];
 
-/// The variable that allows webhooks to lead to private addresses.
+/// The variable that allows webhooks and providers to lead to private addresses.
 const PRIVATE_TARGETS: &str = "webhook_private_targets";
-/// The variable by which whoever runs Keyward has deliveries made.
+/// The variable by which whoever runs Keyward has the calls made that are due.
 const MAINTENANCE_TOKEN: &str = "maintenance_token";
-/// The route that makes them.
-const DELIVERY_ROUTE: &str = "/v1/delivery/run";
-/// How often that is asked for.
-const DELIVERY_EVERY: Duration = Duration::from_secs(10);
+/// The routes that make them: of webhooks, and of the providers of credentials.
+const OUTBOUND_ROUTES: [&str; 2] = ["/v1/delivery/run", "/v1/credentials/rotations/run"];
+/// How often each of them is asked for.
+const OUTBOUND_EVERY: Duration = Duration::from_secs(10);
 
 /// A start from compiled components takes well under a second; whoever waits longer is told why.
 const SILENT_START_MAX: Duration = Duration::from_secs(2);
@@ -137,7 +137,7 @@ async fn serve(global: &Global, options: Options, terminal: &Terminal) -> Result
     announce(global, &running, &state, terminal)?;
     tokio::select! {
         () = signals.next() => {}
-        () = deliver(&running, token) => {}
+        () = call_out(&running, token) => {}
     }
     tokio::select! {
         () = running.shutdown() => Ok(Ending::Done),
@@ -147,16 +147,21 @@ async fn serve(global: &Global, options: Options, terminal: &Terminal) -> Result
     }
 }
 
-/// Has deliveries to webhooks made from time to time, for as long as the host runs. What fails is in the host's log, and tried again.
-async fn deliver(running: &Running, token: Option<SecretText>) {
+/// Has the calls made that are due, from time to time, for as long as the host runs. What fails is in the host's log, and tried again.
+async fn call_out(running: &Running, token: Option<SecretText>) {
     let Some(token) = token else {
         // Whoever gave the token asks for it.
         return std::future::pending().await;
     };
+    // Neither waits for the other: a webhook that does not answer must not hold a rotation up.
+    futures::future::join_all(OUTBOUND_ROUTES.map(|route| ask_again_and_again(running, route, &token))).await;
+}
+
+async fn ask_again_and_again(running: &Running, route: &str, token: &SecretText) {
     loop {
-        tokio::time::sleep(DELIVERY_EVERY).await;
+        tokio::time::sleep(OUTBOUND_EVERY).await;
         let bearer = Zeroizing::new(format!("Bearer {}", token.expose()));
-        let request = hyper::Request::post(DELIVERY_ROUTE)
+        let request = hyper::Request::post(route)
             .header(header::HOST, running.addr().to_string())
             .header(header::AUTHORIZATION, bearer.as_str())
             .body(bytes::Bytes::new());

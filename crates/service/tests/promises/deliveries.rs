@@ -68,11 +68,12 @@ impl Sender for Listener {
             id: message.id.clone(),
             timestamp: message.timestamp.parse().expect("seconds"),
             signature: message.signature.clone(),
-            body: message.body.clone(),
+            body: message.body.to_vec(),
         });
         tokio::time::sleep(Duration::from_millis(self.took_ms.get())).await;
         let status = self.answer.get().unwrap_or(Ok(204))?;
-        Ok(Answered { status, retry_after: self.retry_after.get().map(str::to_owned) })
+        let retry_after = self.retry_after.get().map(str::to_owned);
+        Ok(Answered { status, retry_after, ..Answered::default() })
     }
 }
 

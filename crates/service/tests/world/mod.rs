@@ -2,6 +2,8 @@
 //! It calls use cases as the components do and looks at what lies in the store; it judges nothing.
 #![allow(dead_code, reason = "each test program uses its part of the world")]
 
+pub mod provider;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyward_crypto::note::LogKeys;
@@ -18,9 +20,10 @@ use keyward_records::{CurrentMonth, KvCount, KvRead, Reader, Rings};
 use keyward_service::{
     ApplicationChange, Attempt, Body, BulkRevocation, BulkRotation, Caller, ComplianceQuery,
     CredentialChange, CredentialFilter, CredentialImport, DropRequest, EventFilter, KeyChange, KeyFilter,
-    KeyImport, LeakReport, NewApplication, NewCredential, NewCredentialVersion, NewKey, NewPolicy, NewRole,
-    NewWebhook, Page, PolicyChange, Presented, RenewKey, ReplayRequest, ResealRequest, ResealVault,
-    RoleChange, RollBack, RotateKey, Service, TakeClaim, WebhookChange, WhichCredential, bootstrap,
+    KeyImport, LeakReport, NewApplication, NewCredential, NewCredentialVersion, NewKey, NewPolicy,
+    NewProvider, NewRole, NewWebhook, Page, PolicyChange, Presented, RenewKey, ReplayRequest, ResealRequest,
+    ResealVault, RoleChange, RollBack, RotateKey, Service, TakeClaim, WebhookChange, WhichCredential,
+    bootstrap,
 };
 use keyward_verify::{Administrator, Demand, InstanceCache, Verdict, Verifier};
 use serde_json::{Value, json};
@@ -260,6 +263,10 @@ pub enum Do {
     RollCredentialBack(CredentialId, u32),
     DestroyCredentialVersion(CredentialId, u32),
     RetireCredential(CredentialId, &'static str),
+    SetProvider(CredentialId, Value),
+    RemoveProvider(CredentialId, &'static str),
+    RotateCredential(CredentialId, &'static str),
+    CancelCredentialRotation(CredentialId, &'static str),
     ShowCredential(CredentialId),
     ListCredentials(Option<ApplicationId>),
     CreateWebhook(Value),
@@ -357,6 +364,18 @@ impl Do {
             }
             Self::RetireCredential(id, _) => {
                 Attempt::to_change(caller, Action::CredentialRetired, Target::credential(Some(*id)))
+            }
+            Self::SetProvider(id, _) => {
+                Attempt::to_change(caller, Action::CredentialProviderSet, Target::credential(Some(*id)))
+            }
+            Self::RemoveProvider(id, _) => {
+                Attempt::to_change(caller, Action::CredentialProviderRemoved, Target::credential(Some(*id)))
+            }
+            Self::RotateCredential(id, _) => {
+                Attempt::to_change(caller, Action::CredentialRotationBegun, Target::credential(Some(*id)))
+            }
+            Self::CancelCredentialRotation(id, _) => {
+                Attempt::to_change(caller, Action::CredentialRotationCancelled, Target::credential(Some(*id)))
             }
             Self::ShowCredential(id) => {
                 Attempt::to_read(caller, Action::CredentialListed, Target::credential(Some(*id)))
@@ -533,6 +552,19 @@ async fn execute<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng>(
             Reply::of(&service.retire_credential(attempt, *id, reason).await?)
         }
         Do::ReadVaultRing(cursor) => Reply::of(&service.vault_ring(attempt, cursor.as_deref()).await?),
+        Do::SetProvider(id, new) => {
+            let new = body::<NewProvider>(new);
+            Reply::answer(&service.set_credential_provider(attempt, *id, new, Targets::Public).await?)
+        }
+        Do::RemoveProvider(id, reason) => {
+            Reply::of(&service.remove_credential_provider(attempt, *id, reason).await?)
+        }
+        Do::RotateCredential(id, reason) => {
+            Reply::of(&service.rotate_credential(attempt, *id, reason).await?)
+        }
+        Do::CancelCredentialRotation(id, reason) => {
+            Reply::of(&service.cancel_credential_rotation(attempt, *id, reason).await?)
+        }
         Do::ShowCredential(id) => Reply::of(&service.credential(attempt, *id).await?),
         Do::ListCredentials(application) => {
             let filter = CredentialFilter { application: *application, ..CredentialFilter::default() };

@@ -1,13 +1,17 @@
-//! Sends messages through the platform. No redirect is followed, nothing of an answer is read but its status and how long to wait, and
-//! each attempt takes a bounded time. What a name leads to is for the runtime to look at: it may be told which networks nobody is to be
+//! Sends messages through the platform. No redirect is followed; nothing of an answer is read but its status, how long to wait, and as
+//! much of its body as was asked for; and each attempt takes a bounded time. What a name leads to is for the runtime to look at: it may be told which networks nobody is to be
 //! sent to.
 
+use keyward_crypto::Zeroizing;
 use keyward_domain::delivery::Fault;
 use keyward_domain::ports::Clock;
 use keyward_guest::WasiClock;
 use keyward_service::{Answered, Message, Sender};
 use spin_sdk::wasip3::http::client;
-use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Method, Request, RequestOptions, Scheme, Trailers};
+use spin_sdk::wasip3::http::types::{
+    ErrorCode, Fields, Method, Request, RequestOptions, Response as HttpResponse, Scheme, Trailers,
+};
+use spin_sdk::wasip3::wit_bindgen::StreamResult;
 use spin_sdk::wasip3::{wit_future, wit_stream};
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -17,24 +21,39 @@ const CONNECT_MS_MAX: u64 = 5_000;
 const ANSWER_MS_MAX: u64 = 10_000;
 /// How long an attempt may take in all, in milliseconds, where the platform keeps no time of its own.
 const ATTEMPT_MS_MAX: u64 = 16_000;
+/// How much of an answer is read at a time, in bytes.
+const CHUNK_BYTES: usize = 16 * 1024;
 /// What Keyward calls itself.
 const USER_AGENT: &str = concat!("Keyward/", env!("CARGO_PKG_VERSION"));
 
 /// The platform's way out.
-pub(crate) struct WasiSender;
+pub struct WasiSender;
 
 impl Sender for WasiSender {
     async fn send(&self, message: &Message<'_>) -> Result<Answered, Fault> {
         let exchange = std::pin::pin!(exchange(message));
         let patience = std::pin::pin!(WasiClock.sleep_ms(ATTEMPT_MS_MAX));
         match futures::future::select(exchange, patience).await {
-            futures::future::Either::Left((answered, _)) => answered.map_err(|error| fault(&error)),
+            futures::future::Either::Left((answered, _)) => answered,
             futures::future::Either::Right(((), _)) => Err(Fault::Timeout),
         }
     }
 }
 
-async fn exchange(message: &Message<'_>) -> Result<Answered, ErrorCode> {
+async fn exchange(message: &Message<'_>) -> Result<Answered, Fault> {
+    let answer = ask(message).await.map_err(|error| fault(&error))?;
+    let retry_after = answer.get_headers().get("retry-after").into_iter().next();
+    Ok(Answered {
+        status: answer.get_status_code(),
+        retry_after: retry_after.and_then(|field| String::from_utf8(field).ok()),
+        body: match message.answer_bytes_max {
+            0 => Zeroizing::default(),
+            bytes_max => body(answer, bytes_max).await?,
+        },
+    })
+}
+
+async fn ask(message: &Message<'_>) -> Result<HttpResponse, ErrorCode> {
     let text = |value: &str| value.as_bytes().to_vec();
     let fields = [
         ("content-type", text("application/json")),
@@ -53,17 +72,37 @@ async fn exchange(message: &Message<'_>) -> Result<Answered, ErrorCode> {
     address(&request, message.url).ok_or(ErrorCode::HttpRequestUriInvalid)?;
     let write = async {
         // Whoever answers early or hangs up has read enough.
-        let _ = writer.write_all(message.body.clone()).await;
+        let _ = writer.write_all(message.body.to_vec()).await;
         drop(writer);
         drop(trailers);
     };
     let (answer, ()) = futures::join!(client::send(request), write);
-    let answer = answer?;
-    let retry_after = answer.get_headers().get("retry-after").into_iter().next();
-    Ok(Answered {
-        status: answer.get_status_code(),
-        retry_after: retry_after.and_then(|field| String::from_utf8(field).ok()),
-    })
+    answer
+}
+
+/// The body of an answer. One that is longer than was asked for is none.
+async fn body(answer: HttpResponse, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    // Nothing is told to the sender: an early end of reading is enough for it.
+    let (_handled, handled) = wit_future::new(|| Ok(()));
+    let (mut stream, trailers) = HttpResponse::consume_body(answer, handled);
+    // As long as it may become, so that no unwiped copy of a secret stays behind where it grows.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(bytes_max));
+    loop {
+        let (status, chunk) = stream.read(Vec::with_capacity(CHUNK_BYTES)).await;
+        let chunk = Zeroizing::new(chunk);
+        if bytes.len().saturating_add(chunk.len()) > bytes_max {
+            return Err(Fault::Protocol);
+        }
+        bytes.extend_from_slice(&chunk);
+        match status {
+            StreamResult::Complete(_) => {}
+            StreamResult::Dropped | StreamResult::Cancelled => break,
+        }
+    }
+    match trailers.await {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(fault(&error)),
+    }
 }
 
 fn options() -> RequestOptions {
