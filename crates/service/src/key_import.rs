@@ -1,5 +1,5 @@
 //! Keys out of another system: its partners keep the tokens that they have, of which Keyward is given the digests. One call takes up to
-//! [`IMPORTS_MAX`] of them into one commit, each with an event of its own; one that cannot be taken keeps no other from it.
+//! [`IMPORTS_MAX`] of them into one commit, each with an event of its own, as has one that is refused; that keeps no other from it.
 //!
 //! A key's id follows from its token's digest under the peppers, so a token is imported once, however often and by however many it is tried.
 
@@ -21,7 +21,7 @@ use keyward_domain::scope::administration as scope;
 use keyward_domain::tag::Tag;
 use keyward_domain::text::{self, Name, check_reason};
 use keyward_domain::{ApplicationId, Code, Error, KeyId, PolicyId, Result};
-use keyward_ledger::{KvWrite, Turn};
+use keyward_ledger::{Draft, KvWrite, Turn};
 use keyward_records::{KvCount, KvRead};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -249,6 +249,10 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         });
         let to_be: Vec<(usize, KeyId)> = to_be.collect();
         if asked.dry_run || to_be.is_empty() {
+            let refusals = refusals(attempt, asked, &fates);
+            if !refusals.is_empty() {
+                self.commit(attempt, refusals, |_, _| Ok(())).await?;
+            }
             return Ok(Answer::Fresh(KeyImportView::of(asked.dry_run, fates)));
         }
         if let Some(text) = self.begin(attempt, ROUTE, asked, REPLAY_S).await? {
@@ -350,6 +354,7 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
             }
             drafts.push(draft);
         }
+        drafts.extend(refusals(attempt, asked, &fates));
         let reservation = attempt.take_reservation();
         self.commit(attempt, drafts, |tickets, writes| {
             for (index, (mut key, imported, turn)) in writing.into_iter().enumerate() {
@@ -366,6 +371,22 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         })
         .await
     }
+}
+
+/// What is on record of those that are refused; of a look only where a scope was missing.
+fn refusals(attempt: &Attempt, asked: &KeyImport, fates: &[Fate]) -> Vec<Draft> {
+    let refused = asked.keys.iter().zip(fates).filter_map(|(key, fate)| match fate {
+        Fate::Refused(error) if !asked.dry_run || error.missing_scope.is_some() => Some((key, error)),
+        _ => None,
+    });
+    let draft = |(key, error): (&KeyToImport, &Error)| {
+        let mut draft = attempt.draft(Outcome::Refused, Some(error.code.as_str().to_owned()), None);
+        draft.target = Target { application: key.application.parse().ok(), ..Target::default() };
+        draft.detail = error.missing_scope.iter().map(ToString::to_string).collect();
+        draft.detail.extend(error.fields.iter().map(|field| field.field.clone()));
+        draft
+    };
+    refused.map(draft).collect()
 }
 
 /// What the event of its birth says of where a key comes from.

@@ -181,6 +181,14 @@ async fn one_that_cannot_be_taken_keeps_no_other_from_it() {
     }
     assert_eq!((&reply["imported"], &reply["refused"]), (&json!(1), &json!(8)));
     assert!(!reply.to_string().contains(&token(0)), "what was sent by mistake is not repeated");
+    let refused: Vec<_> =
+        world.events().await.into_iter().filter(|event| event.outcome == Outcome::Refused).collect();
+    assert_eq!(refused.len(), 8, "each is on record");
+    let hidden = refused
+        .iter()
+        .find(|event| event.target.application == Some(other))
+        .expect("of another's application");
+    assert_eq!(hidden.detail, [format!("keys:write@{other}")]);
     assert_eq!(passes(&world, &token(10)).await, "VALID");
     for bad in [
         json!({"reason": "x", "keys": []}),
