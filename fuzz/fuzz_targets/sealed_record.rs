@@ -22,8 +22,8 @@ use keyward_records::register::{
 };
 use keyward_records::{
     Codec, CredentialValue, Delivery, DueWalk, EndedLimits, EndedWalk, Epochs, Folding, KeyUse, Maintained,
-    NameRecord, PersonalKey, Record, Refusals, Requests, Resealing, Seen, Signed, StoredEvent, Tombstone,
-    UsageBatch, UseBlock, Void, open, seal,
+    NameRecord, PersonalKey, ProviderSecret, Record, Refusals, Requests, Resealing, RotationWalk, Seen,
+    Signed, StoredEvent, Tombstone, UsageBatch, UseBlock, Void, open, seal,
 };
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
@@ -164,6 +164,8 @@ fuzz_target!(|data: &[u8]| {
         RegisterPage,
         RegisterSums,
         RowPlace,
+        ProviderSecret,
+        RotationWalk,
     );
     check(*schema, body);
 });

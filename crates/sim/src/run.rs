@@ -351,8 +351,9 @@ impl Sim {
             tasks.push(async move { limited.change(self).await }.boxed_local());
         }
         if let Some(vault) = self.vault() {
-            let admins = Rc::clone(&vault);
+            let (admins, rotating) = (Rc::clone(&vault), Rc::clone(&vault));
             tasks.push(async move { admins.administer(self).await }.boxed_local());
+            tasks.push(async move { rotating.rotate(self).await }.boxed_local());
             tasks.push(async move { vault.read_some(self).await }.boxed_local());
         }
         if acts.dead_letters && rng.chance(60) {

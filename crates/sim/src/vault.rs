@@ -1,11 +1,14 @@
 //! The vault of a world: admins write credentials, go back, destroy and retire, services read them by id and by name, and what is handed
-//! out is held against what was acknowledged.
+//! out is held against what was acknowledged. One credential has a provider, which fails as it likes: what is handed out of that one is
+//! held against what the third party accepts.
 
 use crate::known::Ended;
 use crate::run::Sim;
-use crate::world::{Do, Reply, World, new_key, perform_for_receipt};
+use crate::world::provider::{Mood, Provider};
+use crate::world::{Do, Reply, SeededRng, World, new_key, perform_for_receipt};
 use keyward_crypto::digest::leaf_hash;
 use keyward_domain::event::{Action, Event, EventId};
+use keyward_domain::webhook::Targets;
 use keyward_domain::{ApplicationId, CredentialId, KeyId};
 use keyward_ledger::Receipt;
 use keyward_records::names;
@@ -14,11 +17,18 @@ use keyward_verify::Verdict;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// What credentials are called: few names, so that they are taken, given up and taken again.
 const NAMES: [&str; 4] = ["db", "payments/db", "payments/eu/db", "paymentsx/db"];
 const NAMES_AT_FIRST: [&str; 2] = ["db", "payments/db"];
+/// What the one is called that has a provider.
+const PROVIDED: &str = "payments/psp";
+const HOOK: &str = "https://provider.example/";
+/// Within how many runs a rotation is over once everything works again; each is that long after the one before.
+const RUNS: usize = 24;
+const BETWEEN_RUNS: Duration = Duration::from_secs(400);
 /// What services are granted.
 const GRANTS: [&[&str]; 4] = [&["*"], &["payments/*"], &["db", "paymentsx/*"], &["payments/eu/db"]];
 /// What an admin does, and what services read, in a round.
@@ -105,7 +115,10 @@ fn number(value: &Value) -> usize {
 pub struct Vault {
     application: ApplicationId,
     accounts: Vec<Account>,
-    kept: RefCell<Kept>,
+    kept: Rc<RefCell<Kept>>,
+    /// The credential that is rotated at the third party, and whoever does that.
+    provided: CredentialId,
+    provider: Provider,
 }
 
 impl Vault {
@@ -123,13 +136,52 @@ impl Vault {
             known.holds(held.id, &held.token, &held.renewal);
             accounts.push(Account { key: held.id, token: held.token, grants });
         }
-        let vault = Self { application, accounts, kept: RefCell::default() };
+        let kept = Rc::new(RefCell::new(Kept::default()));
+        let first = kept.borrow_mut().fresh(None);
+        let provider = Provider::accepting(&first);
+        let new = json!({"application": application, "name": PROVIDED, "kind": "basic", "value": first});
+        let provided = sim.world.run(&Do::CreateCredential(new)).await.expect("a credential");
+        let provided = provided.at("/id").parse().expect("an id");
+        let set = sim.world.run(&Do::SetProvider(provided, json!({ "url": HOOK }))).await;
+        provider.learns(&set.expect("a provider").json());
+        let making = Rc::clone(&kept);
+        provider.makes(move |_| making.borrow_mut().fresh(Some(provided)));
+        let moods = SeededRng::new(sim.acting.next());
+        provider.plan(move |_| match moods.below(8) {
+            0 => Mood::IsSilent,
+            1 => Mood::LosesAnswer,
+            2 => Mood::Refuses(if moods.chance(30) { 422 } else { 503 }),
+            _ => Mood::Well,
+        });
+        let vault = Self { application, accounts, kept, provided, provider };
         for name in NAMES_AT_FIRST {
             let what = vault.create(name);
             let created = sim.world.run(&what).await;
             vault.end(sim, &what, &Some(created));
         }
         vault
+    }
+
+    /// A rotation begins, or is taken back, and is gone on with.
+    pub async fn rotate(&self, sim: &Sim) {
+        let rng = &sim.acting;
+        match rng.below(4) {
+            0 => {
+                let _ = sim.call(&Do::RotateCredential(self.provided, "x"), None).await;
+            }
+            1 if rng.chance(20) => {
+                let _ = sim.call(&Do::CancelCredentialRotation(self.provided, "x"), None).await;
+            }
+            _ => {}
+        }
+        for _ in 0..2 {
+            let instance = sim.instance_for(rng);
+            let service = instance.service(&sim.world.rng);
+            let run = service.go_on_with_rotations(&self.provider, Targets::Public);
+            let _ = instance.living(run).await;
+        }
+        let account = &self.accounts[0];
+        self.read(sim, account, &Do::ReadCredential(self.provided, None)).await;
     }
 
     fn create(&self, name: &str) -> Do {
@@ -278,6 +330,14 @@ impl Vault {
         assert!(!is_retired || is_rough, "a credential is handed out after its retirement was acknowledged");
         let is_old = before.revisions.get(&id).is_some_and(|newest| revision < *newest);
         assert!(!is_old || is_rough, "a credential is read as it was before an acknowledged change");
+        if id == self.provided {
+            // Which versions it has decides its provider; whether one may be handed out, the third party.
+            let is_current = matches!(what, Do::ReadCredential(_, None) | Do::ReadCredentialNamed(..));
+            let is_accepted = self.provider.accepts(&read["value"]);
+            assert!(!is_current || is_accepted || is_rough, "version {version} is current, and refused");
+            kept.holds(id, version, number(&read["value"]), is_rough);
+            return (id, version);
+        }
         let current = kept.current.get(&(id, revision)).copied();
         let as_asked = match what {
             Do::ReadCredential(asked, Some(number)) => id == *asked && version == *number,
@@ -296,6 +356,7 @@ impl Vault {
 
     /// When everything works again: what was written and nobody destroyed is there, all else is not, and each read is on record.
     pub async fn judge(&self, sim: &Sim) {
+        self.rotation_ends(sim).await;
         for account in &self.accounts {
             for name in NAMES {
                 let named = Do::ReadCredentialNamed(self.application, name.to_owned());
@@ -304,7 +365,8 @@ impl Vault {
         }
         let is_rough = sim.known.borrow().edits_may_be_lost;
         let versions: Vec<(CredentialId, u32)> = self.kept.borrow().holds.keys().copied().collect();
-        for (id, version) in versions {
+        // Of the one that is rotated, what was taken back is destroyed by nobody's deed.
+        for (id, version) in versions.into_iter().filter(|(id, _)| *id != self.provided) {
             let what = Do::ReadCredential(id, Some(version));
             let before = self.kept.borrow().acknowledged.clone();
             let ended = sim.call(&what, None).await;
@@ -318,6 +380,26 @@ impl Vault {
             assert!(is_there, "version {version} was written, and nobody destroyed it: {ended:?}");
         }
         self.reads_are_on_record(sim).await;
+    }
+
+    /// A rotation that was begun comes to an end, and what is handed out then is accepted.
+    async fn rotation_ends(&self, sim: &Sim) {
+        self.provider.plan(|_| Mood::Well);
+        let show = async || sim.call(&Do::ShowCredential(self.provided), None).await;
+        for _ in 0..RUNS {
+            let instance = sim.instance();
+            let service = instance.service(&sim.world.rng);
+            let run = service.go_on_with_rotations(&self.provider, Targets::Public).await;
+            assert!(run.is_ok(), "rotations do not go on: {:?}", run.err());
+            let Some(Ok(shown)) = show().await else { panic!("it cannot be looked at") };
+            if shown.json()["rotation"].is_null() {
+                break;
+            }
+            tokio::time::advance(BETWEEN_RUNS).await;
+        }
+        let Some(Ok(shown)) = show().await else { panic!("it cannot be looked at") };
+        assert!(shown.json()["rotation"].is_null(), "a rotation does not end: {}", shown.text);
+        self.read(sim, &self.accounts[0], &Do::ReadCredential(self.provided, None)).await;
     }
 
     async fn reads_are_on_record(&self, sim: &Sim) {
