@@ -420,16 +420,21 @@ impl<K: KvRead + KvCount + KvWrite, C: Clock, R: Rng> Service<'_, K, C, R> {
         epoch: u32,
         request: RequestId,
     ) -> Result<()> {
-        let (turn, mut credential) = self.ledger.turn_at::<Credential>(id).await?;
-        let mut given_up = None;
+        let (mut turn, mut credential) = self.ledger.turn_at::<Credential>(id).await?;
+        let given_up = if ends.iter().any(|(end, _)| matches!(end, End::Credential(_))) {
+            let holder = NameHolder::Credential(credential.application, id);
+            Some(self.give_up_name(holder, &credential.name).await?)
+        } else {
+            None
+        };
+        // Somebody who is gone may have been waited for at the name.
+        if self.ledger.is_old(&turn) {
+            (turn, credential) = self.ledger.turn_at_again(id, turn).await?;
+        }
         for (end, original) in ends {
             match end {
                 End::Value(_, version) => credential.destroy(*version, original.at),
-                End::Credential(_) => {
-                    let holder = NameHolder::Credential(credential.application, id);
-                    given_up = Some(self.give_up_name(holder, &credential.name).await?);
-                    credential.retire(original.at);
-                }
+                End::Credential(_) => credential.retire(original.at),
                 End::Key(_) | End::Version(..) | End::Generation(..) | End::Right(..) => {}
             }
         }

@@ -4,12 +4,15 @@
 use crate::instance::{Instance, Weather};
 use crate::run::{HELD_MS, Sim};
 use crate::world::{Do, perform};
-use keyward_domain::{Code, Error, Result, token};
+use keyward_crypto::digest::sha256;
+use keyward_domain::event::Event;
+use keyward_domain::{ClaimId, Code, Error, KeyId, Result, token};
 use keyward_ledger::Witness;
 use keyward_ledger::memory::{Backup, MemoryKv};
 use keyward_service::Exported;
 use keyward_verify::Verdict;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How often somebody tries to open an epoch before nothing goes wrong any more.
@@ -24,7 +27,9 @@ pub async fn judge(sim: &Sim, copy: &Backup) {
     let witness = MemoryKv::new(sim.world.clock.clone());
     sim.world.ledger().tell_witness(&witness).await.expect("told");
     let mut exported = Exported::default();
-    sim.world.events().await.into_iter().for_each(|event| exported.note(event));
+    let events = sim.world.events().await;
+    let withdrawn: BTreeSet<Right> = events.iter().filter_map(Right::withdrawn_by).collect();
+    events.into_iter().for_each(|event| exported.note(event));
     let saw = sim.world.ledger().ask_witness(&witness).await;
 
     sim.world.kv.restore(copy);
@@ -34,9 +39,33 @@ pub async fn judge(sim: &Sim, copy: &Backup) {
     open(sim, &exported, saw).await;
     sim.heal();
     tokio::time::advance(Duration::from_millis(HELD_MS)).await;
-    what_was_over_is_over(sim).await;
+    what_was_over_is_over(sim, &withdrawn).await;
     let goes_on = change(sim, &sim.start_one(), saw, &new_application()).await;
     assert!(goes_on.is_ok(), "nothing can be changed in the epoch that was opened: {goes_on:?}");
+}
+
+/// What a text opens that is no token.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Right {
+    /// The next version of a key, by the one that it came with.
+    Renewal(KeyId, u16),
+    Claim(ClaimId),
+}
+
+impl Right {
+    fn withdrawn_by(event: &Event) -> Option<Self> {
+        let renewal = event.target.key.zip(event.renewal_withdrawn());
+        let claim = event.claim_withdrawn().map(Self::Claim);
+        renewal.map(|(key, version)| Self::Renewal(key, version)).or(claim)
+    }
+
+    fn of(text: &str) -> Self {
+        let parsed = token::parse(text).expect("what was handed out");
+        match parsed.prefix {
+            token::PREFIX_RENEWAL => Self::Renewal(KeyId::from_bytes(parsed.id), parsed.version),
+            _ => Self::Claim(ClaimId::from_bytes(*sha256(text.as_bytes()).first_chunk().expect("longer"))),
+        }
+    }
 }
 
 fn new_application() -> Do {
@@ -81,7 +110,7 @@ async fn open(sim: &Sim, exported: &Exported, saw: Witness) {
     }
 }
 
-async fn what_was_over_is_over(sim: &Sim) {
+async fn what_was_over_is_over(sim: &Sim, withdrawn: &BTreeSet<Right>) {
     let dead: Vec<String> = {
         let known = sim.known.borrow();
         let is_dead = |key| known.keys.get(key).is_some_and(|key| key.dead.is_some());
@@ -96,8 +125,9 @@ async fn what_was_over_is_over(sim: &Sim) {
             "a token whose end was acknowledged passes in the epoch that was opened after a loss"
         );
     }
-    let withdrawn = sim.known.borrow().withdrawn.clone();
-    for text in withdrawn {
+    let reported = sim.known.borrow().withdrawn.clone();
+    // What opened nothing when it was reported was not withdrawn; an older store may have it open.
+    for text in reported.into_iter().filter(|text| withdrawn.contains(&Right::of(text))) {
         let is_renewal = text.starts_with(token::PREFIX_RENEWAL);
         let what = if is_renewal { Do::Renew(text) } else { Do::TakeClaim(text) };
         let minted = perform(&instance.service(&sim.world.rng), sim.world.holder(None), &what).await;
