@@ -180,7 +180,7 @@ fn mint(
     let pepper = rings.peppers.active();
     let mac = rings
         .peppers
-        .mac(pepper, token.expose())
+        .mac(pepper, token.expose().as_bytes())
         .map_err(|_| Error::internal("the active pepper is not in its ring"))?;
     let claimed_at = claimed_at(clock.now(), number, options);
     let scopes = ScopeSet::parse("scopes", &SCOPES.map(str::to_owned))?;
