@@ -19,6 +19,8 @@ pub const LENGTH_MAX: usize = 12 + 6 + BODY_LENGTH;
 
 const VERSION_WIDTH: usize = 2;
 const CHECK_WIDTH: usize = 6;
+/// So many characters more or fewer than the body of a token has are a slip; another system's token that looks so is refused at its import.
+const NEAR_MISS: usize = 8;
 const BODY_LENGTH: usize = WIDTH_16_BYTES + VERSION_WIDTH + WIDTH_32_BYTES + CHECK_WIDTH;
 /// CRC-32 as in zip and Ethernet (ISO-HDLC in the RevEng catalogue).
 pub(crate) const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
@@ -64,6 +66,19 @@ impl std::error::Error for Malformed {}
 /// Whether `prefix` may lead tokens: 2 to 12 of `[a-z0-9]`.
 pub fn is_prefix(prefix: &str) -> bool {
     (2..=12).contains(&prefix.len()) && prefix.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+}
+
+/// Whether a text looks like a token, though one that is mistyped, cut off or run into something: what stands before the body is right, and
+/// the body is about as long as that of one.
+pub fn resembles(text: &str) -> bool {
+    let mut parts = text.splitn(3, '_');
+    let (Some(prefix), Some(environment), Some(body)) = (parts.next(), parts.next(), parts.next()) else {
+        return false;
+    };
+    is_prefix(prefix)
+        && Environment::from_text(environment).is_some()
+        && body.len().abs_diff(BODY_LENGTH) <= NEAR_MISS
+        && body.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
 /// Parses a token without reading anything else.
