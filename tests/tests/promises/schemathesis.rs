@@ -29,7 +29,7 @@ const NOBODY_LISTENS: &str = "http://127.0.0.1:9/";
 const REFUSED_ALONE: &str = "GET /v1/audit/tile/{tile}";
 /// Accepted in a state, with the fields of a kind, or under a signature alone, which requests made up at random seldom meet: these are
 /// refused as described, and accepted in the walk over every change, or in that of reports of leaks.
-const BY_STATE: [&str; 9] = [
+const BY_STATE: [&str; 11] = [
     "POST /v1/keys/{id}/rotate",
     "POST /v1/keys/{id}/rotation/finish",
     "POST /v1/keys/{id}/rotation/cancel",
@@ -38,6 +38,8 @@ const BY_STATE: [&str; 9] = [
     "POST /v1/credentials/{id}/versions",
     "POST /v1/credentials/{id}/versions/{version}/destroy",
     "POST /v1/credentials/{id}/roll-back",
+    "POST /v1/credentials/{id}/rotate",
+    "POST /v1/credentials/{id}/rotation/cancel",
     "POST /v1/leaks",
 ];
 /// As many characters of `0-9A-Za-z` in a row has what follows `kw_live_`, and nothing else.
