@@ -12,6 +12,7 @@ use keyward_domain::scope::Scope;
 use keyward_domain::token::{self, Parsed};
 use keyward_domain::{Code, Error, KeyId, Result};
 use keyward_records::{Flag, KvRead, names, open};
+use std::borrow::Cow;
 use std::rc::Rc;
 
 /// About the length of a sealed key, so that an unknown id costs the same decryption as a wrong secret.
@@ -46,7 +47,7 @@ impl<'a, K: KvRead, C: Clock> Verifier<'a, K, C> {
         // 1. No I/O for garbage.
         let places = match token::parse(token) {
             Ok(Parsed { id, version, .. }) => {
-                vec![Place { id: KeyId::from_bytes(id), version, secret: token.as_bytes().to_vec() }]
+                vec![Place { id: KeyId::from_bytes(id), version, secret: Cow::Borrowed(token.as_bytes()) }]
             }
             Err(_) if imported::is_importable(token) => self.places_of_imported(token).await?,
             Err(_) => Vec::new(),
@@ -93,7 +94,7 @@ impl<'a, K: KvRead, C: Clock> Verifier<'a, K, C> {
     }
 
     /// The key whose secret lies there, alive or dead; `None` for every other secret, after the same steps.
-    async fn find(&self, Place { id, version: number, secret }: &Place) -> Result<Option<Found>> {
+    async fn find(&self, Place { id, version: number, secret }: &Place<'_>) -> Result<Option<Found>> {
         let (key, life) = self.read(*id, *number).await?;
         let version = key.as_ref().and_then(|key| key.version(*number));
         let right = match version {
@@ -106,13 +107,17 @@ impl<'a, K: KvRead, C: Clock> Verifier<'a, K, C> {
     }
 
     /// Where a text may be found that another system may have issued: one place for each kind of imports that there is.
-    async fn places_of_imported(&self, text: &str) -> Result<Vec<Place>> {
+    async fn places_of_imported(&self, text: &str) -> Result<Vec<Place<'static>>> {
         let kinds = self.cache.imports.kinds(self.kv, self.peppers, self.clock).await?;
         let mut places = Vec::new();
         for (pepper, algorithm) in kinds {
             let secret = digest_of(text, algorithm).secret();
             let id = self.peppers.imported_id(pepper, &secret).map_err(unknown_pepper)?;
-            places.push(Place { id: KeyId::from_bytes(id), version: FIRST_VERSION, secret });
+            places.push(Place {
+                id: KeyId::from_bytes(id),
+                version: FIRST_VERSION,
+                secret: Cow::Owned(secret),
+            });
         }
         Ok(places)
     }
@@ -195,10 +200,10 @@ fn decide(standing: Standing, presented: &Presented, demand: &Demand<'_>) -> Dec
 type Decided = std::result::Result<Rc<[Limit]>, (RefusalCode, Option<Scope>)>;
 
 /// Where the version of a key lies that a token may be of, and what is MACed of the token.
-struct Place {
+struct Place<'t> {
     id: KeyId,
     version: u16,
-    secret: Vec<u8>,
+    secret: Cow<'t, [u8]>,
 }
 
 struct Found {
